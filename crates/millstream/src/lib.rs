@@ -1,1 +1,3 @@
 //! millstream
+
+pub mod codec;
