@@ -1,0 +1,234 @@
+//! From a `Cluster` to a configuration of librdkafka, and its errors and log lines made safe to show.
+//!
+//! Every client of this crate is configured here, in one order of precedence: Millstream's defaults, the user's
+//! properties, and last what Millstream depends on (checked when the property was set, so that nothing the user
+//! asked for is silently overridden). rdkafka's own configuration error prints the value, secret or not: it
+//! never leaves this module unmapped.
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaConfRes;
+
+use super::properties::{self, Side};
+use crate::config::Cluster;
+use crate::error::{Error, Outcome};
+
+/// Which client is being configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A consumer, in a group or not.
+    Consumer,
+    /// A producer.
+    Producer,
+    /// Neither: administration.
+    Admin,
+}
+
+/// Builds the configuration of one client: `defaults`, then the cluster's properties that belong to `role`,
+/// then `forced`.
+pub(crate) fn client_config(
+    cluster: &Cluster,
+    role: Role,
+    defaults: &[(&str, &str)],
+    forced: &[(&str, &str)],
+) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("client.id", "millstream");
+    // The level is decided by whoever listens to `tracing`; librdkafka's own filter lets warnings pass.
+    config.set_log_level(RDKafkaLogLevel::Info);
+    for (name, value) in defaults {
+        config.set(*name, *value);
+    }
+    for (name, value) in cluster.raw_properties() {
+        let belongs = match properties::side_of(name) {
+            Some(Side::Consumer) => role == Role::Consumer,
+            Some(Side::Producer) => role == Role::Producer,
+            Some(Side::Common) | None => true,
+        };
+        if belongs {
+            config.set(name, value);
+        }
+    }
+    for (name, value) in forced {
+        config.set(*name, *value);
+    }
+    config.set("bootstrap.servers", cluster.brokers());
+    config
+}
+
+/// Checks one property by name and value, as librdkafka would.
+pub(crate) fn check_property(name: &str, value: &str) -> Result<(), Error> {
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
+            Err(Error::UnknownProperty {
+                name: name.to_owned(),
+                nearest: properties::nearest(name),
+            })
+        }
+        Err(KafkaError::ClientConfig(_, description, ..)) => {
+            let reason = if properties::is_secret(name) {
+                "the value is refused (not shown: it is a secret)".to_owned()
+            } else {
+                format!("`{value}` is refused: {description}")
+            };
+            Err(Error::InvalidProperty {
+                name: name.to_owned(),
+                reason,
+            })
+        }
+        Err(_) => {
+            let reason = "name or value holds a NUL byte".to_owned();
+            Err(Error::InvalidProperty {
+                name: name.to_owned(),
+                reason,
+            })
+        }
+    }
+}
+
+/// Maps an error of the client to ours: `action` is what was tried, such as "create topic `calls`".
+pub(crate) fn kafka_error(
+    cluster: &Cluster,
+    action: impl Into<String>,
+    error: &KafkaError,
+) -> Error {
+    let reason = match error {
+        // NOTE: the fourth field is the value; it must not be shown.
+        KafkaError::ClientConfig(_, description, name, _) if !properties::is_secret(name) => {
+            format!("property `{name}`: {description}")
+        }
+        KafkaError::ClientConfig(_, _, name, _) => {
+            format!("the value of property `{name}` is refused")
+        }
+        KafkaError::ClientCreation(text)
+        | KafkaError::AdminOpCreation(text)
+        | KafkaError::Subscription(text)
+        | KafkaError::Seek(text)
+        | KafkaError::PauseResume(text) => text.clone(),
+        other => other
+            .rdkafka_error_code()
+            .map_or_else(|| other.to_string(), code_text),
+    };
+    Error::Kafka {
+        action: action.into(),
+        reason: cluster.scrub(&reason),
+        retriable: error.rdkafka_error_code().is_some_and(is_retriable),
+        outcome: error
+            .rdkafka_error_code()
+            .map_or(Outcome::NotApplied, outcome_of),
+    }
+}
+
+/// Maps an error code of the protocol or of the client to ours.
+pub(crate) fn code_error(action: impl Into<String>, code: RDKafkaErrorCode) -> Error {
+    Error::Kafka {
+        action: action.into(),
+        reason: code_text(code),
+        retriable: is_retriable(code),
+        outcome: outcome_of(code),
+    }
+}
+
+/// librdkafka's sentence for a code, without its `Broker: ` and `Local: `.
+pub(crate) fn code_text(code: RDKafkaErrorCode) -> String {
+    let text = code.to_string();
+    // rdkafka shows `Name (Origin: sentence)`.
+    let sentence = text
+        .split_once('(')
+        .map_or(text.as_str(), |(_, rest)| rest.trim_end_matches(')'));
+    let sentence = sentence.strip_prefix("Broker: ").unwrap_or(sentence);
+    let sentence = sentence.strip_prefix("Local: ").unwrap_or(sentence);
+    let mut letters = sentence.chars();
+    letters
+        .next()
+        .map(|first| first.to_ascii_lowercase())
+        .into_iter()
+        .chain(letters)
+        .collect()
+}
+
+fn is_retriable(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::MessageTimedOut
+            | Code::QueueFull
+            | Code::RequestTimedOut
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::NetworkException
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::WaitingForCoordinator
+            | Code::RebalanceInProgress
+    )
+}
+
+/// Whether a request that failed with `code` may have been carried out all the same.
+fn outcome_of(code: RDKafkaErrorCode) -> Outcome {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::OperationTimedOut
+        | Code::MessageTimedOut
+        | Code::RequestTimedOut
+        | Code::NetworkException
+        | Code::NotEnoughReplicasAfterAppend => Outcome::Unknown,
+        _ => Outcome::NotApplied,
+    }
+}
+
+/// The context of clients that have no events of their own: log lines and errors go to `tracing`, scrubbed.
+pub(crate) struct Logging(pub(crate) Cluster);
+
+impl ClientContext for Logging {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        forward_log(&self.0, level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        forward_error(&self.0, &error, reason);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+}
+
+/// Sends one line of librdkafka's log to `tracing`, without secrets.
+pub(crate) fn forward_log(
+    cluster: &Cluster,
+    level: RDKafkaLogLevel,
+    facility: &str,
+    message: &str,
+) {
+    use RDKafkaLogLevel as Level;
+    let message = cluster.scrub(message);
+    match level {
+        Level::Emerg | Level::Alert | Level::Critical | Level::Error | Level::Warning => {
+            tracing::warn!(target: "millstream::librdkafka", facility, message, "client warned");
+        }
+        Level::Notice | Level::Info => {
+            tracing::info!(target: "millstream::librdkafka", facility, message, "client said");
+        }
+        Level::Debug => {
+            tracing::debug!(target: "millstream::librdkafka", facility, message, "client said")
+        }
+    }
+}
+
+/// Sends a global error of librdkafka to `tracing`, without secrets. It repairs itself, so it is a warning.
+pub(crate) fn forward_error(cluster: &Cluster, error: &KafkaError, reason: &str) {
+    let code = error
+        .rdkafka_error_code()
+        .map_or_else(String::new, code_text);
+    let reason = cluster.scrub(reason);
+    tracing::warn!(target: "millstream::librdkafka", brokers = cluster.brokers(), code, reason, "client failed");
+}
