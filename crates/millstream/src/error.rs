@@ -1,27 +1,38 @@
-//! The one error of this package.
+//! What can go wrong, in two kinds.
 //!
-//! Texts are lower case, say what was tried and on what, and never hold a secret or the bytes of a record.
-//! Errors of Kafka also answer whether trying again may help and whether the request may have been carried out:
-//! an unknown outcome is never taken for success.
+//! [`Error`] is the library's own: configuration, cluster, a service that cannot go on. [`ProcessError`] is what a
+//! handler answers about one record; the service's declared policy decides what becomes of that record.
+//!
+//! An error from the cluster answers two questions for whoever decides what to do next: may the same call be
+//! tried again ([`Error::is_retriable`]), and has it been applied ([`Error::outcome`]). An unknown outcome is
+//! never treated as success.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-/// Whether a request that failed was carried out all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was carried out.
-    Applied,
-    /// It was not.
-    NotApplied,
-    /// Nobody can tell: the answer did not arrive.
-    Unknown,
-}
+use crate::record::Position;
 
-/// What can go wrong in this library.
+/// An error of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A declared topic cannot exist.
+    #[error("topic `{topic}` is not valid: {reason}")]
+    InvalidTopic {
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A service's declaration contradicts itself.
+    #[error("service `{service}` is not valid: {reason}")]
+    InvalidService {
+        /// The service.
+        service: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A property that the Kafka client does not have.
     #[error("unknown property `{name}`{}", did_you_mean(*.nearest))]
     UnknownProperty {
@@ -49,19 +60,114 @@ pub enum Error {
         reason: String,
     },
 
-    /// The cluster or the client refused or failed something.
+    /// A topic on the cluster is not what was declared.
+    #[error("topic `{topic}` has {property} {actual} on the cluster, but {declared} is declared")]
+    TopicMismatch {
+        /// The topic.
+        topic: String,
+        /// What differs: `partitions`, `retention.ms`.
+        property: &'static str,
+        /// What the declaration says.
+        declared: String,
+        /// What the cluster has.
+        actual: String,
+    },
+    /// A topic does not exist and may not be created.
+    #[error("topic `{topic}` does not exist")]
+    UnknownTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// The inputs of one service do not have the same number of partitions.
+    #[error(
+        "the inputs of service `{service}` must have equal partition counts: `{first}` has {first_count}, `{second}` has {second_count}"
+    )]
+    NotCoPartitioned {
+        /// The service.
+        service: String,
+        /// One input.
+        first: String,
+        /// Its partitions.
+        first_count: i32,
+        /// The other input.
+        second: String,
+        /// Its partitions.
+        second_count: i32,
+    },
+    /// A handler emitted to a topic its service does not declare.
+    #[error(
+        "service `{service}` emitted to topic `{topic}`, which it does not declare as an output"
+    )]
+    UndeclaredOutput {
+        /// The service.
+        service: String,
+        /// The topic.
+        topic: String,
+    },
+    /// A record could not be processed and the policy is to stop.
+    #[error("service `{service}` stopped at {position}: {reason}")]
+    Stopped {
+        /// The service.
+        service: String,
+        /// The record.
+        position: Position,
+        /// Why it could not be processed.
+        reason: String,
+    },
+    /// Too large a share of the records went to the dead-letter topic.
+    #[error(
+        "service `{service}` stopped at {position}: {dead} of the last {seen} records could not be processed, more than the limit of {limit}; the last: {reason}"
+    )]
+    DeadLetterLimit {
+        /// The service.
+        service: String,
+        /// The record that went over the limit; it was not dead-lettered.
+        position: Position,
+        /// Records that failed.
+        dead: u64,
+        /// Records seen in the same stretch.
+        seen: u64,
+        /// The declared limit, as a share.
+        limit: f64,
+        /// Why the last one failed.
+        reason: String,
+    },
+    /// The position of a partition is outside of what the cluster still has, and the policy is to fail.
+    #[error(
+        "service `{service}` cannot read {partition} from offset {wanted}: the cluster has {start} to {end}"
+    )]
+    OutOfRange {
+        /// The service.
+        service: String,
+        /// The partition.
+        partition: crate::topic::TopicPartition,
+        /// Where it wanted to read, or "none" when nothing was committed.
+        wanted: String,
+        /// The first offset there is.
+        start: i64,
+        /// The end.
+        end: i64,
+    },
+    /// The cluster, or the way to it, failed.
     #[error("failed to {action}: {reason}")]
     Kafka {
-        /// What was tried, such as "create topic `calls`".
+        /// What was tried, with the thing named: "create topic `calls`".
         action: String,
-        /// Why it failed.
+        /// What the cluster or the client answered, without secrets.
         reason: String,
-        /// Whether trying again may help.
+        /// Whether the same call may succeed later.
         retriable: bool,
-        /// Whether it may have been carried out.
+        /// Whether it has been applied.
         outcome: Outcome,
     },
-
+    /// A codec refused a key or a value.
+    #[error("failed to {action}")]
+    Codec {
+        /// What was tried, with the thing named: "decode the value of calls[0]@7".
+        action: String,
+        /// What the codec says.
+        source: crate::codec::Error,
+    },
     /// The HTTP listener could not be opened.
     #[error("failed to listen on `{address}`")]
     Listen {
@@ -71,23 +177,55 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A thread of the service panicked outside of a handler.
+    #[error("a worker of service `{service}` panicked: {reason}")]
+    WorkerPanicked {
+        /// The service.
+        service: String,
+        /// The panic's message.
+        reason: String,
+    },
+    /// The service did not end within its deadline; its threads are still there and the process should exit.
+    #[error(
+        "service `{service}` did not stop within {seconds} s: {waiting} of its workers still wait for the cluster"
+    )]
+    Stuck {
+        /// The service.
+        service: String,
+        /// The deadline that passed.
+        seconds: u64,
+        /// How many workers are stuck.
+        waiting: usize,
+    },
+}
+
+/// Whether a call that failed has been applied on the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has been applied.
+    Applied,
+    /// It has not been applied.
+    NotApplied,
+    /// Nobody knows.
+    Unknown,
 }
 
 impl Error {
-    /// Whether trying again may help.
-    #[must_use]
-    pub fn is_retriable(&self) -> bool {
-        match self {
-            Error::Kafka { retriable, .. } => *retriable,
-            _ => false,
-        }
+    /// Whether trying the same again may succeed.
+    pub const fn is_retriable(&self) -> bool {
+        matches!(
+            self,
+            Self::Kafka {
+                retriable: true,
+                ..
+            }
+        )
     }
 
-    /// Whether what failed was carried out all the same.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
+    /// Whether the call that failed has been applied.
+    pub const fn outcome(&self) -> Outcome {
         match self {
-            Error::Kafka { outcome, .. } => *outcome,
+            Self::Kafka { outcome, .. } => *outcome,
             _ => Outcome::NotApplied,
         }
     }
@@ -95,4 +233,65 @@ impl Error {
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+}
+
+/// What a handler answers when it could not process a record.
+///
+/// Any error converts into it, so `?` works in a handler. It is retried as the service declares; one made by
+/// [`permanent`](Self::permanent) goes straight to what follows the retries.
+pub struct ProcessError {
+    source: Box<dyn std::error::Error + Send + Sync>,
+    permanent: bool,
+}
+
+impl ProcessError {
+    /// A failure told in words; may be retried.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            source: reason.into().into(),
+            permanent: false,
+        }
+    }
+
+    /// The same failure, which no retry can mend: the record goes to what follows the retries at once.
+    #[must_use]
+    pub fn permanent(self) -> Self {
+        Self {
+            permanent: true,
+            ..self
+        }
+    }
+
+    /// Whether retrying is of no use.
+    pub const fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+}
+
+// `ProcessError` does not implement `std::error::Error` itself, so that this conversion can exist (as `anyhow` does).
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for ProcessError {
+    fn from(source: E) -> Self {
+        Self {
+            source: Box::new(source),
+            permanent: false,
+        }
+    }
+}
+
+impl fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.source)?;
+        let mut source = self.source.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

@@ -1,3 +1,172 @@
-//! Where records come from and go to: the narrow face of a Kafka cluster, and its implementations.
+//! The one way from a worker to the outside: a narrow, synchronous log.
+//!
+//! [`Log`] is what a worker needs of a cluster and no more: records and group events from one `poll`, effects
+//! out by `send`, their delivery by `reports`, commits. `kafka` implements it on librdkafka, `simulation` on
+//! seeded faults; whoever implements it keeps the promises written at each method.
+//!
+//! All methods take `&self`, so that a record borrowed from the client's buffer can be held while the effects of its
+//! handler are sent. A log belongs to one thread.
 
 pub(crate) mod kafka;
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::record::{Headers, Timestamp};
+pub use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
+
+/// One member of a consumer group, with a producer beside it.
+pub trait Log {
+    /// A record, borrowed from the client's buffer.
+    type Message<'a>: Message
+    where
+        Self: 'a;
+
+    /// Waits up to `wait` for a record or an event; returns early with [`Event::Idle`] after the client served something of
+    /// its own. Must be called at least every few seconds: it is what keeps the member in its group.
+    ///
+    /// # Errors
+    /// An error is final: the client is of no more use. What may pass is an [`Event::Trouble`].
+    fn poll(&self, wait: Duration) -> Result<Event<Self::Message<'_>>, Error>;
+
+    /// Completes [`Event::Assigned`]: records of these partitions flow from the group's committed offset, or from
+    /// where the log was told to start when there is none.
+    ///
+    /// # Errors
+    /// When the cluster does not answer; a retriable error means that the same call is to be made again.
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error>;
+
+    /// Completes [`Event::Revoked`] or [`Event::Lost`]: no record of these partitions comes after it. The group goes on
+    /// only when every member has done so.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error>;
+
+    /// Takes a record for sending and copies it; its delivery is reported once, with `token`, by [`reports`](Self::reports).
+    /// Records to one partition are delivered in the order of the calls.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] to try again after `reports`, [`SendError::Refused`] when this record will never be taken. In
+    /// both cases nothing will be reported for it.
+    fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError>;
+
+    /// Calls `each` for every delivery that is known by now, waiting up to `wait` for the first. An error is final:
+    /// the client has given up on that record.
+    fn reports(&self, wait: Duration, each: &mut dyn FnMut(Token, Result<(), Error>));
+
+    /// The bytes sent and not yet reported.
+    fn in_flight_bytes(&self) -> usize;
+
+    /// Commits these positions without waiting; the outcome is an [`Event::Committed`].
+    ///
+    /// # Errors
+    /// When it could not even be handed on.
+    fn commit(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error>;
+
+    /// Commits these positions and waits for the answer.
+    ///
+    /// # Errors
+    /// When the cluster refused, or the member was fenced.
+    fn commit_now(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error>;
+
+    /// No records of these partitions until [`resume`](Self::resume); polling goes on.
+    fn pause(&self, partitions: &[TopicPartition]);
+
+    /// Ends [`pause`](Self::pause).
+    fn resume(&self, partitions: &[TopicPartition]);
+
+    /// The next record of `partition` is the first at or after `offset`. Records on the way are dropped.
+    ///
+    /// # Errors
+    /// When the client refuses: the partition is not admitted.
+    fn seek(&self, partition: &TopicPartition, offset: NextOffset) -> Result<(), Error>;
+
+    /// The end of `partition` as far as the client knows without asking.
+    fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset>;
+}
+
+/// A record as it lies in the client's buffer.
+pub trait Message {
+    /// The key's bytes; `None` is null.
+    fn key(&self) -> Option<&[u8]>;
+    /// The value's bytes; `None` is null (a tombstone).
+    fn value(&self) -> Option<&[u8]>;
+    /// The headers, copied. Does not allocate when there are none.
+    fn headers(&self) -> Headers;
+    /// The record's time.
+    fn timestamp(&self) -> Timestamp;
+    /// The topic it was read from.
+    fn topic(&self) -> &str;
+    /// The partition it was read from.
+    fn partition(&self) -> Partition;
+    /// Its offset.
+    fn offset(&self) -> Offset;
+}
+
+/// What a poll found.
+#[derive(Debug)]
+pub enum Event<M> {
+    /// A record of an admitted partition, in order within it.
+    Record(M),
+    /// The group gave this member these partitions; nothing flows before [`Log::admit`].
+    Assigned(Vec<TopicPartition>),
+    /// The group wants these partitions back: finish, commit, then [`Log::release`].
+    Revoked(Vec<TopicPartition>),
+    /// These partitions already belong to somebody else (session expired, poll interval exceeded): commit nothing, drop what
+    /// is under way, then [`Log::release`].
+    Lost(Vec<TopicPartition>),
+    /// An asynchronous commit was answered.
+    Committed {
+        /// The positions.
+        offsets: Vec<(TopicPartition, NextOffset)>,
+        /// The answer.
+        result: Result<(), Error>,
+    },
+    /// The position of a partition is not, or no longer, on the cluster; the partition stands still until
+    /// [`Log::seek`].
+    OutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position that is not there; `None` when there was no committed offset and the log was told not to choose.
+        wanted: Option<NextOffset>,
+        /// The first offset the cluster has.
+        start: NextOffset,
+        /// The end of the partition.
+        end: NextOffset,
+    },
+    /// Something is wrong that may pass by itself: a broker away, a topic that is gone.
+    Trouble(Error),
+    /// Nothing, or nothing for the caller.
+    Idle,
+}
+
+/// A record to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition; `None` lets the key decide (murmur2, as Kafka's own clients do).
+    pub partition: Option<Partition>,
+    /// The key's bytes; `None` is null.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is null.
+    pub value: Option<&'a [u8]>,
+    /// The headers.
+    pub headers: Option<&'a Headers>,
+    /// The record's time; `None` is the time of sending.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// What a sender gets back with the delivery report; the log only carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// Why a record was not taken for sending.
+#[derive(Debug)]
+pub enum SendError {
+    /// The bound on bytes or records in flight is reached; serve [`Log::reports`] and try again.
+    Full,
+    /// This record will never be taken: too large, no such topic.
+    Refused(Error),
+}
