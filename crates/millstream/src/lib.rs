@@ -4,6 +4,7 @@ mod clock;
 pub mod codec;
 mod config;
 mod error;
+pub mod http;
 pub mod log;
 mod record;
 mod topic;
