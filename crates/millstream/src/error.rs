@@ -168,6 +168,28 @@ pub enum Error {
         /// What the codec says.
         source: crate::codec::Error,
     },
+    /// A reader was to begin where the partition has nothing.
+    #[error("cannot read {partition} from offset {wanted}: the cluster has {start} to {end}")]
+    InvalidPosition {
+        /// The partition.
+        partition: crate::topic::TopicPartition,
+        /// Where it was to begin.
+        wanted: crate::topic::NextOffset,
+        /// The first offset there is.
+        start: crate::topic::NextOffset,
+        /// The end.
+        end: crate::topic::NextOffset,
+    },
+    /// Records that an emitter had taken were not delivered.
+    #[error("failed to deliver {failed} records, {pending} more are undecided: {reason}")]
+    Undelivered {
+        /// Given up.
+        failed: u64,
+        /// Not decided when the time was up.
+        pending: u64,
+        /// The first reason.
+        reason: String,
+    },
     /// The HTTP listener could not be opened.
     #[error("failed to listen on `{address}`")]
     Listen {
@@ -226,6 +248,7 @@ impl Error {
     pub const fn outcome(&self) -> Outcome {
         match self {
             Self::Kafka { outcome, .. } => *outcome,
+            Self::Undelivered { .. } => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }

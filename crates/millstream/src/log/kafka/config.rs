@@ -7,6 +7,7 @@
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaConfRes;
 
@@ -21,8 +22,6 @@ pub(crate) enum Role {
     Consumer,
     /// A producer.
     Producer,
-    /// Neither: administration.
-    Admin,
 }
 
 /// Builds the configuration of one client: `defaults`, then the cluster's properties that belong to `role`,
@@ -182,6 +181,7 @@ fn outcome_of(code: RDKafkaErrorCode) -> Outcome {
         | Code::MessageTimedOut
         | Code::RequestTimedOut
         | Code::NetworkException
+        | Code::PurgeInflight
         | Code::NotEnoughReplicasAfterAppend => Outcome::Unknown,
         _ => Outcome::NotApplied,
     }
@@ -201,6 +201,8 @@ impl ClientContext for Logging {
 
     fn stats_raw(&self, _statistics: &[u8]) {}
 }
+
+impl ConsumerContext for Logging {}
 
 /// Sends one line of librdkafka's log to `tracing`, without secrets.
 pub(crate) fn forward_log(

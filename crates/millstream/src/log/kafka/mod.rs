@@ -1,8 +1,10 @@
 //! Apache Kafka through librdkafka; the only place that names the client crate.
 
-#[expect(dead_code, reason = "the clients that use it land next")]
 pub(crate) mod config;
+mod headers;
+pub(crate) mod producer;
 mod properties;
+pub(crate) mod reader;
 
 pub(crate) use config::check_property;
 pub(crate) use properties::is_secret;

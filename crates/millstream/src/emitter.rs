@@ -1,0 +1,285 @@
+//! A typed producer for programs that only produce.
+//!
+//! Records are encoded at once and sent in the background, idempotently and to all replicas unless the cluster's
+//! properties say otherwise. A full queue makes the sender wait, so memory is bounded (64 MiB). No failure is
+//! silent: each record either has a receipt that is called exactly once, or its failure is returned by the next
+//! [`Emitter::flush`]. Dropping the last handle flushes for a while and then says what was lost.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::codec::{Codec, Encoded};
+use crate::config::Cluster;
+use crate::error::{Error, Outcome};
+pub use crate::log::kafka::producer::Counts;
+use crate::log::kafka::producer::{Producer, Receipt};
+use crate::log::{Outgoing, SendError};
+use crate::record::{Headers, Position, Timestamp};
+use crate::topic::{Partition, Topic};
+
+/// How long dropping the last handle waits for what is still under way.
+const DROP_WITHIN: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// The buffers of the thread that encodes, kept between records.
+    static BUFFERS: Cell<(Vec<u8>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
+}
+
+/// A handle to a producer; clones share it and may be used by any number of threads.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use millstream::codec::{Json, Text};
+/// use millstream::{Cluster, Emitter, Topic};
+///
+/// static READINGS: Topic<String, f64> = Topic::new("readings", &Text, &Json);
+///
+/// let emitter = Emitter::new(&Cluster::new("127.0.0.1:9092"))?;
+/// for reading in [20.5, 20.7] {
+///     emitter.send(&READINGS, &"kitchen".to_owned(), &reading)?;
+/// }
+/// emitter.flush(Duration::from_secs(10))?;
+/// assert_eq!(emitter.counts().delivered, 2);
+/// # Ok::<(), millstream::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Emitter(Arc<Shared>);
+
+struct Shared {
+    producer: Producer,
+    closed: AtomicBool,
+}
+
+impl Emitter {
+    /// Makes a producer for `cluster`. It connects by itself; a broker that is away shows as records that wait.
+    ///
+    /// # Errors
+    /// An address or a combination of properties is refused.
+    pub fn new(cluster: &Cluster) -> Result<Emitter, Error> {
+        let producer = Producer::open(cluster)?;
+        Ok(Emitter(Arc::new(Shared {
+            producer,
+            closed: AtomicBool::new(false),
+        })))
+    }
+
+    /// Sends a record; what becomes of it is counted, and a failure is returned by the next [`Emitter::flush`].
+    ///
+    /// # Errors
+    /// The codec refuses the key or value, the record is too large, or the emitter is closed.
+    pub fn send<K, V>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Result<(), Error> {
+        self.record(topic, key, value).send()
+    }
+
+    /// A record to be sent with headers, a time, a partition or a receipt of its own.
+    pub fn record<'a, K, V>(
+        &'a self,
+        topic: &'a Topic<K, V>,
+        key: &'a K,
+        value: &'a V,
+    ) -> Draft<'a, K, V> {
+        Draft {
+            emitter: self,
+            topic,
+            key,
+            value,
+            headers: None,
+            timestamp: None,
+            partition: None,
+        }
+    }
+
+    /// Waits until every record sent before is decided.
+    ///
+    /// # Errors
+    /// [`Error::Undelivered`] when records without a receipt failed since the last flush, or when `within` passed
+    /// first; those may still be delivered.
+    pub fn flush(&self, within: Duration) -> Result<(), Error> {
+        let pending = self.0.producer.drain(within);
+        let failures = self.0.producer.take_failures();
+        if pending == 0 && failures.count == 0 {
+            return Ok(());
+        }
+        let reason = if failures.count > 0 {
+            failures.first
+        } else {
+            format!("no answer within {} ms", within.as_millis())
+        };
+        Err(Error::Undelivered {
+            failed: failures.count,
+            pending,
+            reason,
+        })
+    }
+
+    /// Refuses further records on every handle, then flushes.
+    ///
+    /// # Errors
+    /// As [`Emitter::flush`].
+    pub fn close(self, within: Duration) -> Result<Counts, Error> {
+        self.0.closed.store(true, Ordering::Release);
+        self.flush(within)?;
+        Ok(self.counts())
+    }
+
+    /// How many records were taken, delivered and failed, over all handles.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.producer.counts()
+    }
+}
+
+impl std::fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Emitter")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let pending = self.producer.drain(DROP_WITHIN);
+        if pending > 0 {
+            tracing::error!(
+                pending,
+                "emitter dropped with records that were not delivered"
+            );
+        }
+    }
+}
+
+/// A record about to be sent; nothing happens before one of the sending methods is called.
+#[must_use = "a draft does nothing before it is sent"]
+pub struct Draft<'a, K: 'static, V: 'static> {
+    emitter: &'a Emitter,
+    topic: &'a Topic<K, V>,
+    key: &'a K,
+    value: &'a V,
+    headers: Option<&'a Headers>,
+    timestamp: Option<Timestamp>,
+    partition: Option<Partition>,
+}
+
+impl<'a, K, V> Draft<'a, K, V> {
+    /// With these headers.
+    pub fn headers(mut self, headers: &'a Headers) -> Self {
+        self.headers = Some(headers);
+        self
+    }
+
+    /// With this time instead of now.
+    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
+        self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// To this partition instead of the one the key decides.
+    pub fn partition(mut self, partition: Partition) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Sends it; as [`Emitter::send`].
+    ///
+    /// # Errors
+    /// As [`Emitter::send`].
+    pub fn send(self) -> Result<(), Error> {
+        self.hand_over(None)
+    }
+
+    /// Sends it and has `receipt` called once, by a thread of the emitter: with its position, or why it failed.
+    /// Receipts must be short; while one runs no other report is served.
+    ///
+    /// # Errors
+    /// As [`Emitter::send`]; the receipt is then not called.
+    pub fn send_then(
+        self,
+        receipt: impl FnOnce(Result<Position, Error>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.hand_over(Some(Box::new(receipt)))
+    }
+
+    /// Sends it and waits for its position. For a few records only: each costs a round trip.
+    ///
+    /// # Errors
+    /// As [`Emitter::send`], or why the delivery failed.
+    pub fn send_and_wait(self) -> Result<Position, Error> {
+        let (told, outcome) = mpsc::sync_channel(1);
+        let topic = self.topic.name();
+        self.send_then(move |result| {
+            // The receiver waits below for as long as the emitter lives.
+            let _ = told.send(result);
+        })?;
+        outcome.recv().unwrap_or_else(|_| Err(closed(topic)))
+    }
+
+    fn hand_over(self, receipt: Option<Receipt>) -> Result<(), Error> {
+        if self.emitter.0.closed.load(Ordering::Acquire) {
+            return Err(closed(self.topic.name()));
+        }
+        let (mut key, mut value) = BUFFERS.take();
+        key.clear();
+        value.clear();
+        let sent = self.encode_and_send(&mut key, &mut value, receipt);
+        BUFFERS.set((key, value));
+        sent
+    }
+
+    fn encode_and_send(
+        &self,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+        receipt: Option<Receipt>,
+    ) -> Result<(), Error> {
+        let has_key = self.encode("key", self.topic.key_codec(), self.key, key)?;
+        let has_value = self.encode("value", self.topic.value_codec(), self.value, value)?;
+        let record = Outgoing {
+            topic: self.topic.name(),
+            partition: self.partition,
+            key: has_key.then_some(key.as_slice()),
+            value: has_value.then_some(value.as_slice()),
+            headers: self.headers,
+            timestamp: self.timestamp,
+        };
+        let producer = &self.emitter.0.producer;
+        let mut receipt = receipt;
+        loop {
+            match producer.send(&record, &mut receipt) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Refused(error)) => return Err(error),
+                Err(SendError::Full) => producer.wait_for_room(),
+            }
+        }
+    }
+
+    /// Encodes one part; false when it is null.
+    fn encode<T>(
+        &self,
+        part: &str,
+        codec: &dyn Codec<T>,
+        of: &T,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Error> {
+        let encoded = codec.encode(of, out).map_err(|source| Error::Codec {
+            action: format!(
+                "encode the {part} of a record for topic `{}`",
+                self.topic.name()
+            ),
+            source,
+        })?;
+        Ok(encoded == Encoded::Bytes)
+    }
+}
+
+fn closed(topic: &str) -> Error {
+    Error::Kafka {
+        action: format!("send a record to topic `{topic}`"),
+        reason: "the emitter is closed".to_owned(),
+        retriable: false,
+        outcome: Outcome::NotApplied,
+    }
+}

@@ -1,0 +1,348 @@
+//! A producer with a thread that serves its delivery reports.
+//!
+//! Owns librdkafka's producer for programs that only produce. Every record taken is accounted for exactly once:
+//! delivered, or failed with its reason. Reports are served by one thread, so a sender that meets a full queue
+//! only has to wait. librdkafka drops what is queued when it is closed; here that is told as a failure of each
+//! record.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
+};
+
+use super::config::{Role, client_config, forward_error, forward_log, kafka_error};
+use super::headers;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Cluster;
+use crate::error::Error;
+use crate::log::{Outgoing, SendError};
+use crate::record::Position;
+use crate::topic::{Offset, Partition};
+
+/// How long the serving thread sleeps in the client at most.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a purge may take to report what it dropped.
+const PURGE: Duration = Duration::from_secs(2);
+
+/// What is told about one record: where it was written, or why it was not.
+pub(crate) type Receipt = Box<dyn FnOnce(Result<Position, Error>) + Send>;
+
+/// How many records were taken, and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken for sending.
+    pub accepted: u64,
+    /// Acknowledged by the cluster.
+    pub delivered: u64,
+    /// Given up.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// Taken and not yet decided.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.accepted
+            .saturating_sub(self.delivered)
+            .saturating_sub(self.failed)
+    }
+}
+
+/// Failures that nobody was told about one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    pub(crate) count: u64,
+    pub(crate) first: String,
+}
+
+pub(crate) struct Producer {
+    client: Arc<BaseProducer<Reports>>,
+    thread: Option<JoinHandle<()>>,
+    clock: SystemClock,
+}
+
+impl Producer {
+    /// Makes the client; it connects by itself when there is something to send.
+    pub(crate) fn open(cluster: &Cluster) -> Result<Producer, Error> {
+        cluster.check_brokers()?;
+        let mut defaults = vec![
+            ("acks", "all"),
+            ("linger.ms", "5"),
+            ("partitioner", "murmur2_random"),
+            ("queue.buffering.max.kbytes", "65536"),
+        ];
+        if allows_idempotence(cluster) {
+            defaults.push(("enable.idempotence", "true"));
+        }
+        let client: BaseProducer<Reports> = client_config(cluster, Role::Producer, &defaults, &[])
+            .create_with_context(Reports::new(cluster.clone()))
+            .map_err(|error| kafka_error(cluster, "make a producer", &error))?;
+        let client = Arc::new(client);
+        let serving = Arc::clone(&client);
+        let thread = std::thread::Builder::new()
+            .name("millstream-emitter".to_owned())
+            .spawn(move || {
+                while !serving.context().stop.load(Ordering::Acquire) {
+                    serving.poll(POLL);
+                }
+            })
+            .map_err(|error| Error::Kafka {
+                action: "start the producer's thread".to_owned(),
+                reason: error.to_string(),
+                retriable: true,
+                outcome: crate::error::Outcome::NotApplied,
+            })?;
+        Ok(Producer {
+            client,
+            thread: Some(thread),
+            clock: SystemClock::new(),
+        })
+    }
+
+    /// Takes a record for sending; without a receipt it is only counted. The receipt is taken together with the
+    /// record, and left where it is when the record is not taken.
+    pub(crate) fn send(
+        &self,
+        record: &Outgoing<'_>,
+        receipt: &mut Option<Receipt>,
+    ) -> Result<(), SendError> {
+        let reports = self.client.context();
+        let token = receipt.take().map_or(0, |receipt| reports.keep(receipt));
+        // Counted first: the report may arrive before `send` returns.
+        reports.accepted.fetch_add(1, Ordering::AcqRel);
+        self.client
+            .send(client_record(record, token))
+            .map_err(|(error, _)| {
+                reports.accepted.fetch_sub(1, Ordering::AcqRel);
+                *receipt = reports.take(token);
+                self.refusal(record, &error)
+            })
+    }
+
+    fn refusal(&self, record: &Outgoing<'_>, error: &KafkaError) -> SendError {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
+            return SendError::Full;
+        }
+        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let action = format!("send a record of {bytes} bytes to topic `{}`", record.topic);
+        SendError::Refused(kafka_error(&self.client.context().cluster, action, error))
+    }
+
+    /// Waits a moment for a delivery report, as a sender does that met a full queue.
+    pub(crate) fn wait_for_room(&self) {
+        self.client.context().wait(POLL);
+    }
+
+    /// Waits until everything taken so far is decided, `within` at most; answers how much is not.
+    pub(crate) fn drain(&self, within: Duration) -> u64 {
+        let deadline = self.clock.now().plus(within);
+        loop {
+            let pending = self.counts().pending();
+            let left = deadline.since(self.clock.now());
+            if pending == 0 || left.is_zero() {
+                return pending;
+            }
+            self.client.context().wait(left.min(POLL));
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let reports = self.client.context();
+        // The decided first: a record is never seen decided before it is seen accepted.
+        let delivered = reports.delivered.load(Ordering::Acquire);
+        let failed = reports.failed.load(Ordering::Acquire);
+        Counts {
+            accepted: reports.accepted.load(Ordering::Acquire),
+            delivered,
+            failed,
+        }
+    }
+
+    /// Takes the failures of records without a receipt since the last call.
+    pub(crate) fn take_failures(&self) -> Failures {
+        std::mem::take(&mut *lock(&self.client.context().failures))
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if self.counts().pending() > 0 {
+            self.client.purge(PurgeConfig::default().queue().inflight());
+            let lost = self.drain(PURGE);
+            if lost > 0 {
+                tracing::error!(lost, "records dropped without a report");
+            }
+        }
+        self.client.context().stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was already reported by the thread; the client is closed all the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Idempotence is the default unless the user asked for something that excludes it.
+fn allows_idempotence(cluster: &Cluster) -> bool {
+    cluster.raw_properties().all(|(name, value)| match name {
+        "acks" | "request.required.acks" => matches!(value, "all" | "-1"),
+        "max.in.flight" | "max.in.flight.requests.per.connection" => {
+            value.parse::<u64>().is_ok_and(|most| most <= 5)
+        }
+        "retries" | "message.send.max.retries" => value != "0",
+        "queuing.strategy" => value == "fifo",
+        _ => true,
+    })
+}
+
+fn client_record<'a>(record: &Outgoing<'a>, token: usize) -> BaseRecord<'a, [u8], [u8], usize> {
+    let mut made: BaseRecord<'a, [u8], [u8], usize> =
+        BaseRecord::with_opaque_to(record.topic, token);
+    made.key = record.key;
+    made.payload = record.value;
+    made.partition = record.partition.map(|Partition(number)| number);
+    made.timestamp = record
+        .timestamp
+        .filter(|time| time.is_known())
+        .map(|time| time.millis());
+    made.headers = record.headers.and_then(headers::to_client);
+    made
+}
+
+/// What the serving thread keeps count in.
+struct Reports {
+    cluster: Cluster,
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    failures: Mutex<Failures>,
+    receipts: Mutex<HashMap<usize, Receipt>>,
+    last_token: AtomicUsize,
+    stop: AtomicBool,
+    waiting: AtomicUsize,
+    progress: (Mutex<()>, Condvar),
+}
+
+impl Reports {
+    fn new(cluster: Cluster) -> Reports {
+        Reports {
+            cluster,
+            accepted: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            failures: Mutex::default(),
+            receipts: Mutex::default(),
+            last_token: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            progress: (Mutex::new(()), Condvar::new()),
+        }
+    }
+
+    /// Keeps a receipt until its record is decided; the token is never 0.
+    fn keep(&self, receipt: Receipt) -> usize {
+        let token = self.last_token.fetch_add(1, Ordering::Relaxed) + 1;
+        lock(&self.receipts).insert(token, receipt);
+        token
+    }
+
+    fn take(&self, token: usize) -> Option<Receipt> {
+        if token == 0 {
+            None
+        } else {
+            lock(&self.receipts).remove(&token)
+        }
+    }
+
+    /// Waits for the next report, `most` at most. A report just before is missed: callers wait in short steps.
+    fn wait(&self, most: Duration) {
+        let (gate, signal) = &self.progress;
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        drop(
+            signal
+                .wait_timeout(lock(gate), most)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn fail(&self, message: &BorrowedMessage<'_>, error: &KafkaError, receipt: Option<Receipt>) {
+        let action = format!("deliver a record to topic `{}`", message.topic());
+        let error = kafka_error(&self.cluster, action, error);
+        match receipt {
+            Some(receipt) => call(receipt, Err(error)),
+            None => {
+                let mut failures = lock(&self.failures);
+                failures.count += 1;
+                if failures.count == 1 {
+                    tracing::warn!(%error, topic = message.topic(), "delivery failed");
+                    failures.first = error.to_string();
+                }
+            }
+        }
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        forward_log(&self.cluster, level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        forward_error(&self.cluster, &error, reason);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
+        let receipt = self.take(token);
+        // The receipt comes before the count: who has seen everything decided has been told everything.
+        match result {
+            Ok(message) => {
+                if let Some(receipt) = receipt {
+                    call(receipt, Ok(position(message)));
+                }
+                self.delivered.fetch_add(1, Ordering::AcqRel);
+            }
+            Err((error, message)) => {
+                self.fail(message, error, receipt);
+                self.failed.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.progress.1.notify_all();
+        }
+    }
+}
+
+fn position(message: &BorrowedMessage<'_>) -> Position {
+    Position {
+        topic: message.topic().into(),
+        partition: Partition(message.partition()),
+        offset: Offset::new(message.offset()),
+    }
+}
+
+/// Calls a user's receipt; a panic in it must not end the thread that serves all others.
+fn call(receipt: Receipt, outcome: Result<Position, Error>) {
+    if catch_unwind(AssertUnwindSafe(|| receipt(outcome))).is_err() {
+        tracing::error!("a delivery receipt panicked");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

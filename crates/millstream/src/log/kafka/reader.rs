@@ -1,0 +1,239 @@
+//! A consumer outside of any group, on partitions chosen by hand.
+//!
+//! Finds out where each partition starts and ends, reads from given positions, and says when a partition has
+//! been read to its end, transaction markers and compacted gaps included. It commits nothing and takes part in no
+//! group: the group id it carries exists only because librdkafka assigns nothing without one.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{Offset as ClientOffset, Timestamp as ClientTimestamp, TopicPartitionList};
+
+use super::config::{Logging, Role, client_config, code_error, kafka_error};
+use super::headers;
+use crate::config::Cluster;
+use crate::error::Error;
+use crate::log::Message;
+use crate::record::{Headers, Timestamp};
+use crate::topic::{NextOffset, Offset, Partition};
+
+/// The first offset of a partition and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first offset that is still there.
+    pub start: NextOffset,
+    /// The offset the next record will get.
+    pub end: NextOffset,
+}
+
+/// What the consumer found.
+pub(crate) enum Found<'a> {
+    Record(ReadMessage<'a>),
+    /// Everything this partition had is read.
+    End(Partition),
+    Nothing,
+}
+
+/// A consumer of one topic.
+pub(crate) struct PartitionReader {
+    client: BaseConsumer<Logging>,
+    cluster: Cluster,
+    topic: String,
+    patience: Duration,
+}
+
+impl PartitionReader {
+    /// Makes the client; each question to the cluster may take `patience`.
+    pub(crate) fn open(
+        cluster: &Cluster,
+        topic: &str,
+        patience: Duration,
+    ) -> Result<PartitionReader, Error> {
+        cluster.check_brokers()?;
+        let defaults = [
+            ("fetch.queue.backoff.ms", "5"),
+            ("queued.max.messages.kbytes", "16384"),
+        ];
+        let forced = [
+            ("group.id", "millstream-reader"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+            ("enable.partition.eof", "true"),
+        ];
+        let client = client_config(cluster, Role::Consumer, &defaults, &forced)
+            .create_with_context(Logging(cluster.clone()))
+            .map_err(|error| kafka_error(cluster, "make a reader", &error))?;
+        Ok(PartitionReader {
+            client,
+            cluster: cluster.clone(),
+            topic: topic.to_owned(),
+            patience,
+        })
+    }
+
+    /// The partitions of the topic, in order.
+    pub(crate) fn partitions(&self) -> Result<Vec<Partition>, Error> {
+        let unknown = || Error::UnknownTopic {
+            topic: self.topic.clone(),
+        };
+        let metadata = self
+            .client
+            .fetch_metadata(Some(&self.topic), self.patience)
+            .map_err(|error| self.fail("ask for topic", &error))?;
+        let topic = metadata.topics().first().ok_or_else(unknown)?;
+        match topic.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                return Err(unknown());
+            }
+            Some(code) => return Err(code_error(format!("ask for topic `{}`", self.topic), code)),
+        }
+        let mut numbers: Vec<Partition> = topic
+            .partitions()
+            .iter()
+            .map(|part| Partition(part.id()))
+            .collect();
+        numbers.sort_unstable();
+        if numbers.is_empty() {
+            Err(unknown())
+        } else {
+            Ok(numbers)
+        }
+    }
+
+    /// Where `partition` starts and ends now.
+    pub(crate) fn range(&self, partition: Partition) -> Result<Range, Error> {
+        let (start, end) = self
+            .client
+            .fetch_watermarks(&self.topic, partition.0, self.patience)
+            .map_err(|error| self.fail("ask for the offsets of topic", &error))?;
+        Ok(Range {
+            start: NextOffset::new(start),
+            end: NextOffset::new(end),
+        })
+    }
+
+    /// For each partition the first record at or after `time`; `None` when there is none.
+    pub(crate) fn at_time(
+        &self,
+        partitions: &[Partition],
+        time: Timestamp,
+    ) -> Result<Vec<(Partition, Option<NextOffset>)>, Error> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            // The time travels in the offset's place.
+            asked
+                .add_partition_offset(
+                    &self.topic,
+                    partition.0,
+                    ClientOffset::Offset(time.millis().max(0)),
+                )
+                .map_err(|error| self.fail("ask for a time in topic", &error))?;
+        }
+        let found = self
+            .client
+            .offsets_for_times(asked, self.patience)
+            .map_err(|error| self.fail("ask for a time in topic", &error))?;
+        let mut answers = Vec::with_capacity(partitions.len());
+        for element in found.elements() {
+            element
+                .error()
+                .map_err(|error| self.fail("ask for a time in topic", &error))?;
+            let offset = match element.offset() {
+                ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
+                _ => None,
+            };
+            answers.push((Partition(element.partition()), offset));
+        }
+        Ok(answers)
+    }
+
+    /// Reads these partitions, each from its position.
+    pub(crate) fn start(&self, positions: &[(Partition, NextOffset)]) -> Result<(), Error> {
+        let list = self.list(positions)?;
+        self.client
+            .assign(&list)
+            .map_err(|error| self.fail("read topic", &error))
+    }
+
+    /// Reads no more of this partition.
+    pub(crate) fn finish(&self, partition: Partition) -> Result<(), Error> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, partition.0);
+        self.client
+            .pause(&list)
+            .map_err(|error| self.fail("pause topic", &error))
+    }
+
+    /// Waits up to `wait` for the next record.
+    pub(crate) fn poll(&self, wait: Duration) -> Result<Found<'_>, Error> {
+        match self.client.poll(wait) {
+            None => Ok(Found::Nothing),
+            Some(Ok(message)) => Ok(Found::Record(ReadMessage(message))),
+            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Found::End(Partition(partition))),
+            Some(Err(error)) => {
+                let error = self.fail("read topic", &error);
+                // What passes by itself was logged by the client's context, and the client goes on by itself.
+                if error.is_retriable() {
+                    Ok(Found::Nothing)
+                } else {
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    fn list(&self, positions: &[(Partition, NextOffset)]) -> Result<TopicPartitionList, Error> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, offset) in positions {
+            list.add_partition_offset(&self.topic, partition.0, ClientOffset::Offset(offset.get()))
+                .map_err(|error| self.fail("read topic", &error))?;
+        }
+        Ok(list)
+    }
+
+    fn fail(&self, action: &str, error: &KafkaError) -> Error {
+        kafka_error(&self.cluster, format!("{action} `{}`", self.topic), error)
+    }
+}
+
+/// A record in the client's buffer.
+pub(crate) struct ReadMessage<'a>(BorrowedMessage<'a>);
+
+impl Message for ReadMessage<'_> {
+    fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+
+    fn headers(&self) -> Headers {
+        headers::from_client(self.0.headers())
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        match self.0.timestamp() {
+            ClientTimestamp::NotAvailable => Timestamp::UNKNOWN,
+            ClientTimestamp::CreateTime(millis) | ClientTimestamp::LogAppendTime(millis) => {
+                Timestamp::from_millis(millis)
+            }
+        }
+    }
+
+    fn topic(&self) -> &str {
+        self.0.topic()
+    }
+
+    fn partition(&self) -> Partition {
+        Partition(self.0.partition())
+    }
+
+    fn offset(&self) -> Offset {
+        Offset::new(self.0.offset())
+    }
+}

@@ -1,0 +1,392 @@
+//! A typed reader for programs that only read: no group, no commits, every position chosen here.
+//!
+//! It reads all partitions or some, from an offset, a time, the start, the end or the last few records, for ever
+//! or up to an end that is fixed when it opens. Order holds within a partition. A record that cannot be decoded is
+//! given to the caller with its bytes and its place: it is never skipped in silence, and it does not stop the
+//! reading.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec;
+use crate::config::Cluster;
+use crate::error::Error;
+use crate::log::Message;
+pub use crate::log::kafka::reader::Range;
+use crate::log::kafka::reader::{Found, PartitionReader};
+use crate::record::{Headers, Position, Record, Timestamp};
+use crate::topic::{NextOffset, Offset, Partition, Topic, TopicPartition};
+
+/// How long a question to the cluster may take when the reader opens, unless said otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where reading begins, in each partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// At the first record there is.
+    Earliest,
+    /// At the end: only what is written from now on.
+    End,
+    /// At this offset. Refused if the partition does not reach that far, or no longer has it.
+    Offset(NextOffset),
+    /// At the first record with this time or a later one; at the end if there is none.
+    Time(Timestamp),
+    /// This many offsets before the end, as far as they are there.
+    Last(u64),
+}
+
+/// Where reading ends, in each partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Forever,
+    /// At what was the end when the reader opened.
+    End,
+    /// Before this offset, or at the end when the reader opened, whichever comes first.
+    Offset(NextOffset),
+    /// Before the first record with this time or a later one; else at what was the end when the reader opened.
+    Time(Timestamp),
+}
+
+/// What is to be read; made by [`Reader::of`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing is read before `open`"]
+pub struct Plan<K: 'static, V: 'static> {
+    topic: Topic<K, V>,
+    since: Since,
+    until: Until,
+    partitions: Option<Vec<Partition>>,
+    patience: Duration,
+}
+
+impl<K, V> Plan<K, V> {
+    /// Where to begin; the earliest record unless said here.
+    pub fn since(mut self, since: Since) -> Self {
+        self.since = since;
+        self
+    }
+
+    /// Where to end; never unless said here.
+    pub fn until(mut self, until: Until) -> Self {
+        self.until = until;
+        self
+    }
+
+    /// Only these partitions; all of them unless said here.
+    pub fn partitions(mut self, partitions: impl IntoIterator<Item = Partition>) -> Self {
+        self.partitions = Some(partitions.into_iter().collect());
+        self
+    }
+
+    /// How long each question to the cluster may take while opening; 10 s unless said here.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Asks the cluster for the positions and begins.
+    ///
+    /// # Errors
+    /// The topic or a partition does not exist, an offset is out of range, or the cluster does not answer.
+    pub fn open(self, cluster: &Cluster) -> Result<Reader<K, V>, Error> {
+        let client = PartitionReader::open(cluster, self.topic.name(), self.patience)?;
+        let mut parts = Vec::new();
+        for partition in self.choose(client.partitions()?)? {
+            let range = client.range(partition)?;
+            let next = self.first(&client, partition, range)?;
+            let stop = self.stop(&client, partition, range)?;
+            parts.push(Part {
+                partition,
+                next,
+                stop,
+                done: stop.is_some_and(|stop| next >= stop),
+            });
+        }
+        let open: Vec<_> = parts
+            .iter()
+            .filter(|part| !part.done)
+            .map(|part| (part.partition, part.next))
+            .collect();
+        client.start(&open)?;
+        let name = Arc::from(self.topic.name());
+        Ok(Reader {
+            client,
+            topic: self.topic,
+            name,
+            parts,
+            unbounded: self.until == Until::Forever,
+        })
+    }
+
+    fn choose(&self, all: Vec<Partition>) -> Result<Vec<Partition>, Error> {
+        let Some(mut chosen) = self.partitions.clone() else {
+            return Ok(all);
+        };
+        chosen.sort_unstable();
+        chosen.dedup();
+        match chosen.iter().find(|partition| !all.contains(partition)) {
+            None => Ok(chosen),
+            Some(missing) => Err(Error::InvalidTopic {
+                topic: self.topic.name().to_owned(),
+                reason: format!("it has no partition {missing}, only 0 to {}", all.len() - 1),
+            }),
+        }
+    }
+
+    fn first(
+        &self,
+        client: &PartitionReader,
+        partition: Partition,
+        range: Range,
+    ) -> Result<NextOffset, Error> {
+        match self.since {
+            Since::Earliest => Ok(range.start),
+            Since::End => Ok(range.end),
+            Since::Last(count) => {
+                let back = i64::try_from(count).unwrap_or(i64::MAX);
+                Ok(NextOffset::new(range.end.get().saturating_sub(back)).max(range.start))
+            }
+            Since::Time(time) => Ok(at_time(client, partition, time)?.unwrap_or(range.end)),
+            Since::Offset(offset) if offset < range.start || offset > range.end => {
+                Err(Error::InvalidPosition {
+                    partition: TopicPartition::new(self.topic.name(), partition),
+                    wanted: offset,
+                    start: range.start,
+                    end: range.end,
+                })
+            }
+            Since::Offset(offset) => Ok(offset),
+        }
+    }
+
+    fn stop(
+        &self,
+        client: &PartitionReader,
+        partition: Partition,
+        range: Range,
+    ) -> Result<Option<NextOffset>, Error> {
+        match self.until {
+            Until::Forever => Ok(None),
+            Until::End => Ok(Some(range.end)),
+            Until::Offset(offset) => Ok(Some(offset.min(range.end))),
+            Until::Time(time) => Ok(Some(
+                at_time(client, partition, time)?
+                    .unwrap_or(range.end)
+                    .min(range.end),
+            )),
+        }
+    }
+}
+
+fn at_time(
+    client: &PartitionReader,
+    partition: Partition,
+    time: Timestamp,
+) -> Result<Option<NextOffset>, Error> {
+    let found = client.at_time(&[partition], time)?;
+    Ok(found
+        .into_iter()
+        .find(|(found, _)| *found == partition)
+        .and_then(|(_, offset)| offset))
+}
+
+/// One partition's way.
+#[derive(Debug)]
+struct Part {
+    partition: Partition,
+    next: NextOffset,
+    stop: Option<NextOffset>,
+    done: bool,
+}
+
+impl Part {
+    /// Whether the record at `offset` is still to be read.
+    fn wants(&self, offset: Offset) -> bool {
+        !self.done && self.stop.is_none_or(|stop| NextOffset::at(offset) < stop)
+    }
+
+    /// Goes past a record that was read. `None`: a record past the stop, or the partition's end, was met; the end is
+    /// not before what it was when the reader opened.
+    fn advance(&mut self, read: Option<Offset>) {
+        if let Some(offset) = read {
+            self.next = offset.next();
+        }
+        self.done = self
+            .stop
+            .is_some_and(|stop| read.is_none() || self.next >= stop);
+    }
+}
+
+/// Reads a topic's records outside of any group.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use millstream::codec::{Json, Text};
+/// use millstream::reader::{Polled, Reader, Until};
+/// use millstream::{Cluster, Topic};
+///
+/// static READINGS: Topic<String, f64> = Topic::new("readings", &Text, &Json);
+///
+/// let mut reader = Reader::of(&READINGS).until(Until::End).open(&Cluster::new("127.0.0.1:9092"))?;
+/// loop {
+///     match reader.poll(Duration::from_secs(1))? {
+///         Polled::Record(record) => println!("{} {}", record.position, record.value),
+///         Polled::Undecodable(bad) => eprintln!("{bad}"),
+///         Polled::Nothing => {}
+///         Polled::End => break,
+///     }
+/// }
+/// # Ok::<(), millstream::Error>(())
+/// ```
+pub struct Reader<K: 'static, V: 'static> {
+    client: PartitionReader,
+    topic: Topic<K, V>,
+    name: Arc<str>,
+    parts: Vec<Part>,
+    unbounded: bool,
+}
+
+/// What a poll gave.
+#[derive(Debug)]
+#[must_use]
+pub enum Polled<K, V> {
+    /// The next record.
+    Record(Record<K, V>),
+    /// A record whose key or value is not what the topic says, with its bytes.
+    Undecodable(Box<Undecodable>),
+    /// No record came in time.
+    Nothing,
+    /// Every partition was read to its end; there will be nothing more.
+    End,
+}
+
+/// A record that could not be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Where it lies.
+    pub position: Position,
+    /// Which part was refused: `key` or `value`.
+    pub part: &'static str,
+    /// Why.
+    pub error: codec::Error,
+    /// The key's bytes, `None` for null.
+    pub key: Option<Vec<u8>>,
+    /// The value's bytes, `None` for null.
+    pub value: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Headers,
+    /// The record's time.
+    pub timestamp: Timestamp,
+}
+
+impl fmt::Display for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the {} of {} is not readable: {}",
+            self.part, self.position, self.error
+        )
+    }
+}
+
+impl std::error::Error for Undecodable {}
+
+impl<K, V> Reader<K, V> {
+    /// Plans a reader of `topic`: all partitions, from the earliest record, for ever.
+    pub fn of(topic: &Topic<K, V>) -> Plan<K, V> {
+        Plan {
+            topic: topic.clone(),
+            since: Since::Earliest,
+            until: Until::Forever,
+            partitions: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Waits up to `wait` for the next record. A broker that is away shows as [`Polled::Nothing`].
+    ///
+    /// # Errors
+    /// What does not pass by itself: no permission, a position that retention has overtaken, a topic deleted.
+    pub fn poll(&mut self, wait: Duration) -> Result<Polled<K, V>, Error> {
+        if self.is_done() {
+            return Ok(Polled::End);
+        }
+        let (partition, record) = match self.client.poll(wait)? {
+            Found::Nothing => return Ok(Polled::Nothing),
+            Found::End(partition) => (partition, None),
+            Found::Record(message) => (message.partition(), Some(message)),
+        };
+        let Some(part) = self
+            .parts
+            .iter_mut()
+            .find(|part| part.partition == partition)
+        else {
+            return Ok(Polled::Nothing);
+        };
+        let wanted = record.filter(|message| part.wants(message.offset()));
+        part.advance(wanted.as_ref().map(Message::offset));
+        if part.done {
+            self.client.finish(partition)?;
+        }
+        match wanted {
+            Some(message) => Ok(open_record(&self.topic, &self.name, &message)),
+            None if self.is_done() => Ok(Polled::End),
+            None => Ok(Polled::Nothing),
+        }
+    }
+
+    /// The partitions that are read, each with the next offset.
+    pub fn positions(&self) -> impl Iterator<Item = (Partition, NextOffset)> {
+        self.parts.iter().map(|part| (part.partition, part.next))
+    }
+
+    /// Whether every partition was read to its end.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        !self.unbounded && self.parts.iter().all(|part| part.done)
+    }
+}
+
+impl<K, V> fmt::Debug for Reader<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("topic", &self.topic)
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open_record<K, V>(topic: &Topic<K, V>, name: &Arc<str>, message: &impl Message) -> Polled<K, V> {
+    let position = Position {
+        topic: Arc::clone(name),
+        partition: message.partition(),
+        offset: message.offset(),
+    };
+    let refused = |part, error| {
+        Polled::Undecodable(Box::new(Undecodable {
+            position: position.clone(),
+            part,
+            error,
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.value().map(<[u8]>::to_vec),
+            headers: message.headers(),
+            timestamp: message.timestamp(),
+        }))
+    };
+    let key = match topic.key_codec().decode(message.key()) {
+        Ok(key) => key,
+        Err(error) => return refused("key", error),
+    };
+    let value = match topic.value_codec().decode(message.value()) {
+        Ok(value) => value,
+        Err(error) => return refused("value", error),
+    };
+    Polled::Record(Record {
+        key,
+        value,
+        headers: message.headers(),
+        timestamp: message.timestamp(),
+        position,
+    })
+}
