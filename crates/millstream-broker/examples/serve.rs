@@ -1,0 +1,18 @@
+//! A broker in the foreground: `serve ADDRESS FOLDER`, until standard input ends.
+
+use std::io::{self, Read};
+use std::net::SocketAddr;
+
+use millstream_broker::{Config, Server};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let listen: SocketAddr = args.next().ok_or("serve ADDRESS FOLDER")?.parse()?;
+    let mut config = Config::new(args.next().ok_or("serve ADDRESS FOLDER")?);
+    config.listen = listen;
+    let server = Server::start(config)?;
+    println!("{}", server.address());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    server.stop()?;
+    Ok(())
+}

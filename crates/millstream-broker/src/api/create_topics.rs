@@ -1,0 +1,200 @@
+//! CreateTopics: new topics, each with partitions, configs, or an assignment that can only name this broker.
+//!
+//! Topics of one request succeed or fail one by one. With `validate_only` everything is checked and nothing made. Errors
+//! and texts are those of Apache Kafka's controller.
+
+use std::collections::HashMap;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use kafka_protocol::messages::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::Client;
+use crate::broker::Broker;
+use crate::topics::Refused;
+use crate::topics::config::{self, DEFINITIONS, Overrides};
+
+pub(crate) async fn handle(
+    broker: &Broker,
+    _client: &Client,
+    request: CreateTopicsRequest,
+    version: i16,
+) -> CreateTopicsResponse {
+    let mut times: HashMap<TopicName, usize> = HashMap::new();
+    for topic in &request.topics {
+        *times.entry(topic.name.clone()).or_default() += 1;
+    }
+    let mut results = Vec::with_capacity(request.topics.len());
+    for wanted in request.topics {
+        match times.remove(&wanted.name) {
+            Some(1) => results.push(one(broker, wanted, request.validate_only, version)),
+            Some(_) => {
+                let refused = Refused::new(ResponseError::InvalidRequest, "Duplicate topic name.");
+                results.push(refuse(wanted.name, &refused, version));
+            }
+            // The first of several with this name was answered for all.
+            None => {}
+        }
+    }
+    CreateTopicsResponse::default().with_topics(results)
+}
+
+fn one(
+    broker: &Broker,
+    wanted: CreatableTopic,
+    validate_only: bool,
+    version: i16,
+) -> CreatableTopicResult {
+    let made = resolve(broker, &wanted).and_then(|(partitions, overrides)| {
+        if validate_only {
+            broker
+                .topics
+                .check_new(&wanted.name, partitions, &overrides)?;
+            return Ok((Uuid::nil(), partitions, overrides));
+        }
+        let made = tokio::task::block_in_place(|| {
+            broker
+                .topics
+                .create(&wanted.name, partitions, overrides.clone())
+        })?;
+        Ok((made.id, partitions, overrides))
+    });
+    match made {
+        Ok((id, partitions, overrides)) => {
+            let result = CreatableTopicResult::default().with_name(wanted.name);
+            let result = if version >= 7 {
+                result.with_topic_id(id)
+            } else {
+                result
+            };
+            if version < 5 {
+                return result;
+            }
+            let configs = DEFINITIONS
+                .iter()
+                .map(|of| describe(broker, of, &overrides))
+                .collect();
+            result
+                .with_num_partitions(partitions)
+                .with_replication_factor(1)
+                .with_configs(Some(configs))
+        }
+        Err(refused) => refuse(wanted.name, &refused, version),
+    }
+}
+
+/// The number of partitions and the configs that a request means.
+fn resolve(broker: &Broker, wanted: &CreatableTopic) -> Result<(i32, Overrides), Refused> {
+    let partitions = if wanted.assignments.is_empty() {
+        counted(broker, wanted)?
+    } else {
+        assigned(broker, wanted)?
+    };
+    let mut overrides = Overrides::new();
+    for config in &wanted.configs {
+        let Some(value) = &config.value else {
+            let text = format!(
+                "Null value not supported for topic configs: {}",
+                config.name
+            );
+            return Err(Refused::new(ResponseError::InvalidConfig, text));
+        };
+        overrides.insert(config.name.as_str().to_owned(), value.as_str().to_owned());
+    }
+    Ok((partitions, overrides))
+}
+
+fn counted(broker: &Broker, wanted: &CreatableTopic) -> Result<i32, Refused> {
+    match wanted.replication_factor {
+        -1 | 1 => {}
+        factor if factor < 1 => {
+            return Err(Refused::new(
+                ResponseError::InvalidReplicationFactor,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ));
+        }
+        factor => {
+            let text = format!(
+                "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} \
+                 cannot be reached because only 1 broker(s) are registered."
+            );
+            return Err(Refused::new(ResponseError::InvalidReplicationFactor, text));
+        }
+    }
+    match wanted.num_partitions {
+        -1 => Ok(broker.config.num_partitions),
+        count if count < 1 => Err(Refused::new(
+            ResponseError::InvalidPartitions,
+            "Number of partitions was set to an invalid non-positive value.",
+        )),
+        count => Ok(count),
+    }
+}
+
+fn assigned(broker: &Broker, wanted: &CreatableTopic) -> Result<i32, Refused> {
+    let refused = |text: String| Err(Refused::new(ResponseError::InvalidReplicaAssignment, text));
+    if wanted.replication_factor != -1 {
+        let text = "A manual partition assignment was specified, but replication factor was not set to -1.";
+        return Err(Refused::new(ResponseError::InvalidRequest, text));
+    }
+    if wanted.num_partitions != -1 {
+        let text =
+            "A manual partition assignment was specified, but numPartitions was not set to -1.";
+        return Err(Refused::new(ResponseError::InvalidRequest, text));
+    }
+    let mut indexes: Vec<i32> = wanted
+        .assignments
+        .iter()
+        .map(|partition| partition.partition_index)
+        .collect();
+    indexes.sort_unstable();
+    for (expected, index) in (0..).zip(&indexes) {
+        if *index < expected {
+            return refused(format!(
+                "Found multiple manual partition assignments for partition {index}"
+            ));
+        }
+        if *index > expected {
+            return refused(
+                "partitions should be a consecutive 0-based integer sequence".to_owned(),
+            );
+        }
+    }
+    for partition in &wanted.assignments {
+        super::check_replicas(broker, &partition.broker_ids)?;
+    }
+    i32::try_from(indexes.len()).or_else(|_| refused("too many partitions".to_owned()))
+}
+
+fn describe(
+    broker: &Broker,
+    of: &config::Definition,
+    overrides: &Overrides,
+) -> CreatableTopicConfigs {
+    CreatableTopicConfigs::default()
+        .with_name(StrBytes::from_static_str(of.name))
+        .with_value(Some(StrBytes::from_string(config::effective(
+            overrides,
+            &broker.config,
+            of,
+        ))))
+        .with_config_source(config::source(overrides, &broker.config, of))
+}
+
+fn refuse(name: TopicName, refused: &Refused, version: i16) -> CreatableTopicResult {
+    let result = CreatableTopicResult::default()
+        .with_name(name)
+        .with_error_code(refused.code.code())
+        .with_error_message(Some(StrBytes::from_string(refused.message.clone())));
+    // Null would be "not authorised to see".
+    if version >= 5 {
+        result.with_configs(Some(Vec::new()))
+    } else {
+        result
+    }
+}

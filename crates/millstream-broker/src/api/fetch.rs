@@ -1,0 +1,275 @@
+//! Fetch: reads batches of many partitions, waiting for `min_bytes` up to `max_wait`.
+//!
+//! A fetch that finds too little registers one waiter at its partitions, looks again, and sleeps; an append wakes exactly the
+//! fetches that wait for its partition, and only partitions that have grown are read again. What is read takes its share
+//! of `max_fetch_bytes_in_flight` before it is read and keeps it until the answer is sent. Fetch sessions are not kept:
+//! answering session 0 to whoever asks for one makes every client send whole requests.
+
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
+use kafka_protocol::messages::fetch_response::{
+    FetchResponse, FetchableTopicResponse, PartitionData,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Answer, Client};
+use crate::broker::{Broker, Taken};
+use crate::frame::{Broken, Header, decode_body};
+use crate::log::{Partition, Waiter};
+
+/// Longest wait for records; a client that asks for more is answered with nothing in between.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+pub(super) async fn answer(
+    broker: &Broker,
+    client: &Client,
+    header: &Header,
+    body: Bytes,
+) -> Result<Answer, Broken> {
+    if !(4..=18).contains(&header.version) {
+        return Err(Broken::UnknownVersion {
+            key: header.key,
+            version: header.version,
+        });
+    }
+    let request: FetchRequest = decode_body(body, header.version)?;
+    let (response, room) = handle(broker, client, request, header.version).await;
+    let parts = wire::encode(header, response)?;
+    Ok(Answer { parts, _room: room })
+}
+
+async fn handle(
+    broker: &Broker,
+    _client: &Client,
+    request: FetchRequest,
+    version: i16,
+) -> (FetchResponse, Option<Taken>) {
+    if version >= 7 && !(-1..=0).contains(&request.session_epoch) {
+        let code = ResponseError::FetchSessionIdNotFound.code();
+        return (FetchResponse::default().with_error_code(code), None);
+    }
+    let wait =
+        Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
+    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
+    let mut reads = Reads::new(broker, &request, version);
+    reads.read_grown(broker).await;
+    if !reads.complete(min_bytes) && !wait.is_zero() {
+        reads.wait(broker, min_bytes, wait).await;
+    }
+    reads.respond(request)
+}
+
+/// One partition of a request and what was read of it.
+struct Read {
+    partition: Result<Arc<Partition>, ResponseError>,
+    from: i64,
+    max_bytes: usize,
+    /// The end of the partition when it was last looked at.
+    seen_end: i64,
+    records: Bytes,
+    room: Option<Taken>,
+    high_watermark: i64,
+    log_start_offset: i64,
+}
+
+/// All partitions of a request, in its order.
+struct Reads {
+    all: Vec<Read>,
+    max_bytes: usize,
+}
+
+impl Reads {
+    fn new(broker: &Broker, request: &FetchRequest, version: i16) -> Reads {
+        let mut all = Vec::new();
+        for wanted in &request.topics {
+            let (topic, unknown) = if version >= 13 {
+                (
+                    broker.topics.by_id(&wanted.topic_id),
+                    ResponseError::UnknownTopicId,
+                )
+            } else {
+                (
+                    broker.topics.get(&wanted.topic),
+                    ResponseError::UnknownTopicOrPartition,
+                )
+            };
+            for part in &wanted.partitions {
+                let partition = match &topic {
+                    Some(topic) => find(topic.partition(part.partition), part),
+                    None => Err(unknown),
+                };
+                all.push(Read::new(partition, part));
+            }
+        }
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
+        Reads {
+            all,
+            max_bytes: max_bytes.min(broker.config.max_fetch_bytes_in_flight / 4),
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.all.iter().map(|read| read.records.len()).sum()
+    }
+
+    /// Whether the answer need not wait: enough was read, or something is wrong and the client should know.
+    fn complete(&self, min_bytes: usize) -> bool {
+        self.all.is_empty()
+            || self.total() >= min_bytes
+            || self.all.iter().any(|read| read.partition.is_err())
+    }
+
+    fn any_grown(&self) -> bool {
+        self.all.iter().any(Read::has_grown)
+    }
+
+    /// Reads every partition that has grown since it was last read.
+    async fn read_grown(&mut self, broker: &Broker) {
+        let mut total = self.total();
+        for read in &mut self.all {
+            if !read.has_grown() {
+                continue;
+            }
+            total -= read.records.len();
+            read.forget();
+            let limit = read.max_bytes.min(self.max_bytes.saturating_sub(total));
+            if limit == 0 && total > 0 {
+                continue;
+            }
+            let room = match broker.fetch_room.try_take(limit) {
+                Some(room) => Some(room),
+                // Waiting while holding a share could wait for ever: what was read so far is the answer then.
+                None if total > 0 => continue,
+                None => broker.fetch_room.take(limit).await,
+            };
+            read.read(limit, total == 0, room);
+            total += read.records.len();
+        }
+    }
+
+    /// Waits for appends until there is enough, the time is up, or the broker stops.
+    async fn wait(&mut self, broker: &Broker, min_bytes: usize, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        let waiter = Arc::new(Waiter::default());
+        let _registered: Vec<_> = self
+            .all
+            .iter()
+            .filter_map(|read| Some(read.partition.as_ref().ok()?.on_append(&waiter)))
+            .collect();
+        let mut late = std::pin::pin!(sleep_until(deadline));
+        let mut stopping = std::pin::pin!(broker.stopping.wait());
+        loop {
+            if !self.any_grown() {
+                tokio::select! {
+                    () = waiter.notify.notified() => {}
+                    () = &mut late => return,
+                    () = &mut stopping => return,
+                }
+            }
+            self.read_grown(broker).await;
+            if self.complete(min_bytes) {
+                return;
+            }
+        }
+    }
+
+    fn respond(self, request: FetchRequest) -> (FetchResponse, Option<Taken>) {
+        let committed = request.isolation_level == 1;
+        let mut reads = self.all.into_iter();
+        let mut room: Option<Taken> = None;
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for wanted in request.topics {
+            let mut partitions = Vec::with_capacity(wanted.partitions.len());
+            for (part, mut read) in wanted.partitions.iter().zip(&mut reads) {
+                match (&mut room, read.room.take()) {
+                    (Some(room), Some(more)) => room.merge(more),
+                    (None, more) => room = more,
+                    (Some(_), None) => {}
+                }
+                partitions.push(read.respond(part.partition, committed));
+            }
+            topics.push(
+                FetchableTopicResponse::default()
+                    .with_topic(wanted.topic)
+                    .with_topic_id(wanted.topic_id)
+                    .with_partitions(partitions),
+            );
+        }
+        (FetchResponse::default().with_responses(topics), room)
+    }
+}
+
+fn find(
+    partition: Option<Arc<Partition>>,
+    wanted: &FetchPartition,
+) -> Result<Arc<Partition>, ResponseError> {
+    super::check_leader_epoch(wanted.current_leader_epoch)?;
+    partition.ok_or(ResponseError::UnknownTopicOrPartition)
+}
+
+impl Read {
+    fn new(partition: Result<Arc<Partition>, ResponseError>, wanted: &FetchPartition) -> Read {
+        Read {
+            partition,
+            from: wanted.fetch_offset,
+            max_bytes: usize::try_from(wanted.partition_max_bytes).unwrap_or(0),
+            seen_end: -1,
+            records: Bytes::new(),
+            room: None,
+            high_watermark: -1,
+            log_start_offset: -1,
+        }
+    }
+
+    fn has_grown(&self) -> bool {
+        self.partition
+            .as_ref()
+            .is_ok_and(|partition| partition.end_offset() != self.seen_end)
+    }
+
+    fn forget(&mut self) {
+        self.records = Bytes::new();
+        self.room = None;
+    }
+
+    fn read(&mut self, limit: usize, at_least_one: bool, room: Option<Taken>) {
+        let Ok(partition) = &self.partition else {
+            return;
+        };
+        match partition.read(self.from, limit, at_least_one) {
+            Ok(fetched) => {
+                self.seen_end = fetched.high_watermark;
+                self.high_watermark = fetched.high_watermark;
+                self.log_start_offset = fetched.log_start_offset;
+                // Only what was really read stays taken.
+                self.room = room
+                    .and_then(|mut room| room.split(fetched.records.len().min(room.num_permits())));
+                self.records = fetched.records;
+            }
+            Err(error) => self.partition = Err(error.code()),
+        }
+    }
+
+    fn respond(self, index: i32, committed: bool) -> PartitionData {
+        let code = self.partition.as_ref().err().map_or(0, ResponseError::code);
+        let known = if code == 0 {
+            (self.high_watermark, self.log_start_offset)
+        } else {
+            (-1, -1)
+        };
+        PartitionData::default()
+            .with_partition_index(index)
+            .with_error_code(code)
+            .with_high_watermark(known.0)
+            .with_last_stable_offset(known.0)
+            .with_log_start_offset(known.1)
+            .with_aborted_transactions(committed.then(Vec::new))
+            .with_records(Some(self.records))
+    }
+}

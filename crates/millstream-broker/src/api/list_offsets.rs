@@ -1,0 +1,111 @@
+//! ListOffsets: the offset of a time, and of the ends of a partition.
+//!
+//! Negative times stand for places: -1 the end, -2 the start, -3 the record with the largest timestamp (since version 7), -4 the start of
+//! what is local (since 8), -5 the end of what is tiered (since 9). Nothing is tiered here, so -4 is the start and -5
+//! is nothing, as Apache Kafka answers without tiered storage.
+
+use std::collections::HashSet;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+
+use super::{Client, LEADER_EPOCH, check_leader_epoch};
+use crate::broker::Broker;
+use crate::log::Partition;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+/// An offset, its timestamp, and the leader epoch that wrote it; each may be -1.
+type Found = (i64, i64, i32);
+
+pub(crate) async fn handle(
+    broker: &Broker,
+    _client: &Client,
+    request: ListOffsetsRequest,
+    version: i16,
+) -> ListOffsetsResponse {
+    let mut seen = HashSet::new();
+    let mut twice = HashSet::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let place = (topic.name.clone(), partition.partition_index);
+            if !seen.insert(place.clone()) {
+                twice.insert(place);
+            }
+        }
+    }
+    let topics = request.topics.into_iter().map(|topic| {
+        let known = broker.topics.get(&topic.name);
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let found = if twice.contains(&(topic.name.clone(), wanted.partition_index)) {
+                Err(ResponseError::InvalidRequest)
+            } else {
+                let partition = known
+                    .as_ref()
+                    .and_then(|topic| topic.partition(wanted.partition_index));
+                find(partition.as_deref(), wanted, version)
+            };
+            respond(wanted.partition_index, found, version)
+        });
+        let partitions = partitions.collect();
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name)
+            .with_partitions(partitions)
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
+}
+
+fn find(
+    partition: Option<&Partition>,
+    wanted: &ListOffsetsPartition,
+    version: i16,
+) -> Result<Found, ResponseError> {
+    let partition = partition.ok_or(ResponseError::UnknownTopicOrPartition)?;
+    check_leader_epoch(wanted.current_leader_epoch)?;
+    match wanted.timestamp {
+        LATEST => Ok((partition.end_offset(), -1, LEADER_EPOCH)),
+        EARLIEST => Ok((partition.start_offset(), -1, LEADER_EPOCH)),
+        MAX_TIMESTAMP if version >= 7 => Ok(exact(partition.max_timestamp())),
+        EARLIEST_LOCAL if version >= 8 => Ok((partition.start_offset(), -1, LEADER_EPOCH)),
+        LATEST_TIERED if version >= 9 => Ok((-1, -1, -1)),
+        time if time >= 0 => {
+            let found = tokio::task::block_in_place(|| partition.offset_for_time(time));
+            found.map(exact).map_err(|error| {
+                tracing::error!(%error, "failed to look for a time");
+                ResponseError::KafkaStorageError
+            })
+        }
+        _ => Err(ResponseError::UnsupportedVersion),
+    }
+}
+
+fn exact(found: Option<(i64, i64)>) -> Found {
+    found.map_or((-1, -1, -1), |(offset, timestamp)| {
+        (offset, timestamp, LEADER_EPOCH)
+    })
+}
+
+fn respond(
+    index: i32,
+    found: Result<Found, ResponseError>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
+    let response = ListOffsetsPartitionResponse::default().with_partition_index(index);
+    match found {
+        Ok((offset, timestamp, epoch)) => response
+            .with_offset(offset)
+            .with_timestamp(timestamp)
+            .with_leader_epoch(if version >= 4 { epoch } else { -1 }),
+        Err(code) => response
+            .with_error_code(code.code())
+            .with_offset(-1)
+            .with_timestamp(-1),
+    }
+}

@@ -1,0 +1,221 @@
+//! The table of APIs: key, versions, handler; and the way from a request's bytes to its answer's.
+//!
+//! Versions are those of Apache Kafka 4.1 as far as the `kafka-protocol` crate carries them. Each API is one file with one
+//! function, `handle`, from the decoded request to the response; three have a way of their own on the wire, which stands
+//! here by name: ApiVersions (always answered), Produce (large, and perhaps without answer), Fetch (records are not copied).
+//!
+//! A response must not set a field that its version does not have: encoding would fail and the connection with it.
+
+mod api_versions;
+mod create_topics;
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod produce;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{ApiKey, BrokerId};
+use kafka_protocol::messages::{CreateTopicsRequest, ListOffsetsRequest, MetadataRequest};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+use crate::broker::Broker;
+use crate::clock::Stopwatch;
+use crate::frame::{Broken, Header, decode_body};
+use crate::metrics;
+use crate::topics::Refused;
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    /// What the client calls itself.
+    pub(crate) id: Option<StrBytes>,
+    /// Where it connected from.
+    pub(crate) host: IpAddr,
+}
+
+/// The leader epoch of every partition for ever: there is one broker, so that leadership never moves.
+pub(crate) const LEADER_EPOCH: i32 = 0;
+
+/// Everything that may be done to a topic, as bits: there is no authorizer.
+pub(crate) const TOPIC_OPERATIONS: i32 = 3576;
+
+/// Everything that may be done to a cluster, as bits.
+pub(crate) const CLUSTER_OPERATIONS: i32 = 8096;
+
+/// Compares the leader epoch that a client knows with ours; -1 stands for "does not know".
+pub(crate) fn check_leader_epoch(known: i32) -> Result<(), ResponseError> {
+    match known {
+        -1 | LEADER_EPOCH => Ok(()),
+        newer if newer > LEADER_EPOCH => Err(ResponseError::UnknownLeaderEpoch),
+        _ => Err(ResponseError::FencedLeaderEpoch),
+    }
+}
+
+/// A manual assignment can name this broker only, once.
+fn check_replicas(broker: &Broker, replicas: &[BrokerId]) -> Result<(), Refused> {
+    let refused = |text: String| Err(Refused::new(ResponseError::InvalidReplicaAssignment, text));
+    let this = broker.config.node_id;
+    match replicas {
+        [one] if one.0 == this => Ok(()),
+        [] => refused("The manual partition assignment includes an empty replica list.".to_owned()),
+        _ => match replicas.iter().find(|id| id.0 != this) {
+            Some(other) => refused(format!(
+                "The manual partition assignment includes broker {}, but no such broker is registered.",
+                other.0
+            )),
+            None => refused(format!(
+                "The manual partition assignment includes the broker {this} more than once."
+            )),
+        },
+    }
+}
+
+/// One API that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) key: ApiKey,
+    pub(crate) min: i16,
+    pub(crate) max: i16,
+}
+
+/// An answer as it goes out: its frame in parts, and the room it takes in memory until then.
+pub(crate) struct Answer {
+    pub(crate) parts: VecDeque<Bytes>,
+    pub(crate) _room: Option<crate::broker::Taken>,
+}
+
+macro_rules! apis {
+    ($($key:ident $min:literal..=$max:literal => $module:ident($request:ty)),* $(,)?) => {
+        /// Every API but ApiVersions, Produce and Fetch, in the order of their keys.
+        const REGULAR: &[Served] = &[$(Served { key: ApiKey::$key, min: $min, max: $max }),*];
+
+        async fn regular(
+            broker: &Broker,
+            client: &Client,
+            header: &Header,
+            body: Bytes,
+        ) -> Result<Answer, Broken> {
+            let version = header.version;
+            match ApiKey::try_from(header.key) {
+                $(Ok(ApiKey::$key) if ($min..=$max).contains(&version) => {
+                    let request: $request = decode_body(body, version)?;
+                    let response = $module::handle(broker, client, request, version).await;
+                    encode(header, &response)
+                })*
+                Ok(_) => Err(Broken::UnknownVersion { key: header.key, version }),
+                Err(()) => Err(Broken::UnknownApi { key: header.key }),
+            }
+        }
+    };
+}
+
+apis! {
+    ListOffsets 1..=10 => list_offsets(ListOffsetsRequest),
+    Metadata 0..=13 => metadata(MetadataRequest),
+    CreateTopics 2..=7 => create_topics(CreateTopicsRequest),
+}
+
+/// The APIs and versions that are advertised, in the order of their keys.
+///
+/// Produce is advertised from 0, though served from 3, as Kafka 4 does: librdkafka before 2.11 takes a higher
+/// minimum as a sign that the broker knows no compression (KAFKA-18659).
+pub(crate) fn table() -> impl Iterator<Item = Served> {
+    const OWN_WAY: [Served; 3] = [
+        Served {
+            key: ApiKey::Produce,
+            min: 0,
+            max: 13,
+        },
+        Served {
+            key: ApiKey::Fetch,
+            min: 4,
+            max: 18,
+        },
+        Served {
+            key: ApiKey::ApiVersions,
+            min: 0,
+            max: 4,
+        },
+    ];
+    let mut all: Vec<Served> = OWN_WAY.iter().chain(REGULAR).copied().collect();
+    all.sort_by_key(|served| served.key as i16);
+    all.into_iter()
+}
+
+/// Answers one request; `None` where the protocol wants no answer. What is broken costs the connection.
+pub(crate) async fn answer(
+    broker: &Broker,
+    client: &Client,
+    header: &Header,
+    body: Bytes,
+) -> Result<Option<Answer>, Broken> {
+    let watch = Stopwatch::start();
+    let answer = match ApiKey::try_from(header.key) {
+        Ok(ApiKey::ApiVersions) => api_versions::answer(header, body).map(Some),
+        Ok(ApiKey::Produce) => produce::answer(broker, client, header, body).await,
+        Ok(ApiKey::Fetch) => fetch::answer(broker, client, header, body).await.map(Some),
+        _ => regular(broker, client, header, body).await.map(Some),
+    }?;
+    let api = name(header.key);
+    ::metrics::counter!(metrics::REQUESTS, "api" => api).increment(1);
+    ::metrics::histogram!(metrics::REQUEST_SECONDS, "api" => api).record(watch.seconds());
+    Ok(answer)
+}
+
+/// Puts a response behind its length and header.
+fn encode<R: Encodable>(header: &Header, response: &R) -> Result<Answer, Broken> {
+    let mut frame = start(header);
+    response
+        .encode(&mut frame, header.version)
+        .map_err(|error| Broken::Encode {
+            reason: error.to_string(),
+        })?;
+    finish(frame)
+}
+
+/// A frame with room for its length, and the response header.
+fn start(header: &Header) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(256);
+    frame.put_i32(0);
+    frame.put_i32(header.correlation_id);
+    let flexible = ApiKey::try_from(header.key)
+        .is_ok_and(|api| api.response_header_version(header.version) >= 1);
+    if flexible {
+        frame.put_u8(0);
+    }
+    frame
+}
+
+/// Fills in the length of a frame in one part.
+fn finish(mut frame: BytesMut) -> Result<Answer, Broken> {
+    fill_length(&mut frame, 0)?;
+    Ok(Answer {
+        parts: VecDeque::from([frame.freeze()]),
+        _room: None,
+    })
+}
+
+/// Writes the length of a frame, of which `more` bytes follow in other parts, to its start.
+fn fill_length(frame: &mut BytesMut, more: usize) -> Result<(), Broken> {
+    let length = i32::try_from(frame.len() + more - 4).map_err(|_| Broken::Encode {
+        reason: "answer above 2 GiB".to_owned(),
+    })?;
+    if let Some(place) = frame.first_chunk_mut() {
+        *place = length.to_be_bytes();
+    }
+    Ok(())
+}
+
+/// The name of an API as a metric's label.
+fn name(key: i16) -> &'static str {
+    match ApiKey::try_from(key) {
+        Ok(ApiKey::Produce) => "Produce",
+        Ok(ApiKey::Fetch) => "Fetch",
+        Ok(ApiKey::ApiVersions) => "ApiVersions",
+        Ok(_) | Err(()) => "other",
+    }
+}

@@ -1,0 +1,146 @@
+//! What all request handlers share: configuration, topics, clock, the memory that requests may take, the way to stop.
+//!
+//! A `Broker` owns its data folder from `open` to `close`. It knows nothing of connections; those hold it by `Arc`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::frame::MAX_COMMAND_BYTES;
+use crate::metrics;
+use crate::topics::Topics;
+
+/// One broker: the state behind all connections.
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) config: Config,
+    pub(crate) topics: Topics,
+    pub(crate) cluster_id: StrBytes,
+    pub(crate) host: StrBytes,
+    pub(crate) port: i32,
+    pub(crate) request_room: Room,
+    pub(crate) fetch_room: Room,
+    pub(crate) stopping: Stopping,
+}
+
+impl Broker {
+    /// Opens the data folder for a broker that listens on `address`.
+    pub fn open(config: Config, address: SocketAddr) -> Result<Broker, Error> {
+        let topics = Topics::open(&config)?;
+        let (host, port) = match &config.advertised {
+            Some((host, port)) => (host.clone(), *port),
+            // Nobody can connect to "any address": loopback at least works on this machine.
+            None if address.ip().is_unspecified() => ("127.0.0.1".to_owned(), address.port()),
+            None => (address.ip().to_string(), address.port()),
+        };
+        Ok(Broker {
+            topics,
+            cluster_id: StrBytes::from_static_str("millstream"),
+            host: StrBytes::from_string(host),
+            port: i32::from(port),
+            request_room: Room::new(config.max_bytes_in_flight),
+            fetch_room: Room::new(config.max_fetch_bytes_in_flight),
+            stopping: Stopping::new(),
+            config,
+        })
+    }
+
+    /// The time of day in milliseconds.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.config.clock.now_ms()
+    }
+
+    /// Removes what the topics' retention no longer keeps.
+    pub(crate) fn apply_retention(&self) {
+        let now_ms = self.now_ms();
+        let mut partitions = 0;
+        let topics = self.topics.all();
+        for topic in &topics {
+            for (index, partition) in topic.partitions().iter().enumerate() {
+                partitions += 1;
+                if let Err(error) = partition.retain(now_ms) {
+                    ::metrics::counter!(metrics::RETENTION_FAILURES).increment(1);
+                    tracing::error!(topic = topic.name.as_str(), partition = index, %error, "failed to apply retention");
+                }
+            }
+        }
+        ::metrics::gauge!(metrics::TOPICS)
+            .set(f64::from(u32::try_from(topics.len()).unwrap_or(u32::MAX)));
+        ::metrics::gauge!(metrics::PARTITIONS).set(f64::from(partitions));
+    }
+
+    /// Flushes everything and marks the data folder as closed cleanly. No request may follow.
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        for topic in self.topics.all() {
+            for partition in topic.partitions().iter() {
+                partition.close()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A bounded amount of memory that requests take their share of, in turn.
+#[derive(Debug)]
+pub(crate) struct Room {
+    bytes: Arc<Semaphore>,
+    size: usize,
+}
+
+/// A share of a `Room`, given back when dropped.
+pub(crate) type Taken = OwnedSemaphorePermit;
+
+impl Room {
+    fn new(size: usize) -> Room {
+        let size = size.min(Semaphore::MAX_PERMITS);
+        Room {
+            bytes: Arc::new(Semaphore::new(size)),
+            size,
+        }
+    }
+
+    /// Waits until `bytes` are free. A larger request than the whole room waits for all of it.
+    pub(crate) async fn take(&self, bytes: usize) -> Option<Taken> {
+        let share = u32::try_from(bytes.min(self.size)).unwrap_or(u32::MAX);
+        Arc::clone(&self.bytes).acquire_many_owned(share).await.ok()
+    }
+
+    /// Takes `bytes` if they are free now.
+    pub(crate) fn try_take(&self, bytes: usize) -> Option<Taken> {
+        let share = u32::try_from(bytes.min(self.size)).unwrap_or(u32::MAX);
+        Arc::clone(&self.bytes).try_acquire_many_owned(share).ok()
+    }
+}
+
+/// Tells everything that waits that the broker stops.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(Arc<watch::Sender<bool>>);
+
+impl Stopping {
+    fn new() -> Stopping {
+        Stopping(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Wakes all waiters, now and in future.
+    pub(crate) fn begin(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Completes when the broker stops.
+    pub(crate) async fn wait(&self) {
+        self.0.subscribe().wait_for(|stopping| *stopping).await.ok();
+    }
+}
+
+/// How much memory a request of this size may come to take: the fields of decoded requests are larger than their bytes.
+pub(crate) fn weight(frame_bytes: usize) -> usize {
+    if (64 << 10..=MAX_COMMAND_BYTES).contains(&frame_bytes) {
+        frame_bytes.saturating_mul(4)
+    } else {
+        frame_bytes
+    }
+}

@@ -1,0 +1,162 @@
+//! What an embedded broker can be told, with the defaults of Apache Kafka 4.1 unless a field says otherwise.
+//!
+//! A `Config` is the resolved configuration: whoever reads files, flags or the environment fills it in.
+//! Values are checked once, by [`Config::validate`], before anything is opened.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::Error;
+
+/// Settings of one broker. Times whose name ends in `_ms` may be -1 for "no limit" where Kafka allows that.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Address to listen on; port 0 lets the system choose. Loopback unless told otherwise.
+    pub listen: SocketAddr,
+    /// Host and port that clients are told to connect to; the listening address when `None`.
+    pub advertised: Option<(String, u16)>,
+    /// The data folder; created when missing, owned by one broker at a time.
+    pub data: PathBuf,
+    /// Whether every acknowledged append is forced to the disk (power loss), not only to the page cache (kill).
+    pub fsync: bool,
+    /// Identity of the one node of this cluster.
+    pub node_id: i32,
+    /// Worker threads of an embedded broker; 0 chooses by the machine's cores, 2 to 4.
+    pub threads: usize,
+    /// Partitions of a topic that is created without a count.
+    pub num_partitions: i32,
+    /// Whether a metadata request may create the topics it names.
+    pub auto_create_topics: bool,
+    /// Most partitions that one topic, and one request that creates some, may have.
+    pub max_partitions: i32,
+    /// Largest record batch of a topic without `max.message.bytes`.
+    pub max_message_bytes: i32,
+    /// Largest request frame (Kafka: `socket.request.max.bytes`).
+    pub max_frame_bytes: usize,
+    /// Most connections at a time; excess ones are closed at once (Kafka: unlimited).
+    pub max_connections: usize,
+    /// Memory that all requests being read or served may take together; others wait their turn.
+    pub max_bytes_in_flight: usize,
+    /// Memory that the records of all fetch answers may take together until they are sent.
+    pub max_fetch_bytes_in_flight: usize,
+    /// A connection without a request for this long is closed.
+    pub connections_max_idle: Duration,
+    /// A peer that takes nothing of an answer, or gives nothing of a started frame, for this long is cut off.
+    pub io_timeout: Duration,
+    /// How long stopping waits for requests in progress.
+    pub drain_within: Duration,
+    /// Segment size of a topic without `segment.bytes`.
+    pub segment_bytes: i32,
+    /// Age at which a segment is rolled, for a topic without `segment.ms`.
+    pub segment_ms: i64,
+    /// Age at which records may go, for a topic without `retention.ms`.
+    pub retention_ms: i64,
+    /// Size of a partition above which its oldest segments go, for a topic without `retention.bytes`.
+    pub retention_bytes: i64,
+    /// How often retention is applied.
+    pub retention_check: Duration,
+    /// Distance of two entries of the offset index, for a topic without `index.interval.bytes`.
+    pub index_interval_bytes: i32,
+    /// How long the first member of an empty group waits for others (Kafka: 3000).
+    pub group_initial_rebalance_delay_ms: i32,
+    /// Smallest session timeout that a group member may ask for.
+    pub group_min_session_timeout_ms: i32,
+    /// Largest session timeout that a group member may ask for.
+    pub group_max_session_timeout_ms: i32,
+    /// Most members of one group.
+    pub group_max_size: i32,
+    /// How long offsets of an empty group are kept.
+    pub offsets_retention_ms: i64,
+    /// How often expired offsets are looked for.
+    pub offsets_retention_check: Duration,
+    /// Largest metadata string that may be committed with an offset.
+    pub offset_metadata_max_bytes: i32,
+    /// How long an idle producer's sequence numbers are remembered.
+    pub producer_id_expiration_ms: i64,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+impl Config {
+    /// The defaults, with records kept under `data`.
+    pub fn new(data: impl Into<PathBuf>) -> Config {
+        Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
+            advertised: None,
+            data: data.into(),
+            fsync: false,
+            node_id: 1,
+            threads: 0,
+            num_partitions: 1,
+            auto_create_topics: true,
+            max_partitions: 10_000,
+            max_message_bytes: 1_048_588,
+            max_frame_bytes: 100 << 20,
+            max_connections: 4096,
+            max_bytes_in_flight: 64 << 20,
+            max_fetch_bytes_in_flight: 64 << 20,
+            connections_max_idle: Duration::from_secs(600),
+            io_timeout: Duration::from_secs(30),
+            drain_within: Duration::from_secs(5),
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 86_400_000,
+            retention_ms: 7 * 86_400_000,
+            retention_bytes: -1,
+            retention_check: Duration::from_secs(300),
+            index_interval_bytes: 4096,
+            group_initial_rebalance_delay_ms: 0,
+            group_min_session_timeout_ms: 6000,
+            group_max_session_timeout_ms: 1_800_000,
+            group_max_size: i32::MAX,
+            offsets_retention_ms: 7 * 86_400_000,
+            offsets_retention_check: Duration::from_secs(600),
+            offset_metadata_max_bytes: 4096,
+            producer_id_expiration_ms: 86_400_000,
+            clock: Clock::default(),
+        }
+    }
+
+    /// The defaults on a port that the system chooses: what tests want.
+    pub fn ephemeral(data: impl Into<PathBuf>) -> Config {
+        Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..Config::new(data)
+        }
+    }
+
+    /// Refuses values that no broker could work with, by name.
+    pub fn validate(&self) -> Result<(), Error> {
+        let floor = |name: &'static str, value: i64, least: i64| {
+            if value < least {
+                Err(Error::Config { name, value, least })
+            } else {
+                Ok(())
+            }
+        };
+        let size = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        floor("node_id", self.node_id.into(), 0)?;
+        floor("num_partitions", self.num_partitions.into(), 1)?;
+        floor(
+            "max_partitions",
+            self.max_partitions.into(),
+            self.num_partitions.into(),
+        )?;
+        floor("max_message_bytes", self.max_message_bytes.into(), 0)?;
+        floor("max_frame_bytes", size(self.max_frame_bytes), 1024)?;
+        floor("max_connections", size(self.max_connections), 1)?;
+        floor("max_bytes_in_flight", size(self.max_bytes_in_flight), 1024)?;
+        floor(
+            "max_fetch_bytes_in_flight",
+            size(self.max_fetch_bytes_in_flight),
+            1024,
+        )?;
+        floor("segment_bytes", self.segment_bytes.into(), 1024)?;
+        floor("segment_ms", self.segment_ms, 1)?;
+        floor("retention_ms", self.retention_ms, -1)?;
+        floor("retention_bytes", self.retention_bytes, -1)?;
+        floor("index_interval_bytes", self.index_interval_bytes.into(), 0)
+    }
+}

@@ -1,0 +1,200 @@
+//! One connection: reads a frame, has it answered, writes the answer, and only then reads on.
+//!
+//! Answers leave in the order of the requests, as the protocol demands, and one connection never holds more than one
+//! request and one answer. A broken frame, a peer that is silent in the middle of a frame or takes nothing of its
+//! answer, and a connection without requests for long are ended here; other connections never notice.
+
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::protocol::StrBytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::api::{self, Answer, Client};
+use crate::broker::{Broker, Taken, weight};
+use crate::frame::{self, Broken};
+use crate::metrics;
+
+/// What a connection without a request keeps for the next one.
+const IDLE_BUFFER: usize = 512;
+/// A larger buffer is given back when no request follows within [`LINGER`].
+const LARGE_BUFFER: usize = 16 << 10;
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("the peer closed it")]
+    Closed,
+    #[error("no request for too long")]
+    Idle,
+    #[error("the peer stalled")]
+    Stalled,
+    #[error("the broker stops")]
+    Stopping,
+    #[error("broken frame: {0}")]
+    Broken(#[from] Broken),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// A frame with its share of the memory that requests may take.
+struct Request {
+    frame: Bytes,
+    _room: Option<Taken>,
+}
+
+/// One accepted connection.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    broker: Arc<Broker>,
+    client: Client,
+    buffer: BytesMut,
+    /// The largest frame that `buffer` has held: what it may keep allocated.
+    held: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(stream: TcpStream, host: IpAddr, broker: Arc<Broker>) -> Connection {
+        Connection {
+            stream,
+            broker,
+            client: Client { id: None, host },
+            buffer: BytesMut::new(),
+            held: 0,
+        }
+    }
+
+    /// Serves requests until the connection ends.
+    pub(crate) async fn run(mut self) -> Ended {
+        loop {
+            match self.serve_one().await {
+                Ok(()) => {}
+                Err(ended) => return ended,
+            }
+        }
+    }
+
+    async fn serve_one(&mut self) -> Result<(), Ended> {
+        let stopping = self.broker.stopping.clone();
+        let length = tokio::select! {
+            biased;
+            length = self.read_length() => length?,
+            () = stopping.wait() => return Err(Ended::Stopping),
+        };
+        let Request { mut frame, _room } = self.read_frame(length).await?;
+        ::metrics::counter!(metrics::RECEIVED_BYTES).increment(u64::try_from(length).unwrap_or(0));
+        let header = frame::Header::decode(&mut frame)?;
+        self.know_client(header.client_id.as_ref());
+        let answer = api::answer(&self.broker, &self.client, &header, frame).await?;
+        drop(_room);
+        match answer {
+            Some(answer) => self.write(answer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for a frame's length and the API key after it, which stays in the buffer.
+    async fn read_length(&mut self) -> Result<usize, Ended> {
+        if self.buffer.is_empty() && self.held > LARGE_BUFFER {
+            match timeout(LINGER, self.stream.readable()).await {
+                Ok(readable) => readable?,
+                Err(_) => {
+                    self.buffer = BytesMut::new();
+                    self.held = 0;
+                }
+            }
+        }
+        let idle = self.broker.config.connections_max_idle;
+        while self.buffer.len() < 6 {
+            let patience = if self.buffer.is_empty() {
+                idle
+            } else {
+                self.broker.config.io_timeout
+            };
+            if self.buffer.is_empty() {
+                // No memory before there is something to read: most connections are idle most of the time.
+                timeout(patience, self.stream.readable())
+                    .await
+                    .map_err(|_| Ended::Idle)??;
+            }
+            self.buffer.reserve(IDLE_BUFFER);
+            let read = timeout(patience, self.stream.read_buf(&mut self.buffer)).await;
+            if read.map_err(|_| Ended::Stalled)?? == 0 {
+                return Err(Ended::Closed);
+            }
+        }
+        let length = i64::from(self.buffer.get_i32());
+        let key = self
+            .buffer
+            .first_chunk()
+            .map_or(-1, |key| i16::from_be_bytes(*key));
+        Ok(frame::check_length(
+            length,
+            key,
+            self.broker.config.max_frame_bytes,
+        )?)
+    }
+
+    async fn read_frame(&mut self, length: usize) -> Result<Request, Ended> {
+        let room = self.broker.request_room.take(weight(length)).await;
+        let patience = self.broker.config.io_timeout;
+        self.held = self.held.max(length);
+        self.buffer
+            .reserve(length.saturating_sub(self.buffer.len()));
+        while self.buffer.len() < length {
+            let read = timeout(patience, self.stream.read_buf(&mut self.buffer)).await;
+            if read.map_err(|_| Ended::Stalled)?? == 0 {
+                return Err(Ended::Closed);
+            }
+        }
+        Ok(Request {
+            frame: self.buffer.split_to(length).freeze(),
+            _room: room,
+        })
+    }
+
+    /// Keeps the client id as a copy: a slice would hold the whole frame in memory.
+    fn know_client(&mut self, id: Option<&StrBytes>) {
+        if self.client.id.as_ref() != id {
+            self.client.id = id.map(|id| StrBytes::from_string(id.as_str().to_owned()));
+        }
+    }
+
+    async fn write(&mut self, mut answer: Answer) -> Result<(), Ended> {
+        let patience = self.broker.config.io_timeout;
+        let mut sent = 0;
+        while !answer.parts.is_empty() {
+            let written = {
+                let slices: Vec<IoSlice<'_>> =
+                    answer.parts.iter().map(|part| IoSlice::new(part)).collect();
+                timeout(patience, self.stream.write_vectored(&slices))
+                    .await
+                    .map_err(|_| Ended::Stalled)??
+            };
+            if written == 0 {
+                return Err(Ended::Closed);
+            }
+            sent += written;
+            forget_written(&mut answer.parts, written);
+        }
+        ::metrics::counter!(metrics::SENT_BYTES).increment(u64::try_from(sent).unwrap_or(0));
+        Ok(())
+    }
+}
+
+fn forget_written(parts: &mut std::collections::VecDeque<Bytes>, mut written: usize) {
+    while let Some(part) = parts.front_mut() {
+        if part.len() > written {
+            part.advance(written);
+            return;
+        }
+        written -= part.len();
+        parts.pop_front();
+    }
+}

@@ -1,0 +1,84 @@
+//! What can go wrong with a broker as a whole: configuration, the data folder, the listener.
+//!
+//! Errors of one request are no `Error`: they are answered to the client with the protocol's code. Texts are
+//! lower case, name the thing and do not repeat their source.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// An error of the broker or of its data folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is below what is possible.
+    #[error("setting `{name}` is {value}, but must be at least {least}")]
+    Config {
+        /// The field of `Config`.
+        name: &'static str,
+        /// What it was set to.
+        value: i64,
+        /// The smallest possible value.
+        least: i64,
+    },
+    /// The address cannot be listened on.
+    #[error("failed to listen on `{address}`")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The threads of an embedded broker did not start.
+    #[error("failed to start the broker's threads")]
+    Threads {
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system refused an operation on a file or folder.
+    #[error("failed to {verb} `{path}`")]
+    File {
+        /// What was tried: "read", "create", ...
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another broker owns the data folder.
+    #[error("data folder `{path}` is in use by {holder}")]
+    Locked {
+        /// The data folder.
+        path: PathBuf,
+        /// Who holds it: "process 123".
+        holder: String,
+    },
+    /// A file was written by a newer release, or is none of ours.
+    #[error("format version {found} of `{path}` is unknown, this release reads up to {newest}")]
+    FormatVersion {
+        /// The file.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+        /// The newest version this release reads.
+        newest: u32,
+    },
+    /// A file holds bytes that were never written like this.
+    #[error("`{path}` is corrupt at byte {position}: {reason}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in the file.
+        position: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: a failed operation on `path`.
+    pub(crate) fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+        let path = path.to_path_buf();
+        move |source| Error::File { verb, path, source }
+    }
+}

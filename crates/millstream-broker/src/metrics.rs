@@ -1,0 +1,47 @@
+//! Names, units and help of the broker's metrics, and nothing else about them.
+//!
+//! They go through the `metrics` facade: without a recorder they cost next to nothing, with one they appear in its
+//! scrape. Labels come from closed sets (an API's name), never from topics, groups or clients.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+pub(crate) const CONNECTIONS: &str = "millstream_broker_connections";
+pub(crate) const CONNECTIONS_REFUSED: &str = "millstream_broker_connections_refused_total";
+pub(crate) const BROKEN_FRAMES: &str = "millstream_broker_broken_frames_total";
+pub(crate) const REQUESTS: &str = "millstream_broker_requests_total";
+pub(crate) const REQUEST_SECONDS: &str = "millstream_broker_request_seconds";
+pub(crate) const RECEIVED_BYTES: &str = "millstream_broker_received_bytes_total";
+pub(crate) const SENT_BYTES: &str = "millstream_broker_sent_bytes_total";
+pub(crate) const TOPICS: &str = "millstream_broker_topics";
+pub(crate) const PARTITIONS: &str = "millstream_broker_partitions";
+pub(crate) const RETENTION_FAILURES: &str = "millstream_broker_retention_failures_total";
+
+/// Tells the installed recorder what each metric is.
+pub(crate) fn describe() {
+    describe_gauge!(CONNECTIONS, Unit::Count, "Connections that are open.");
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        Unit::Count,
+        "Connections closed at once because there were too many."
+    );
+    describe_counter!(
+        BROKEN_FRAMES,
+        Unit::Count,
+        "Connections closed because of bytes that are no request."
+    );
+    describe_counter!(REQUESTS, Unit::Count, "Requests answered, by API.");
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "Time from a request's last byte to its answer, by API."
+    );
+    describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes of requests received.");
+    describe_counter!(SENT_BYTES, Unit::Bytes, "Bytes of answers sent.");
+    describe_gauge!(TOPICS, Unit::Count, "Topics that exist.");
+    describe_gauge!(PARTITIONS, Unit::Count, "Partitions that exist.");
+    describe_counter!(
+        RETENTION_FAILURES,
+        Unit::Count,
+        "Partitions on which retention could not be applied."
+    );
+}

@@ -1,0 +1,197 @@
+//! The listener: accepts connections, bounds their number, and ends them in order when the broker stops.
+//!
+//! `serve` runs on whatever runtime it is called on and takes a bound listener and a future that says when to stop;
+//! `Server` is the same on threads of its own, for programs and tests that want a broker inside. Requests
+//! themselves are `connection`'s.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::config::Config;
+use crate::connection::{Connection, Ended};
+use crate::error::Error;
+use crate::metrics;
+
+/// An embedded broker on its own threads; stopped by [`Server::stop`], or in haste when dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Server {
+    /// Opens the data folder, listens, and returns when connections are accepted.
+    pub fn start(config: Config) -> Result<Server, Error> {
+        config.validate()?;
+        let refused = |source| Error::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = StdListener::bind(config.listen).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let runtime = runtime(config.threads).map_err(|source| Error::Threads { source })?;
+        let broker = Arc::new(Broker::open(config, address)?);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(listener).map_err(|source| Error::Listen { address, source })?
+        };
+        let thread = thread::Builder::new()
+            .name("millstream-broker".to_owned())
+            .spawn(move || {
+                runtime.block_on(serve(listener, broker, async move {
+                    stopped.await.ok();
+                }))
+            })
+            .map_err(|source| Error::Threads { source })?;
+        Ok(Server {
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where the broker listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, finishes requests in progress, flushes, and marks the data folder as closed cleanly.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).ok();
+        }
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "broker stopped with an error");
+        }
+    }
+}
+
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    // Most of the work is the kernel's and short; more threads than this only take turns waking each other.
+    let threads = match threads {
+        0 => thread::available_parallelism()
+            .map_or(2, usize::from)
+            .clamp(2, 4),
+        set => set,
+    };
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("millstream-broker")
+        .enable_all()
+        .build()
+}
+
+/// Serves `broker` on a bound listener until `shutdown` completes; then drains, flushes and closes the data folder.
+pub async fn serve(
+    listener: TcpListener,
+    broker: Arc<Broker>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    metrics::describe();
+    let mut connections = JoinSet::new();
+    let places = Arc::new(Semaphore::new(broker.config.max_connections));
+    let mut retention = interval(broker.config.retention_check);
+    retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => welcome(&mut connections, &places, &broker, stream, peer),
+                Err(error) => {
+                    // Out of file descriptors, mostly: accepting again at once would spin.
+                    tracing::warn!(%error, "failed to accept a connection");
+                    clock::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+            Some(ended) = connections.join_next() => report(ended),
+            _ = retention.tick() => tokio::task::block_in_place(|| broker.apply_retention()),
+        }
+    }
+    drop(listener);
+    broker.stopping.begin();
+    let drained = timeout(broker.config.drain_within, async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "requests still in progress at the end of the drain"
+        );
+        connections.shutdown().await;
+    }
+    tokio::task::block_in_place(|| broker.close())
+}
+
+fn welcome(
+    connections: &mut JoinSet<(SocketAddr, Ended)>,
+    places: &Arc<Semaphore>,
+    broker: &Arc<Broker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+        ::metrics::counter!(metrics::CONNECTIONS_REFUSED).increment(1);
+        tracing::warn!(%peer, "too many connections, refused");
+        return;
+    };
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "failed to set TCP_NODELAY");
+    }
+    connections.spawn(attend(
+        Connection::new(stream, peer.ip(), Arc::clone(broker)),
+        peer,
+        place,
+    ));
+}
+
+async fn attend(
+    connection: Connection,
+    peer: SocketAddr,
+    _place: OwnedSemaphorePermit,
+) -> (SocketAddr, Ended) {
+    ::metrics::gauge!(metrics::CONNECTIONS).increment(1.0);
+    let ended = connection.run().await;
+    ::metrics::gauge!(metrics::CONNECTIONS).decrement(1.0);
+    (peer, ended)
+}
+
+fn report(ended: Result<(SocketAddr, Ended), tokio::task::JoinError>) {
+    match ended {
+        Ok((peer, Ended::Broken(broken))) => {
+            ::metrics::counter!(metrics::BROKEN_FRAMES).increment(1);
+            tracing::warn!(%peer, error = %broken, "connection closed");
+        }
+        Ok((peer, ended)) => tracing::debug!(%peer, reason = %ended, "connection closed"),
+        Err(error) => tracing::error!(%error, "a request panicked, its connection is closed"),
+    }
+}
