@@ -78,6 +78,28 @@ pub enum Error {
         /// The topic.
         topic: String,
     },
+    /// A topic of that name exists already.
+    #[error("topic `{topic}` exists already")]
+    TopicExists {
+        /// The topic.
+        topic: String,
+    },
+    /// A consumer group does not exist.
+    #[error("group `{group}` does not exist")]
+    UnknownGroup {
+        /// The group.
+        group: String,
+    },
+    /// A consumer group may not be changed while it has members.
+    #[error("group `{group}` is in use: it is {state} with {members} members; stop them first")]
+    GroupActive {
+        /// The group.
+        group: String,
+        /// How many members it has.
+        members: usize,
+        /// Its state in the broker's words.
+        state: String,
+    },
     /// The inputs of one service do not have the same number of partitions.
     #[error(
         "the inputs of service `{service}` must have equal partition counts: `{first}` has {first_count}, `{second}` has {second_count}"

@@ -1,5 +1,6 @@
 //! millstream
 
+pub mod admin;
 mod clock;
 pub mod codec;
 mod config;

@@ -13,6 +13,7 @@ use crate::codec;
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::Message;
+use crate::log::kafka::offsets::{ByPartition, Which};
 pub use crate::log::kafka::reader::Range;
 use crate::log::kafka::reader::{Found, PartitionReader};
 use crate::record::{Headers, Position, Record, Timestamp};
@@ -91,25 +92,44 @@ impl<K, V> Plan<K, V> {
     /// The topic or a partition does not exist, an offset is out of range, or the cluster does not answer.
     pub fn open(self, cluster: &Cluster) -> Result<Reader<K, V>, Error> {
         let client = PartitionReader::open(cluster, self.topic.name(), self.patience)?;
-        let mut parts = Vec::new();
-        for partition in self.choose(client.partitions()?)? {
-            let range = client.range(partition)?;
-            let next = self.first(&client, partition, range)?;
-            let stop = self.stop(&client, partition, range)?;
+        let name: Arc<str> = self.topic.name().into();
+        let chosen = self.choose(client.partitions()?)?.into_iter();
+        let chosen: Vec<_> = chosen
+            .map(|partition| TopicPartition::new(name.clone(), partition))
+            .collect();
+        let starts = client.offsets(&chosen, Which::Start)?;
+        let ends = client.offsets(&chosen, Which::End)?;
+        let begins = match self.since {
+            Since::Time(time) => client.offsets(&chosen, Which::Time(time))?,
+            _ => ByPartition::new(),
+        };
+        let stops = match self.until {
+            Until::Time(time) => client.offsets(&chosen, Which::Time(time))?,
+            _ => ByPartition::new(),
+        };
+        let mut parts = Vec::with_capacity(chosen.len());
+        let mut open = ByPartition::new();
+        for partition in chosen {
+            let at = |offsets: &ByPartition| offsets.get(&partition).copied();
+            let start = at(&starts).unwrap_or(NextOffset::new(0));
+            let range = Range {
+                start,
+                end: at(&ends).unwrap_or(start),
+            };
+            let next = self.first(&partition, range, at(&begins))?;
+            let stop = self.stop(range, at(&stops));
+            let done = stop.is_some_and(|stop| next >= stop);
             parts.push(Part {
-                partition,
+                partition: partition.partition,
                 next,
                 stop,
-                done: stop.is_some_and(|stop| next >= stop),
+                done,
             });
+            if !done {
+                open.insert(partition, next);
+            }
         }
-        let open: Vec<_> = parts
-            .iter()
-            .filter(|part| !part.done)
-            .map(|part| (part.partition, part.next))
-            .collect();
         client.start(&open)?;
-        let name = Arc::from(self.topic.name());
         Ok(Reader {
             client,
             topic: self.topic,
@@ -134,11 +154,12 @@ impl<K, V> Plan<K, V> {
         }
     }
 
+    /// Where a partition begins; `timed` is the answer for the asked time.
     fn first(
         &self,
-        client: &PartitionReader,
-        partition: Partition,
+        partition: &TopicPartition,
         range: Range,
+        timed: Option<NextOffset>,
     ) -> Result<NextOffset, Error> {
         match self.since {
             Since::Earliest => Ok(range.start),
@@ -147,10 +168,10 @@ impl<K, V> Plan<K, V> {
                 let back = i64::try_from(count).unwrap_or(i64::MAX);
                 Ok(NextOffset::new(range.end.get().saturating_sub(back)).max(range.start))
             }
-            Since::Time(time) => Ok(at_time(client, partition, time)?.unwrap_or(range.end)),
+            Since::Time(_) => Ok(timed.unwrap_or(range.end)),
             Since::Offset(offset) if offset < range.start || offset > range.end => {
                 Err(Error::InvalidPosition {
-                    partition: TopicPartition::new(self.topic.name(), partition),
+                    partition: partition.clone(),
                     wanted: offset,
                     start: range.start,
                     end: range.end,
@@ -160,35 +181,15 @@ impl<K, V> Plan<K, V> {
         }
     }
 
-    fn stop(
-        &self,
-        client: &PartitionReader,
-        partition: Partition,
-        range: Range,
-    ) -> Result<Option<NextOffset>, Error> {
+    /// Where a partition ends; `timed` is the answer for the asked time.
+    fn stop(&self, range: Range, timed: Option<NextOffset>) -> Option<NextOffset> {
         match self.until {
-            Until::Forever => Ok(None),
-            Until::End => Ok(Some(range.end)),
-            Until::Offset(offset) => Ok(Some(offset.min(range.end))),
-            Until::Time(time) => Ok(Some(
-                at_time(client, partition, time)?
-                    .unwrap_or(range.end)
-                    .min(range.end),
-            )),
+            Until::Forever => None,
+            Until::End => Some(range.end),
+            Until::Offset(offset) => Some(offset.min(range.end)),
+            Until::Time(_) => Some(timed.unwrap_or(range.end).min(range.end)),
         }
     }
-}
-
-fn at_time(
-    client: &PartitionReader,
-    partition: Partition,
-    time: Timestamp,
-) -> Result<Option<NextOffset>, Error> {
-    let found = client.at_time(&[partition], time)?;
-    Ok(found
-        .into_iter()
-        .find(|(found, _)| *found == partition)
-        .and_then(|(_, offset)| offset))
 }
 
 /// One partition's way.

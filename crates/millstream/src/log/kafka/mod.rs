@@ -1,7 +1,10 @@
 //! Apache Kafka through librdkafka; the only place that names the client crate.
 
+pub(crate) mod admin;
 pub(crate) mod config;
+mod groups;
 mod headers;
+pub(crate) mod offsets;
 pub(crate) mod producer;
 mod properties;
 pub(crate) mod reader;

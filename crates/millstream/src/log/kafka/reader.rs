@@ -9,15 +9,16 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{Offset as ClientOffset, Timestamp as ClientTimestamp, TopicPartitionList};
+use rdkafka::{Timestamp as ClientTimestamp, TopicPartitionList};
 
 use super::config::{Logging, Role, client_config, code_error, kafka_error};
 use super::headers;
+use super::offsets::{self, ByPartition, Which};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::Message;
 use crate::record::{Headers, Timestamp};
-use crate::topic::{NextOffset, Offset, Partition};
+use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
 /// The first offset of a partition and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,59 +105,25 @@ impl PartitionReader {
         }
     }
 
-    /// Where `partition` starts and ends now.
-    pub(crate) fn range(&self, partition: Partition) -> Result<Range, Error> {
-        let (start, end) = self
-            .client
-            .fetch_watermarks(&self.topic, partition.0, self.patience)
-            .map_err(|error| self.fail("ask for the offsets of topic", &error))?;
-        Ok(Range {
-            start: NextOffset::new(start),
-            end: NextOffset::new(end),
-        })
-    }
-
-    /// For each partition the first record at or after `time`; `None` when there is none.
-    pub(crate) fn at_time(
+    /// One offset of each partition; those that have none are left out.
+    pub(crate) fn offsets(
         &self,
-        partitions: &[Partition],
-        time: Timestamp,
-    ) -> Result<Vec<(Partition, Option<NextOffset>)>, Error> {
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            // The time travels in the offset's place.
-            asked
-                .add_partition_offset(
-                    &self.topic,
-                    partition.0,
-                    ClientOffset::Offset(time.millis().max(0)),
-                )
-                .map_err(|error| self.fail("ask for a time in topic", &error))?;
-        }
-        let found = self
-            .client
-            .offsets_for_times(asked, self.patience)
-            .map_err(|error| self.fail("ask for a time in topic", &error))?;
-        let mut answers = Vec::with_capacity(partitions.len());
-        for element in found.elements() {
-            element
-                .error()
-                .map_err(|error| self.fail("ask for a time in topic", &error))?;
-            let offset = match element.offset() {
-                ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
-                _ => None,
-            };
-            answers.push((Partition(element.partition()), offset));
-        }
-        Ok(answers)
+        partitions: &[TopicPartition],
+        which: Which,
+    ) -> Result<ByPartition, Error> {
+        offsets::fetch(&self.client, partitions, which, self.patience)
+            .map_err(|error| self.fail("ask for the offsets of topic", &error))
     }
 
     /// Reads these partitions, each from its position.
-    pub(crate) fn start(&self, positions: &[(Partition, NextOffset)]) -> Result<(), Error> {
-        let list = self.list(positions)?;
-        self.client
-            .assign(&list)
-            .map_err(|error| self.fail("read topic", &error))
+    pub(crate) fn start(&self, positions: &ByPartition) -> Result<(), Error> {
+        offsets::list_of(
+            positions
+                .iter()
+                .map(|(partition, offset)| (partition, *offset)),
+        )
+        .and_then(|list| self.client.assign(&list))
+        .map_err(|error| self.fail("read topic", &error))
     }
 
     /// Reads no more of this partition.
@@ -184,15 +151,6 @@ impl PartitionReader {
                 }
             }
         }
-    }
-
-    fn list(&self, positions: &[(Partition, NextOffset)]) -> Result<TopicPartitionList, Error> {
-        let mut list = TopicPartitionList::with_capacity(positions.len());
-        for (partition, offset) in positions {
-            list.add_partition_offset(&self.topic, partition.0, ClientOffset::Offset(offset.get()))
-                .map_err(|error| self.fail("read topic", &error))?;
-        }
-        Ok(list)
     }
 
     fn fail(&self, action: &str, error: &KafkaError) -> Error {
