@@ -13,6 +13,8 @@ use crate::topic::{NextOffset, Partition, TopicPartition, TopicSpec};
 
 const RETENTION: &str = "retention.ms";
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
+/// How long a change of configuration may take to be shown before it counts as refused.
+const SHOWN_WITHIN: Duration = Duration::from_secs(3);
 
 /// A topic and its partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,7 +279,39 @@ impl Admin {
             };
         }
         let all: Vec<(String, String)> = all.into_iter().collect();
-        self.client.replace_configs(topic, &all)
+        self.client.replace_configs(topic, &all)?;
+        self.confirm(topic, changes)
+    }
+
+    /// Waits until the changes are shown. The client (rdkafka 0.39) passes on no refusal of a single topic's change, so
+    /// that one not shown after a while is taken for refused.
+    fn confirm(&self, topic: &str, changes: &[(&str, Option<&str>)]) -> Result<(), Error> {
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(self.client.patience.min(SHOWN_WITHIN));
+        loop {
+            let configs = self.client.configs(topic)?;
+            let is_shown = |(name, wanted): &(&str, Option<&str>)| {
+                let set = configs
+                    .iter()
+                    .find(|config| config.name == *name && config.is_set_on_topic);
+                let set = set.and_then(|config| config.value.as_deref());
+                set.map(str::trim) == wanted.map(str::trim)
+            };
+            let Some((name, wanted)) = changes.iter().find(|change| !is_shown(change)) else {
+                return Ok(());
+            };
+            if clock.now() >= deadline {
+                let wanted =
+                    wanted.map_or_else(|| "its default".to_owned(), |value| format!("`{value}`"));
+                return Err(Error::Kafka {
+                    action: format!("change the configuration of topic `{topic}`"),
+                    reason: format!("the cluster did not set `{name}` to {wanted}"),
+                    retriable: false,
+                    outcome: Outcome::Unknown,
+                });
+            }
+            self.client.idle(Duration::from_millis(20));
+        }
     }
 
     /// Deletes the records before these offsets.

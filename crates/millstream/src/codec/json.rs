@@ -80,7 +80,10 @@ fn decode_error(bytes: &[u8], error: &serde_json::Error) -> Error {
         (Category::Syntax | Category::Io, _) => Kind::Syntax,
     };
     let byte = line_start(bytes, line) + column.saturating_sub(1);
-    Error::decode(NAME, kind, Some(byte.min(bytes.len())), detail).at(LineColumn { line, column })
+    Error::decode(NAME, kind, Some(byte.min(bytes.len())), detail).at(LineColumn {
+        line,
+        column: column.max(1),
+    })
 }
 
 /// The byte at which line `line` (from 1) begins.

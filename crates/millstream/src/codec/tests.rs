@@ -99,7 +99,7 @@ fn null_is_a_value_only_for_nullable_and_no_key() {
 fn empty_is_not_null() {
     assert_eq!(Raw.decode(Some(b"")), Ok(vec![]));
     assert_eq!(Text.decode(Some(b"")), Ok(String::new()));
-    let text = "failed to decode json at line 1 column 0: EOF while parsing a value";
+    let text = "failed to decode json at line 1 column 1: EOF while parsing a value";
     assert_eq!(
         refusal::<Call>(&Json, b""),
         (Kind::Truncated, Some(0), text.to_owned())

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::groups::GroupInfo as ClientGroup;
 use rdkafka::{Offset as ClientOffset, TopicPartitionList};
 
@@ -15,29 +16,27 @@ use super::admin::Client;
 use super::config::{Logging, Role, client_config};
 use super::offsets::{self, ByPartition};
 use crate::admin::{GroupInfo, Member};
+use crate::clock::{Clock as _, SystemClock};
 use crate::error::Error;
 use crate::topic::{Partition, TopicPartition};
 
 impl Client {
     /// Every group that the cluster knows, by name.
     pub(crate) fn groups(&self) -> Result<Vec<GroupInfo>, Error> {
-        self.idle(Duration::ZERO);
-        let list = self
-            .consumer
-            .fetch_group_list(None, self.patience)
-            .map_err(|error| self.fail("list the groups", &error))?;
+        let list = self.persist("list the groups", |left| {
+            self.consumer.fetch_group_list(None, left)
+        })?;
         let mut groups: Vec<GroupInfo> = list.groups().iter().map(group_info).collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(groups)
     }
 
-    /// One group; one that does not exist is answered as `Dead`, as Kafka does.
+    /// One group, `None` if there is none of that name (Kafka then answers with one that is dead).
     pub(crate) fn group(&self, name: &str) -> Result<Option<GroupInfo>, Error> {
-        self.idle(Duration::ZERO);
-        let list = self
-            .consumer
-            .fetch_group_list(Some(name), self.patience)
-            .map_err(|error| self.fail(&format!("describe group `{name}`"), &error))?;
+        let action = format!("describe group `{name}`");
+        let list = self.persist(&action, |left| {
+            self.consumer.fetch_group_list(Some(name), left)
+        })?;
         Ok(list
             .groups()
             .first()
@@ -51,41 +50,55 @@ impl Client {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<ByPartition, Error> {
-        let fail = |error| {
-            self.fail(
-                &format!("read the committed offsets of group `{group}`"),
-                &error,
-            )
-        };
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            asked
-                .add_partition_offset(
-                    &partition.topic,
-                    partition.partition.0,
-                    ClientOffset::Invalid,
-                )
-                .map_err(fail)?;
+        if partitions.is_empty() {
+            return Ok(ByPartition::new());
         }
-        let answer = self
-            .outsider(group)?
-            .committed_offsets(asked, self.patience)
-            .map_err(fail)?;
-        offsets::offsets_in(&answer).map_err(fail)
+        let outsider = self.outsider(group)?;
+        self.persist(
+            &format!("read the committed offsets of group `{group}`"),
+            |left| {
+                let mut asked = TopicPartitionList::with_capacity(partitions.len());
+                for partition in partitions {
+                    let nothing = ClientOffset::Invalid;
+                    asked.add_partition_offset(&partition.topic, partition.partition.0, nothing)?;
+                }
+                offsets::offsets_in(&outsider.committed_offsets(asked, left)?)
+            },
+        )
     }
 
     /// Commits offsets of a group that has no members.
     pub(crate) fn commit_for(&self, group: &str, targets: &ByPartition) -> Result<(), Error> {
-        let fail = |error| self.fail(&format!("commit offsets of group `{group}`"), &error);
-        let list = offsets::list_of(
-            targets
+        let outsider = self.outsider(group)?;
+        self.persist(&format!("commit offsets of group `{group}`"), |_| {
+            let positions = targets
                 .iter()
-                .map(|(partition, offset)| (partition, *offset)),
-        )
-        .map_err(fail)?;
-        self.outsider(group)?
-            .commit(&list, CommitMode::Sync)
-            .map_err(fail)
+                .map(|(partition, offset)| (partition, *offset));
+            outsider.commit(&offsets::list_of(positions)?, CommitMode::Sync)
+        })
+    }
+
+    /// Tries again while the answer is one that passes, such as a coordinator that is still loading.
+    fn persist<T>(
+        &self,
+        action: &str,
+        mut attempt: impl FnMut(Duration) -> Result<T, KafkaError>,
+    ) -> Result<T, Error> {
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(self.patience);
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let left = deadline.since(clock.now());
+            let error = match attempt(left.max(pause)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.fail(action, &error),
+            };
+            if !error.is_retriable() || deadline.since(clock.now()) < pause {
+                return Err(error);
+            }
+            self.idle(pause);
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
     }
 
     fn outsider(&self, group: &str) -> Result<BaseConsumer<Logging>, Error> {
