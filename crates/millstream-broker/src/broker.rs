@@ -10,15 +10,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::folder::Folder;
 use crate::frame::MAX_COMMAND_BYTES;
 use crate::metrics;
+use crate::producers::ProducerIds;
 use crate::topics::Topics;
 
 /// One broker: the state behind all connections.
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) config: Config,
+    pub(crate) folder: Folder,
     pub(crate) topics: Topics,
+    pub(crate) producer_ids: ProducerIds,
     pub(crate) cluster_id: StrBytes,
     pub(crate) host: StrBytes,
     pub(crate) port: i32,
@@ -30,6 +34,7 @@ pub struct Broker {
 impl Broker {
     /// Opens the data folder for a broker that listens on `address`.
     pub fn open(config: Config, address: SocketAddr) -> Result<Broker, Error> {
+        let folder = Folder::open(&config.data)?;
         let topics = Topics::open(&config)?;
         let (host, port) = match &config.advertised {
             Some((host, port)) => (host.clone(), *port),
@@ -39,7 +44,9 @@ impl Broker {
         };
         Ok(Broker {
             topics,
-            cluster_id: StrBytes::from_static_str("millstream"),
+            cluster_id: StrBytes::from_string(folder.cluster_id().to_owned()),
+            producer_ids: ProducerIds::open(folder.path())?,
+            folder,
             host: StrBytes::from_string(host),
             port: i32::from(port),
             request_room: Room::new(config.max_bytes_in_flight),

@@ -23,11 +23,13 @@ mod clock;
 mod config;
 mod connection;
 mod error;
+mod folder;
 mod frame;
-#[path = "log/stand_in.rs"]
 mod log;
 mod metrics;
+mod producers;
 mod server;
+mod snapshot;
 mod topics;
 
 pub use broker::Broker;

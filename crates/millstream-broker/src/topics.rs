@@ -165,7 +165,7 @@ impl Topics {
         }))
     }
 
-    fn open_partition(&self, dir: &Path, log: &LogConfig) -> Result<Arc<Partition>, Error> {
+    fn open_partition(&self, dir: &Path, log: &Arc<LogConfig>) -> Result<Arc<Partition>, Error> {
         if !dir.is_dir() {
             // Making an empty one instead would hide that records are gone.
             let source = std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -178,8 +178,8 @@ impl Topics {
         Partition::open(dir, log, self.config.clock.now_ms()).map(Arc::new)
     }
 
-    fn log_config(&self, overrides: &Overrides) -> LogConfig {
-        config::log_config(overrides, &self.config)
+    fn log_config(&self, overrides: &Overrides) -> Arc<LogConfig> {
+        Arc::new(config::log_config(overrides, &self.config))
     }
 
     fn insert(&self, topic: Arc<Topic>) {

@@ -156,7 +156,7 @@ impl Reads {
     /// Waits for appends until there is enough, the time is up, or the broker stops.
     async fn wait(&mut self, broker: &Broker, min_bytes: usize, wait: Duration) {
         let deadline = Instant::now() + wait;
-        let waiter = Arc::new(Waiter::default());
+        let waiter = Waiter::new();
         let _registered: Vec<_> = self
             .all
             .iter()
@@ -167,7 +167,7 @@ impl Reads {
         loop {
             if !self.any_grown() {
                 tokio::select! {
-                    () = waiter.notify.notified() => {}
+                    () = waiter.wait() => {}
                     () = &mut late => return,
                     () = &mut stopping => return,
                 }

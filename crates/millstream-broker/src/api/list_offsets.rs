@@ -14,7 +14,7 @@ use kafka_protocol::messages::list_offsets_response::{
 
 use super::{Client, LEADER_EPOCH, check_leader_epoch};
 use crate::broker::Broker;
-use crate::log::Partition;
+use crate::log::{Partition, ReadError};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -72,18 +72,21 @@ fn find(
     match wanted.timestamp {
         LATEST => Ok((partition.end_offset(), -1, LEADER_EPOCH)),
         EARLIEST => Ok((partition.start_offset(), -1, LEADER_EPOCH)),
-        MAX_TIMESTAMP if version >= 7 => Ok(exact(partition.max_timestamp())),
+        MAX_TIMESTAMP if version >= 7 => located(|| partition.max_timestamp()),
         EARLIEST_LOCAL if version >= 8 => Ok((partition.start_offset(), -1, LEADER_EPOCH)),
         LATEST_TIERED if version >= 9 => Ok((-1, -1, -1)),
-        time if time >= 0 => {
-            let found = tokio::task::block_in_place(|| partition.offset_for_time(time));
-            found.map(exact).map_err(|error| {
-                tracing::error!(%error, "failed to look for a time");
-                ResponseError::KafkaStorageError
-            })
-        }
+        time if time >= 0 => located(|| partition.offset_for_time(time)),
         _ => Err(ResponseError::UnsupportedVersion),
     }
+}
+
+/// Reads files, maybe many of them.
+fn located(
+    find: impl FnOnce() -> Result<Option<(i64, i64)>, ReadError>,
+) -> Result<Found, ResponseError> {
+    tokio::task::block_in_place(find)
+        .map(exact)
+        .map_err(|error| error.code())
 }
 
 fn exact(found: Option<(i64, i64)>) -> Found {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Config;
-use crate::log::LogConfig;
+use crate::log::{LogConfig, TimestampType};
 
 /// What was set on one topic: name to value, both valid.
 pub(crate) type Overrides = BTreeMap<String, String>;
@@ -224,8 +224,32 @@ pub(crate) fn effective(overrides: &Overrides, config: &Config, definition: &Def
 }
 
 /// What a topic's configs mean for its logs.
-pub(crate) fn log_config(_overrides: &Overrides, _config: &Config) -> LogConfig {
-    LogConfig::default()
+pub(crate) fn log_config(overrides: &Overrides, config: &Config) -> LogConfig {
+    let value = |name: &str| {
+        definition(name).map_or_else(String::new, |known| effective(overrides, config, known))
+    };
+    // Values were checked when they were set.
+    let number = |name: &str| value(name).trim().parse::<i64>().unwrap_or(-1);
+    let size = |name: &str| u32::try_from(number(name)).unwrap_or(u32::MAX);
+    LogConfig {
+        segment_bytes: size("segment.bytes"),
+        segment_ms: number("segment.ms"),
+        retention_ms: number("retention.ms"),
+        retention_bytes: number("retention.bytes"),
+        delete: value("cleanup.policy")
+            .split(',')
+            .any(|policy| policy.trim() == "delete"),
+        max_message_bytes: size("max.message.bytes"),
+        index_interval_bytes: size("index.interval.bytes"),
+        timestamp_type: match value("message.timestamp.type").as_str() {
+            "LogAppendTime" => TimestampType::LogAppend,
+            _ => TimestampType::Create,
+        },
+        timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
+        timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
+        producer_expiration_ms: config.producer_id_expiration_ms,
+        fsync: config.fsync,
+    }
 }
 
 /// Checks all of a topic's configs together; the error is the text that Kafka answers with.

@@ -1,0 +1,60 @@
+//! What a topic's configuration says to its partitions' logs. Resolved by the catalogue of topics; shared by all
+//! partitions of a topic and swapped whole when the configuration changes.
+
+/// Whose time the records carry (`message.timestamp.type`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimestampType {
+    /// The producer's.
+    Create,
+    /// The broker's, stamped when the batch is appended.
+    LogAppend,
+}
+
+/// Settings of one topic's logs. Sizes are in bytes, times in milliseconds, -1 is "no limit".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// `segment.bytes`: a segment that would become larger is rolled.
+    pub(crate) segment_bytes: u32,
+    /// `segment.ms`: a segment whose first record is older than this is rolled.
+    pub(crate) segment_ms: i64,
+    /// `retention.ms`, for `cleanup.policy` with `delete`.
+    pub(crate) retention_ms: i64,
+    /// `retention.bytes`, for `cleanup.policy` with `delete`.
+    pub(crate) retention_bytes: i64,
+    /// Whether `cleanup.policy` has `delete`. (`compact` will stand here too.)
+    pub(crate) delete: bool,
+    /// `max.message.bytes`: the largest record batch, header included.
+    pub(crate) max_message_bytes: u32,
+    /// `index.interval.bytes`: distance of two index entries.
+    pub(crate) index_interval_bytes: u32,
+    /// `message.timestamp.type`.
+    pub(crate) timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far behind the broker's clock a timestamp may be.
+    pub(crate) timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`: how far ahead of the broker's clock a timestamp may be.
+    pub(crate) timestamp_after_max_ms: i64,
+    /// How long a silent producer's sequences are remembered (`producer.id.expiration.ms`).
+    pub(crate) producer_expiration_ms: i64,
+    /// Whether an append is forced to the disk before it is acknowledged.
+    pub(crate) fsync: bool,
+}
+
+impl Default for LogConfig {
+    /// The defaults of Apache Kafka 4.1.
+    fn default() -> LogConfig {
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 86_400_000,
+            retention_ms: 7 * 86_400_000,
+            retention_bytes: -1,
+            delete: true,
+            max_message_bytes: 1_048_588,
+            index_interval_bytes: 4096,
+            timestamp_type: TimestampType::Create,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
+            producer_expiration_ms: 86_400_000,
+            fsync: false,
+        }
+    }
+}
