@@ -123,12 +123,12 @@ pub enum Event<M> {
         /// The answer.
         result: Result<(), Error>,
     },
-    /// The position of a partition is not, or no longer, on the cluster; the partition stands still until
-    /// [`Log::seek`].
+    /// The position of a partition is not, or no longer, on the cluster. The log goes on by itself from where it was told to
+    /// start; told to fail, the partition stands still.
     OutOfRange {
         /// The partition.
         partition: TopicPartition,
-        /// The position that is not there; `None` when there was no committed offset and the log was told not to choose.
+        /// The position that is not there; `None` when there was no committed offset and the log was told to fail.
         wanted: Option<NextOffset>,
         /// The first offset the cluster has.
         start: NextOffset,

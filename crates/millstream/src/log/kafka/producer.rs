@@ -204,7 +204,10 @@ fn allows_idempotence(cluster: &Cluster) -> bool {
     })
 }
 
-fn client_record<'a>(record: &Outgoing<'a>, token: usize) -> BaseRecord<'a, [u8], [u8], usize> {
+pub(super) fn client_record<'a>(
+    record: &Outgoing<'a>,
+    token: usize,
+) -> BaseRecord<'a, [u8], [u8], usize> {
     let mut made: BaseRecord<'a, [u8], [u8], usize> =
         BaseRecord::with_opaque_to(record.topic, token);
     made.key = record.key;

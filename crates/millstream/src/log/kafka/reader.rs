@@ -161,6 +161,12 @@ impl PartitionReader {
 /// A record in the client's buffer.
 pub(crate) struct ReadMessage<'a>(BorrowedMessage<'a>);
 
+impl<'a> ReadMessage<'a> {
+    pub(super) fn new(message: BorrowedMessage<'a>) -> Self {
+        Self(message)
+    }
+}
+
 impl Message for ReadMessage<'_> {
     fn key(&self) -> Option<&[u8]> {
         self.0.key()

@@ -1,0 +1,307 @@
+//! What a handler may touch: its position, the time, and the service's declared outputs.
+//!
+//! Effects are encoded at once, into one buffer that is reused for every record, and leave only when the handler
+//! has returned `Ok`: a handler that fails half way has written nothing. What the service did not declare cannot be
+//! written; trying stops the service, even if the handler drops the error.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::codec::Encoded;
+use crate::error::{Error, ProcessError};
+use crate::record::{Headers, Timestamp};
+use crate::topic::{Offset, Partition, Topic};
+
+/// Handed to every handler and timer.
+pub struct Context {
+    service: Arc<str>,
+    outputs: Arc<[Arc<str>]>,
+    clock: Arc<dyn Clock + Send + Sync>,
+    effects: Effects,
+    partition: Partition,
+    offset: Option<Offset>,
+    attempt: u32,
+    misuse: Option<Error>,
+}
+
+/// What an emitted record may carry besides key and value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Headers to write.
+    pub headers: Headers,
+    /// The record's time; `None` is the time of sending.
+    pub timestamp: Option<Timestamp>,
+    /// The partition; `None` lets the key decide.
+    pub partition: Option<Partition>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        service: Arc<str>,
+        outputs: Arc<[Arc<str>]>,
+        clock: Arc<dyn Clock + Send + Sync>,
+    ) -> Self {
+        Self {
+            service,
+            outputs,
+            clock,
+            effects: Effects::default(),
+            partition: Partition(0),
+            offset: None,
+            attempt: 1,
+            misuse: None,
+        }
+    }
+
+    /// Writes a record to a declared output, once this handler has returned `Ok`.
+    ///
+    /// # Errors
+    /// The key or value has no form in the topic's codec, or the topic is not declared (which also stops the service).
+    pub fn emit<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(), ProcessError> {
+        self.push(topic, key, value, None)
+    }
+
+    /// [`emit`](Self::emit) with headers, a time or a partition.
+    ///
+    /// # Errors
+    /// As [`emit`](Self::emit).
+    pub fn emit_with<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: &V,
+        extras: Extras,
+    ) -> Result<(), ProcessError> {
+        self.push(topic, key, value, Some(Box::new(extras)))
+    }
+
+    /// The partition number this state belongs to.
+    pub const fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// The offset of the record being handled; `None` in a timer.
+    pub const fn offset(&self) -> Option<Offset> {
+        self.offset
+    }
+
+    /// How often this record has been tried, this time included: 1 at first.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The time, from the service's clock: in the simulation it is the simulated one.
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Readies the context for one call of a handler.
+    pub(crate) fn begin(&mut self, partition: Partition, offset: Option<Offset>, attempt: u32) {
+        self.effects.clear();
+        self.partition = partition;
+        self.offset = offset;
+        self.attempt = attempt;
+    }
+
+    pub(crate) const fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    pub(crate) fn effects_mut(&mut self) -> &mut Effects {
+        &mut self.effects
+    }
+
+    /// What the handler did against its declaration, if it did.
+    pub(crate) fn take_misuse(&mut self) -> Option<Error> {
+        self.misuse.take()
+    }
+
+    fn push<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: &V,
+        extras: Option<Box<Extras>>,
+    ) -> Result<(), ProcessError> {
+        let Some(output) = self.outputs.iter().position(|name| **name == *topic.name()) else {
+            return Err(self.undeclared(topic.name()));
+        };
+        let mark = self.effects.bytes.len();
+        let result = self.effects.encode(topic, key, value);
+        match result {
+            Ok((key, value)) => {
+                self.effects.list.push(Effect {
+                    output,
+                    key,
+                    value,
+                    extras,
+                });
+                Ok(())
+            }
+            Err(source) => {
+                self.effects.bytes.truncate(mark);
+                let action = format!("encode a record for topic `{}`", topic.name());
+                Err(ProcessError::from(Error::Codec { action, source }).permanent())
+            }
+        }
+    }
+
+    fn undeclared(&mut self, topic: &str) -> ProcessError {
+        let error = |service: &Arc<str>| Error::UndeclaredOutput {
+            service: service.to_string(),
+            topic: topic.to_owned(),
+        };
+        self.misuse = Some(error(&self.service));
+        ProcessError::from(error(&self.service)).permanent()
+    }
+}
+
+/// The records a handler has emitted: one buffer of bytes, and where each record lies in it.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    bytes: Vec<u8>,
+    list: Vec<Effect>,
+}
+
+/// One emitted record.
+#[derive(Debug)]
+pub(crate) struct Effect {
+    pub(crate) output: usize,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    pub(crate) extras: Option<Box<Extras>>,
+}
+
+/// A buffer that one huge record has grown is given back above this size.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl Effects {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.list.clear();
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Effect> {
+        self.list.get(index)
+    }
+
+    pub(crate) fn key(&self, effect: &Effect) -> Option<&[u8]> {
+        self.bytes.get(effect.key.clone()?)
+    }
+
+    pub(crate) fn value(&self, effect: &Effect) -> Option<&[u8]> {
+        self.bytes.get(effect.value.clone()?)
+    }
+
+    /// Adds a record whose bytes are already there.
+    pub(crate) fn push_bytes(
+        &mut self,
+        output: usize,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        extras: Extras,
+    ) {
+        let mut copy = |bytes: Option<&[u8]>| {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(bytes?);
+            Some(start..self.bytes.len())
+        };
+        let key = copy(key);
+        let value = copy(value);
+        self.list.push(Effect {
+            output,
+            key,
+            value,
+            extras: Some(Box::new(extras)),
+        });
+    }
+
+    #[expect(clippy::type_complexity, reason = "key and value, each maybe null")]
+    fn encode<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(Option<Range<usize>>, Option<Range<usize>>), crate::codec::Error> {
+        let start = self.bytes.len();
+        let key = topic.key_codec().encode(key, &mut self.bytes)?;
+        let middle = self.bytes.len();
+        let value = topic.value_codec().encode(value, &mut self.bytes)?;
+        let range = |encoded, range| match encoded {
+            Encoded::Bytes => Some(range),
+            Encoded::Null => None,
+        };
+        Ok((
+            range(key, start..middle),
+            range(value, middle..self.bytes.len()),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::codec::{Json, NoKey, Text};
+
+    static OUT: Topic<String, f64> = Topic::new("out", &Text, &Json);
+    static KEYLESS: Topic<(), String> = Topic::new("keyless", &NoKey, &Text);
+    static OTHER: Topic<(), String> = Topic::new("other", &NoKey, &Text);
+
+    fn context() -> Context {
+        let outputs = Arc::from([Arc::from("out"), Arc::from("keyless")]);
+        Context::new("service".into(), outputs, Arc::new(SystemClock::new()))
+    }
+
+    #[test]
+    fn effects_lie_one_after_the_other() {
+        let mut context = context();
+        context.begin(Partition(1), Some(Offset::new(2)), 1);
+        context.emit(&OUT, &"k".to_owned(), &1.5).unwrap();
+        context.emit(&KEYLESS, &(), &"text".to_owned()).unwrap();
+        let effects = context.effects();
+        let first = effects.get(0).unwrap();
+        let second = effects.get(1).unwrap();
+        assert_eq!(
+            (effects.key(first), effects.value(first)),
+            (Some(b"k".as_slice()), Some(b"1.5".as_slice()))
+        );
+        assert_eq!(
+            (effects.key(second), effects.value(second)),
+            (None, Some(b"text".as_slice()))
+        );
+        assert_eq!(second.output, 1);
+    }
+
+    #[test]
+    fn a_value_without_a_form_leaves_no_bytes_behind() {
+        let mut context = context();
+        let error = context.emit(&OUT, &"k".to_owned(), &f64::NAN).unwrap_err();
+        assert!(error.is_permanent());
+        assert_eq!(context.effects().len(), 0);
+        assert_eq!(context.effects().bytes, b"");
+    }
+
+    #[test]
+    fn an_undeclared_output_is_remembered_even_if_the_error_is_dropped() {
+        let mut context = context();
+        let _ = context.emit(&OTHER, &(), &"text".to_owned());
+        assert_eq!(
+            context.take_misuse().unwrap().to_string(),
+            "service `service` emitted to topic `other`, which it does not declare as an output"
+        );
+    }
+}

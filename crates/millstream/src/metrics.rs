@@ -1,0 +1,285 @@
+//! Every metric of the library: name, unit, help, and the handles a worker keeps.
+//!
+//! A worker looks a metric up once and keeps the handle; on the path of a record only plain integers are counted, and
+//! [`Meters`] gives them out a few times a second. Labels come from closed sets: the service, its declared topics,
+//! their partitions, a failure's reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Unit};
+
+use crate::topic::TopicPartition;
+
+/// Records read, by service, topic and partition.
+pub const RECORDS_IN: &str = "millstream_records_in_total";
+/// Records written, by service and topic.
+pub const RECORDS_OUT: &str = "millstream_records_out_total";
+/// Attempts at records that failed, by service, topic and reason.
+pub const RECORDS_FAILED: &str = "millstream_records_failed_total";
+/// Records tried again, by service and topic.
+pub const RECORDS_RETRIED: &str = "millstream_records_retried_total";
+/// Records written to a dead-letter topic, by service and topic.
+pub const RECORDS_DEAD_LETTERED: &str = "millstream_records_dead_lettered_total";
+/// Records that were gone before they could be read, by service and topic.
+pub const RECORDS_LOST: &str = "millstream_records_lost_total";
+/// Positions found outside of what the cluster has, by service and topic.
+pub const POSITIONS_OUT_OF_RANGE: &str = "millstream_positions_out_of_range_total";
+/// Deliveries the client gave up on, by service and topic.
+pub const DELIVERIES_FAILED: &str = "millstream_deliveries_failed_total";
+/// Delivery reports that came after their partition was given away or replayed, by service.
+pub const REPORTS_LATE: &str = "millstream_reports_late_total";
+/// Panics contained, by service.
+pub const PANICS: &str = "millstream_panics_total";
+/// Failed timers, by service.
+pub const TIMERS_FAILED: &str = "millstream_timers_failed_total";
+/// Commits that failed, by service.
+pub const COMMITS_FAILED: &str = "millstream_commits_failed_total";
+/// Assignments and revocations, by service and kind.
+pub const REBALANCES: &str = "millstream_rebalances_total";
+/// Partitions replayed after a failed delivery, by service.
+pub const REWINDS: &str = "millstream_rewinds_total";
+/// Times reading was paused because effects are not acknowledged, by service.
+pub const BACKPRESSURE: &str = "millstream_backpressure_total";
+/// Partitions stopped because a dead letter could not be written, by service.
+pub const PARTITIONS_HALTED: &str = "millstream_partitions_halted";
+/// Partitions held, by service.
+pub const PARTITIONS_ASSIGNED: &str = "millstream_partitions_assigned";
+/// Offsets between what is done and the end, by service, topic and partition.
+pub const LAG: &str = "millstream_lag_offsets";
+/// Bytes sent and not yet acknowledged, by service.
+pub const IN_FLIGHT: &str = "millstream_in_flight_bytes";
+/// The time a handler takes, sampled, by service.
+pub const PROCESSING: &str = "millstream_processing_seconds";
+/// From a record's own time to the end of its handler, sampled, by service.
+pub const LATENCY: &str = "millstream_latency_seconds";
+/// The time a revocation or shutdown waits for effects, by service.
+pub const DRAIN: &str = "millstream_drain_seconds";
+
+/// Gives the installed recorder a unit and a help text for every metric of this library.
+pub fn describe() {
+    let counters = [
+        (RECORDS_IN, "records read"),
+        (RECORDS_OUT, "records written"),
+        (RECORDS_FAILED, "attempts at records that failed"),
+        (RECORDS_RETRIED, "records tried again"),
+        (
+            RECORDS_DEAD_LETTERED,
+            "records written to a dead-letter topic",
+        ),
+        (RECORDS_LOST, "records gone before they could be read"),
+        (
+            POSITIONS_OUT_OF_RANGE,
+            "positions found outside of what the cluster has",
+        ),
+        (DELIVERIES_FAILED, "deliveries the client gave up on"),
+        (
+            REPORTS_LATE,
+            "delivery reports dropped because their partition was given away or replayed",
+        ),
+        (PANICS, "panics contained in handlers"),
+        (TIMERS_FAILED, "timers that failed"),
+        (COMMITS_FAILED, "commits that failed"),
+        (
+            REBALANCES,
+            "assignments, revocations and losses of partitions",
+        ),
+        (REWINDS, "partitions replayed after a failed delivery"),
+        (
+            BACKPRESSURE,
+            "times reading was paused for unacknowledged effects",
+        ),
+    ];
+    for (name, help) in counters {
+        metrics::describe_counter!(name, Unit::Count, help);
+    }
+    let gauges = [
+        (
+            PARTITIONS_HALTED,
+            "partitions stopped because a dead letter could not be written",
+        ),
+        (PARTITIONS_ASSIGNED, "partitions held"),
+        (
+            LAG,
+            "offsets between what is done and the end of the partition",
+        ),
+    ];
+    for (name, help) in gauges {
+        metrics::describe_gauge!(name, Unit::Count, help);
+    }
+    metrics::describe_gauge!(
+        IN_FLIGHT,
+        Unit::Bytes,
+        "bytes sent and not yet acknowledged"
+    );
+    let histograms = [
+        (PROCESSING, "time a handler takes, sampled"),
+        (
+            LATENCY,
+            "time from a record's timestamp to the end of its handler, sampled",
+        ),
+        (DRAIN, "time a revocation or shutdown waits for effects"),
+    ];
+    for (name, help) in histograms {
+        metrics::describe_histogram!(name, Unit::Seconds, help);
+    }
+}
+
+/// The handles of one worker.
+pub(crate) struct Meters {
+    service: Arc<str>,
+    worker: String,
+    out: Vec<Counted>,
+    pub(crate) processing: Histogram,
+    pub(crate) latency: Histogram,
+    pub(crate) drain: Histogram,
+    pub(crate) late: Counted,
+    pub(crate) assigned: Gauge,
+    pub(crate) halted: Gauge,
+    pub(crate) in_flight: Gauge,
+    pub(crate) totals: Totals,
+}
+
+/// What a worker has done since it started; what a summary is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
+    pub(crate) failed: u64,
+    pub(crate) dead_lettered: u64,
+    pub(crate) lost: u64,
+}
+
+/// A counter that is counted plainly and given out in one call.
+pub(crate) struct Counted {
+    counter: Counter,
+    count: u64,
+}
+
+impl Counted {
+    pub(crate) const fn new(counter: Counter) -> Self {
+        Self { counter, count: 0 }
+    }
+
+    pub(crate) const fn add(&mut self, count: u64) {
+        self.count += count;
+    }
+
+    /// Gives out what was counted since the last time.
+    pub(crate) fn flush(&mut self) -> u64 {
+        if self.count > 0 {
+            self.counter.increment(self.count);
+        }
+        std::mem::take(&mut self.count)
+    }
+}
+
+/// The handles of one partition.
+pub(crate) struct PartitionMeters {
+    pub(crate) read: Counted,
+    lag: Gauge,
+}
+
+impl PartitionMeters {
+    pub(crate) fn lag(&self, offsets: i64) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; 2^53 offsets are enough"
+        )]
+        self.lag.set(offsets as f64);
+    }
+
+    /// The partition is no longer this worker's: its lag is not this worker's to tell.
+    pub(crate) fn gone(&self) {
+        self.lag.set(0.0);
+    }
+}
+
+impl Meters {
+    /// The handles of worker number `worker` of `service`, which writes to `targets`.
+    pub(crate) fn new(service: &Arc<str>, worker: usize, targets: &[Arc<str>]) -> Self {
+        let name = || service.to_string();
+        let worker = worker.to_string();
+        let out = targets.iter().map(|topic| {
+            Counted::new(
+                metrics::counter!(RECORDS_OUT, "service" => name(), "topic" => topic.to_string()),
+            )
+        });
+        let gauge = |key: &'static str| metrics::gauge!(key, "service" => name(), "worker" => worker.clone());
+        Self {
+            out: out.collect(),
+            processing: metrics::histogram!(PROCESSING, "service" => name()),
+            latency: metrics::histogram!(LATENCY, "service" => name()),
+            drain: metrics::histogram!(DRAIN, "service" => name()),
+            late: Counted::new(metrics::counter!(REPORTS_LATE, "service" => name())),
+            assigned: gauge(PARTITIONS_ASSIGNED),
+            halted: gauge(PARTITIONS_HALTED),
+            in_flight: gauge(IN_FLIGHT),
+            totals: Totals::default(),
+            service: Arc::clone(service),
+            worker,
+        }
+    }
+
+    /// The handles of one partition of an input.
+    pub(crate) fn partition(&self, source: &TopicPartition) -> PartitionMeters {
+        let labels = [
+            ("service", self.service.to_string()),
+            ("topic", source.topic.to_string()),
+            ("partition", source.partition.to_string()),
+        ];
+        PartitionMeters {
+            read: Counted::new(metrics::counter!(RECORDS_IN, &labels)),
+            lag: metrics::gauge!(LAG, &labels),
+        }
+    }
+
+    /// One record written to target number `target`.
+    pub(crate) fn wrote(&mut self, target: usize) {
+        if let Some(out) = self.out.get_mut(target) {
+            out.add(1);
+        }
+    }
+
+    /// Counts an event of the service; for events that are rare.
+    pub(crate) fn count(&self, name: &'static str) {
+        metrics::counter!(name, "service" => self.service.to_string()).increment(1);
+    }
+
+    /// Counts an event of one input topic; for events that are rare.
+    pub(crate) fn count_topic(&self, name: &'static str, topic: &Arc<str>, count: u64) {
+        metrics::counter!(name, "service" => self.service.to_string(), "topic" => topic.to_string())
+            .increment(count);
+    }
+
+    /// Counts an event of a kind; for events that are rare.
+    pub(crate) fn count_kind(&self, name: &'static str, key: &'static str, kind: &'static str) {
+        metrics::counter!(name, "service" => self.service.to_string(), key => kind).increment(1);
+    }
+
+    /// Counts a failed attempt at a record.
+    pub(crate) fn failed(&mut self, topic: &Arc<str>, reason: &'static str) {
+        self.totals.failed += 1;
+        let service = self.service.to_string();
+        metrics::counter!(RECORDS_FAILED, "service" => service, "topic" => topic.to_string(), "reason" => reason)
+            .increment(1);
+    }
+
+    /// Gives out what was counted on the path of the records.
+    pub(crate) fn flush(&mut self) {
+        for out in &mut self.out {
+            self.totals.written += out.flush();
+        }
+        self.late.flush();
+    }
+
+    /// A duration as histograms want it.
+    pub(crate) fn observe(histogram: &Histogram, duration: Duration) {
+        histogram.record(duration.as_secs_f64());
+    }
+
+    /// The worker's number, for its thread and its logs.
+    pub(crate) fn worker(&self) -> &str {
+        &self.worker
+    }
+}

@@ -1,0 +1,183 @@
+//! What a service does when things are not as they should be: [`OnError`] and [`Start`], and its budgets.
+//!
+//! These are declarations only; `worker` acts on them. Every default is chosen so that nothing is lost and nothing
+//! is silent: a record that cannot be processed stops the service unless a dead-letter topic is asked for, and a new
+//! group reads from the beginning.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What becomes of a record that its handler refused.
+///
+/// ```
+/// use std::time::Duration;
+/// use millstream::OnError;
+///
+/// let policy = OnError::retry(5)
+///     .backoff(Duration::from_millis(50), Duration::from_secs(2))
+///     .then_dead_letter();
+/// assert_eq!(policy.to_string(), "retry 5 times, then dead letter");
+/// ```
+///
+/// While a record waits for its retry, its partition waits with it, for order; the others go on. Bytes that cannot be
+/// decoded are not retried: they would be refused again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnError {
+    pub(crate) retries: u32,
+    pub(crate) first_wait: Duration,
+    pub(crate) longest_wait: Duration,
+    pub(crate) last: Last,
+}
+
+/// What follows the retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    DeadLetter,
+    Stop,
+}
+
+impl OnError {
+    /// Tries `times` times more, then stops the service unless [`then_dead_letter`](Self::then_dead_letter) follows.
+    pub const fn retry(times: u32) -> Self {
+        Self {
+            retries: times,
+            first_wait: Duration::from_millis(100),
+            longest_wait: Duration::from_secs(10),
+            last: Last::Stop,
+        }
+    }
+
+    /// Stops the service at the first refusal; what came before is committed, the record is not.
+    pub const fn stop() -> Self {
+        Self::retry(0)
+    }
+
+    /// Writes the record to `<topic>.dlq`, with its bytes, reason and origin, and goes on.
+    pub const fn dead_letter() -> Self {
+        Self::retry(0).then_dead_letter()
+    }
+
+    /// How long to wait before the first retry, doubled for each further one up to `longest`. 100 ms and 10 s when not said.
+    #[must_use]
+    pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.first_wait = first;
+        self.longest_wait = longest;
+        self
+    }
+
+    /// After the retries: to the dead-letter topic.
+    #[must_use]
+    pub const fn then_dead_letter(mut self) -> Self {
+        self.last = Last::DeadLetter;
+        self
+    }
+
+    /// After the retries: stop the service.
+    #[must_use]
+    pub const fn then_stop(mut self) -> Self {
+        self.last = Last::Stop;
+        self
+    }
+
+    /// The wait before retry `attempt`, counted from 1.
+    pub(crate) fn wait(&self, attempt: u32) -> Duration {
+        doubled(self.first_wait, attempt, self.longest_wait)
+    }
+}
+
+/// `first` doubled `attempt - 1` times, at most `longest`.
+pub(crate) fn doubled(first: Duration, attempt: u32, longest: Duration) -> Duration {
+    let factor = 1_u32 << attempt.saturating_sub(1).min(20);
+    first.saturating_mul(factor).min(longest)
+}
+
+impl Default for OnError {
+    /// Three retries, then stop.
+    fn default() -> Self {
+        Self::retry(3)
+    }
+}
+
+impl std::fmt::Display for OnError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.retries > 0 {
+            write!(f, "retry {} times, then ", self.retries)?;
+        }
+        f.write_str(match self.last {
+            Last::DeadLetter => "dead letter",
+            Last::Stop => "stop",
+        })
+    }
+}
+
+/// Where a partition is read from when the group has committed nothing for it, or when what it committed is no longer on
+/// the cluster. The second is a data loss: counted, logged with the exact gap, never silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// The first record there is.
+    #[default]
+    Earliest,
+    /// The end: only what comes from now on.
+    Latest,
+    /// Nowhere: the service stops with an error that names the partition and the gap.
+    Fail,
+}
+
+/// How delivery is promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Delivery {
+    /// A record is committed after all of its effects are acknowledged: after a failure it may be processed again.
+    #[default]
+    AtLeastOnce,
+}
+
+/// The budgets and choices of a service, with their defaults.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) threads: usize,
+    pub(crate) on_error: OnError,
+    pub(crate) dead_letter_limit: f64,
+    pub(crate) start: Start,
+    pub(crate) delivery: Delivery,
+    pub(crate) commit_every: Duration,
+    pub(crate) drain_within: Duration,
+    pub(crate) session_timeout: Duration,
+    pub(crate) max_bytes_in_flight: usize,
+    pub(crate) http: Option<SocketAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            on_error: OnError::default(),
+            dead_letter_limit: 0.1,
+            start: Start::default(),
+            delivery: Delivery::default(),
+            commit_every: Duration::from_secs(1),
+            drain_within: Duration::from_secs(3),
+            session_timeout: Duration::from_secs(45),
+            max_bytes_in_flight: 32 << 20,
+            http: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_the_longest() {
+        let policy =
+            OnError::retry(9).backoff(Duration::from_millis(100), Duration::from_millis(500));
+        let waits: Vec<u128> = (1..=5).map(|n| policy.wait(n).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 500, 500]);
+        assert_eq!(policy.wait(u32::MAX).as_millis(), 500);
+    }
+}

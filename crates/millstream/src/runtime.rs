@@ -1,0 +1,386 @@
+//! A running service: its threads, its end, and the hard deadline behind the end.
+//!
+//! Each thread owns one worker and all it needs. The thread that called `run` watches them: when a shutdown is requested, or
+//! one of them fails, all are told to stop; each drains, commits and closes its client. librdkafka's close can hang for
+//! ever when the cluster is gone, so nobody waits for it beyond the deadline: `run` then returns an error that says
+//! so, and the program is expected to exit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+
+use crate::admin::{self, TopicInfo};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Cluster;
+use crate::error::Error;
+use crate::http::{Health, Listener, Part};
+use crate::log::kafka::member::{self, Member};
+use crate::metrics::Totals;
+use crate::policy::doubled;
+use crate::service::Definition;
+use crate::worker::failure::panic_text;
+use crate::worker::{Progress, Worker};
+
+/// How long a worker waits for a record at most before it looks around.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What closing a client may take beyond the drain budget.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A request to end, shared by whoever may ask for it and whoever heeds it.
+///
+/// ```
+/// use millstream::Shutdown;
+///
+/// let shutdown = Shutdown::new();
+/// let other = shutdown.clone();
+/// assert!(!shutdown.is_requested());
+/// other.request();
+/// assert!(shutdown.is_requested());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Arc<Request>);
+
+#[derive(Debug, Default)]
+struct Request {
+    requested: AtomicBool,
+    lock: Mutex<()>,
+    signal: Condvar,
+}
+
+impl Shutdown {
+    /// Not requested.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks everybody who holds a clone to end.
+    pub fn request(&self) {
+        self.0.requested.store(true, Ordering::Release);
+        drop(self.gate());
+        self.0.signal.notify_all();
+    }
+
+    /// Whether somebody asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.requested.load(Ordering::Acquire)
+    }
+
+    /// Waits up to `most` for somebody to ask; whether somebody has.
+    pub fn wait(&self, most: Duration) -> bool {
+        let gate = self.gate();
+        let waited = self
+            .0
+            .signal
+            .wait_timeout_while(gate, most, |()| !self.is_requested());
+        drop(waited);
+        self.is_requested()
+    }
+
+    fn gate(&self) -> MutexGuard<'_, ()> {
+        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a service has done, told at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Records read.
+    pub read: u64,
+    /// Records written, dead letters included.
+    pub written: u64,
+    /// Attempts at records that failed.
+    pub failed: u64,
+    /// Records written to a dead-letter topic.
+    pub dead_lettered: u64,
+    /// Records that were gone from the cluster before they could be read.
+    pub lost: u64,
+}
+
+impl Summary {
+    const fn add(&mut self, totals: Totals) {
+        self.read += totals.read;
+        self.written += totals.written;
+        self.failed += totals.failed;
+        self.dead_lettered += totals.dead_lettered;
+        self.lost += totals.lost;
+    }
+}
+
+/// What a thread of a worker tells the thread that watches it.
+enum Report {
+    /// Its worker has drained, or failed; its client is still to be closed.
+    Ended(Totals, Result<(), Error>),
+    /// Its client is closed.
+    Closed,
+}
+
+/// Runs a service until shutdown is requested or it cannot go on.
+pub(crate) fn run<S: 'static>(
+    definition: Arc<Definition<S>>,
+    cluster: &Cluster,
+    shutdown: Shutdown,
+) -> Result<Summary, Error> {
+    let health = Health::new();
+    let listener = match definition.settings.http {
+        Some(address) => Some(Listener::open(
+            address,
+            health.clone(),
+            recorder(&definition.name)?,
+        )?),
+        None => None,
+    };
+    let Some(topics) = ready_topics(&definition, cluster, &shutdown)? else {
+        return Ok(Summary::default());
+    };
+    co_partitioned(&definition, &topics)?;
+    let stop = Shutdown::new();
+    let (sender, reports) = channel();
+    for number in 0..definition.settings.threads {
+        let thread = Thread {
+            number,
+            definition: Arc::clone(&definition),
+            stop: stop.clone(),
+            part: health.part(&format!("worker-{number}")),
+        };
+        thread.start(cluster.clone(), sender.clone())?;
+    }
+    let watch = Watch {
+        service: definition.name.to_string(),
+        threads: definition.settings.threads,
+        budget: definition.settings.drain_within + CLOSE_WITHIN,
+        reports,
+        shutdown,
+        stop,
+        health,
+    };
+    let result = watch.run();
+    drop(listener);
+    result
+}
+
+/// Waits until the cluster answers, then creates and checks the topics; `None` when shutdown came first.
+fn ready_topics<S>(
+    definition: &Definition<S>,
+    cluster: &Cluster,
+    shutdown: &Shutdown,
+) -> Result<Option<Vec<TopicInfo>>, Error> {
+    let specs = definition.topics();
+    let mut attempt = 0;
+    loop {
+        let error = match admin::ensure(cluster, &specs) {
+            Ok(topics) => return Ok(Some(topics)),
+            Err(error) if error.is_retriable() => error,
+            Err(error) => return Err(error),
+        };
+        attempt += 1;
+        let wait = doubled(Duration::from_millis(250), attempt, Duration::from_secs(10));
+        tracing::warn!(
+            service = %definition.name,
+            brokers = cluster.brokers(),
+            wait_ms = wait.as_millis(),
+            error = %error,
+            "waiting for the cluster"
+        );
+        if shutdown.wait(wait) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Records of equal partition number meet in one state, so every input needs the same number of partitions.
+fn co_partitioned<S>(definition: &Definition<S>, topics: &[TopicInfo]) -> Result<(), Error> {
+    let count = |name: &str| {
+        let topic = topics.iter().find(|topic| topic.name == name);
+        topic.map_or(0, |topic| {
+            i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)
+        })
+    };
+    let mut inputs = definition.inputs.iter().map(|input| &*input.topic);
+    let Some(first) = inputs.next() else {
+        return Ok(());
+    };
+    let other = inputs.find(|name| count(name) != count(first));
+    other.map_or(Ok(()), |second| {
+        Err(Error::NotCoPartitioned {
+            service: definition.name.to_string(),
+            first: first.to_owned(),
+            first_count: count(first),
+            second: second.to_owned(),
+            second_count: count(second),
+        })
+    })
+}
+
+/// The recorder behind `/metrics`, one for the process.
+fn recorder(service: &str) -> Result<PrometheusHandle, Error> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    static INSTALL: Mutex<()> = Mutex::new(());
+    let _one = INSTALL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = RECORDER.get() {
+        return Ok(handle.clone());
+    }
+    let buckets = [
+        0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0,
+    ];
+    let installed = PrometheusBuilder::new()
+        .set_buckets(&buckets)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| Error::InvalidService {
+            service: service.to_owned(),
+            reason: format!(
+                "its metrics cannot be served, because the program has its own recorder: {error}"
+            ),
+        })?;
+    crate::metrics::describe();
+    Ok(RECORDER.get_or_init(|| installed).clone())
+}
+
+/// One thread of a service.
+struct Thread<S> {
+    number: usize,
+    definition: Arc<Definition<S>>,
+    stop: Shutdown,
+    part: Part,
+}
+
+impl<S: 'static> Thread<S> {
+    fn start(self, cluster: Cluster, reports: Sender<Report>) -> Result<(), Error> {
+        let name = format!("{}-{}", self.definition.name, self.number);
+        let service = self.definition.name.to_string();
+        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+            let mut totals = Totals::default();
+            let ended = catch_unwind(AssertUnwindSafe(|| self.work(&cluster, &mut totals)));
+            let (member, result) = ended.unwrap_or_else(|panic| {
+                let service = self.definition.name.to_string();
+                let reason = panic_text(&*panic);
+                (None, Err(Error::WorkerPanicked { service, reason }))
+            });
+            self.part.set_ready(false);
+            // Nobody listens any more once the deadline has passed; then nobody waits for the close either.
+            let _ = reports.send(Report::Ended(totals, result));
+            drop(member);
+            let _ = reports.send(Report::Closed);
+        });
+        spawned.map(drop).map_err(|error| Error::InvalidService {
+            service,
+            reason: format!("its thread cannot be started: {error}"),
+        })
+    }
+
+    /// Drives the worker to its end; answers the client that is still to be closed.
+    fn work(&self, cluster: &Cluster, totals: &mut Totals) -> (Option<Member>, Result<(), Error>) {
+        let member = match Member::open(cluster, self.settings()) {
+            Ok(member) => member,
+            Err(error) => return (None, Err(error)),
+        };
+        let clock: Arc<dyn Clock + Send + Sync> = Arc::new(SystemClock::new());
+        let mut worker = Worker::new(Arc::clone(&self.definition), member, clock, self.number);
+        let mut stopping = false;
+        let result = loop {
+            if !stopping && self.stop.is_requested() {
+                stopping = true;
+                worker.stop();
+            }
+            match worker.step(WAIT) {
+                Ok(Progress::Stopped) => break Ok(()),
+                Ok(_) => self.part.set_ready(worker.is_ready()),
+                Err(error) => break Err(error),
+            }
+        };
+        *totals = worker.totals();
+        (Some(worker.into_log()), result)
+    }
+
+    fn settings(&self) -> member::Settings {
+        let definition = &*self.definition;
+        let specs = definition.outputs.iter().map(|output| &output.spec);
+        member::Settings {
+            group: definition.group.clone(),
+            topics: definition.input_names(),
+            start: definition.settings.start,
+            session_timeout: definition.settings.session_timeout,
+            max_bytes_in_flight: definition.settings.max_bytes_in_flight,
+            max_message_bytes: specs.filter_map(|spec| spec.max_message_bytes).max(),
+        }
+    }
+}
+
+/// Waits for the threads, and for no longer than the budget once they are to end.
+struct Watch {
+    service: String,
+    threads: usize,
+    budget: Duration,
+    reports: Receiver<Report>,
+    shutdown: Shutdown,
+    stop: Shutdown,
+    health: Health,
+}
+
+impl Watch {
+    fn run(self) -> Result<Summary, Error> {
+        let clock = SystemClock::new();
+        let mut summary = Summary::default();
+        let mut failed = None;
+        let mut closed = 0;
+        let mut deadline = None;
+        while closed < self.threads {
+            if deadline.is_none() && (self.shutdown.is_requested() || self.stop.is_requested()) {
+                self.health.drain();
+                self.stop.request();
+                deadline = Some(clock.now().plus(self.budget));
+            }
+            match self.reports.recv_timeout(Duration::from_millis(50)) {
+                Ok(Report::Ended(totals, result)) => {
+                    summary.add(totals);
+                    if let Err(error) = result {
+                        failed.get_or_insert(error);
+                    }
+                    // One worker alone never ends but by a failure or when told to: the others are told as well.
+                    self.stop.request();
+                }
+                Ok(Report::Closed) => closed += 1,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if deadline.is_some_and(|deadline| clock.now() >= deadline) && closed < self.threads {
+                return Err(self.stuck(closed, failed));
+            }
+        }
+        failed.map_or(Ok(summary), Err)
+    }
+
+    fn stuck(&self, closed: usize, failed: Option<Error>) -> Error {
+        if let Some(error) = failed {
+            tracing::error!(service = %self.service, error = %error, "service had stopped for this before its client hung");
+        }
+        let error = Error::Stuck {
+            service: self.service.clone(),
+            seconds: self.budget.as_secs(),
+            waiting: self.threads - closed,
+        };
+        tracing::error!(service = %self.service, error = %error, "service is stuck");
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_with_the_request() {
+        let shutdown = Shutdown::new();
+        assert!(!shutdown.wait(Duration::ZERO));
+        let other = shutdown.clone();
+        let thread = std::thread::spawn(move || other.wait(Duration::from_secs(60)));
+        shutdown.request();
+        assert!(thread.join().unwrap());
+    }
+}

@@ -1,0 +1,122 @@
+//! When and what is committed.
+//!
+//! On schedule, the watermark of every partition is handed to the client and the flow goes on; the answer comes as an
+//! event. One commit is under way at a time, so that answers cannot overtake each other. Before a partition is given
+//! away, and at the end, its watermark is committed and waited for.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::error::Error;
+use crate::log::Log;
+use crate::metrics::COMMITS_FAILED;
+use crate::topic::{NextOffset, TopicPartition};
+
+use super::Core;
+
+/// A commit that was not answered for so long is taken for lost; the next one covers it.
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// When to commit next, and whether an answer is outstanding.
+pub(super) struct Schedule {
+    next: Moment,
+    every: Duration,
+    asked: Option<Moment>,
+}
+
+impl Schedule {
+    pub(super) fn new(now: Moment, every: Duration) -> Self {
+        Self {
+            next: now.plus(every),
+            every,
+            asked: None,
+        }
+    }
+
+    pub(super) const fn next(&self) -> Moment {
+        self.next
+    }
+}
+
+impl<S> Core<S> {
+    /// Commits what is done, when it is time, without waiting.
+    pub(super) fn commit_when_due<L: Log>(&mut self, log: &L) {
+        if self.now < self.commits.next {
+            return;
+        }
+        self.commits.next = self.now.plus(self.commits.every);
+        let asked = self.commits.asked;
+        if asked.is_some_and(|asked| self.now.since(asked) < LOST_AFTER) {
+            return;
+        }
+        self.moved();
+        let offsets = self.to_commit(|_| true);
+        if offsets.is_empty() {
+            return;
+        }
+        match log.commit(&offsets) {
+            Ok(()) => self.commits.asked = Some(self.now),
+            Err(error) => self.commit_failed(&error),
+        }
+    }
+
+    /// Commits what is done in some partitions and waits for the answer.
+    pub(super) fn commit_now<L: Log>(&mut self, log: &L, which: impl Fn(&TopicPartition) -> bool) {
+        let offsets = self.to_commit(which);
+        if offsets.is_empty() {
+            return;
+        }
+        match log.commit_now(&offsets) {
+            Ok(()) => self.note(&offsets),
+            Err(error) => self.commit_failed(&error),
+        }
+    }
+
+    /// An asynchronous commit was answered.
+    pub(super) fn committed(
+        &mut self,
+        offsets: &[(TopicPartition, NextOffset)],
+        result: Result<(), Error>,
+    ) {
+        self.commits.asked = None;
+        match result {
+            Ok(()) => self.note(offsets),
+            Err(error) => self.commit_failed(&error),
+        }
+    }
+
+    fn note(&mut self, offsets: &[(TopicPartition, NextOffset)]) {
+        for (source, offset) in offsets {
+            if let Some(slot) = self.table.by_source(source) {
+                slot.committed = Some(*offset);
+            }
+        }
+    }
+
+    /// Nothing is lost: the offsets stay to be committed and go with the next commit.
+    fn commit_failed(&mut self, error: &Error) {
+        self.meters.count(COMMITS_FAILED);
+        tracing::warn!(service = %self.definition.name, error = %error, "commit failed");
+    }
+
+    fn to_commit(
+        &self,
+        which: impl Fn(&TopicPartition) -> bool,
+    ) -> Vec<(TopicPartition, NextOffset)> {
+        let slots = self.table.slots().filter(|slot| which(&slot.source));
+        slots
+            .filter_map(|slot| Some((slot.source.clone(), slot.to_commit()?)))
+            .collect()
+    }
+
+    /// A partition whose watermark moved gets its effects through again: its back-off starts anew.
+    fn moved(&mut self) {
+        let moved = self.table.slots().filter(|slot| slot.to_commit().is_some());
+        let moved: Vec<_> = moved.map(|slot| slot.source.partition).collect();
+        for partition in moved {
+            if let Some(unit) = self.table.unit_mut(partition) {
+                unit.rewinds = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Dead letters: what is written to `<topic>.dlq`, and how many may be.
+//!
+//! A dead letter is the record's own key, value and headers, untouched, with headers that tell why it is here and where
+//! it came from. It is an effect like any other: the input is committed after the dead letter is acknowledged. A bad
+//! deployment must not drain a topic into its dead letters, so their share of the latest records is bounded.
+
+use std::sync::Arc;
+
+use crate::context::Extras;
+use crate::log::Message;
+use crate::record::Headers;
+
+use super::failure::Failure;
+
+/// Why: `decode`, `process`, `panic` or `refused`.
+pub const REASON: &str = "millstream-dlq-reason";
+/// The error's text.
+pub const ERROR: &str = "millstream-dlq-error";
+/// The service that could not process it.
+pub const SERVICE: &str = "millstream-dlq-service";
+/// The topic it was read from.
+pub const TOPIC: &str = "millstream-dlq-topic";
+/// The partition it was read from.
+pub const PARTITION: &str = "millstream-dlq-partition";
+/// Its offset there.
+pub const OFFSET: &str = "millstream-dlq-offset";
+/// Its time there, in milliseconds since 1970.
+pub const TIMESTAMP: &str = "millstream-dlq-timestamp";
+/// How often it was tried.
+pub const ATTEMPTS: &str = "millstream-dlq-attempts";
+
+/// The headers of a dead letter: the record's own, then ours.
+pub(crate) fn extras(
+    service: &Arc<str>,
+    message: &dyn Message,
+    failure: &Failure,
+    attempts: u32,
+) -> Extras {
+    let headers = headers(message)
+        .with(REASON, failure.reason.as_str())
+        .with(ERROR, failure.text.as_str())
+        .with(SERVICE, service.as_bytes())
+        .with(TOPIC, message.topic())
+        .with(PARTITION, message.partition().to_string())
+        .with(OFFSET, message.offset().to_string())
+        .with(TIMESTAMP, message.timestamp().millis().to_string())
+        .with(ATTEMPTS, attempts.to_string());
+    Extras {
+        headers,
+        timestamp: None,
+        partition: None,
+    }
+}
+
+/// The record's own headers; none when they cannot be read at all, which must not keep the record from its dead letter.
+pub(crate) fn headers(message: &dyn Message) -> Headers {
+    let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| message.headers()));
+    read.unwrap_or_default()
+}
+
+/// The share of the latest records that were dead letters.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    pub(crate) seen: u64,
+    pub(crate) dead: u64,
+}
+
+/// So many dead letters are always let pass: a share says nothing about a handful.
+const FREE: u64 = 10;
+
+/// Both counts are halved at this many records, so that the share follows the present.
+const WINDOW: u64 = 10_000;
+
+impl Share {
+    /// Records were processed.
+    pub(crate) const fn saw(&mut self, records: u64) {
+        self.seen += records;
+        if self.seen >= WINDOW {
+            self.seen /= 2;
+            self.dead /= 2;
+        }
+    }
+
+    /// One more is to be dead-lettered: whether that is still within `limit`. The count is taken either way.
+    pub(crate) fn admits(&mut self, limit: f64) -> bool {
+        self.dead += 1;
+        #[expect(clippy::cast_precision_loss, reason = "both are under 20,000")]
+        let within = self.dead as f64 <= limit * self.seen as f64;
+        within || self.dead <= FREE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handful_passes_and_a_flood_does_not() {
+        let mut share = Share::default();
+        let mut passed = 0;
+        for _ in 0..100 {
+            share.saw(1);
+            if !share.admits(0.1) {
+                break;
+            }
+            passed += 1;
+        }
+        assert_eq!(passed, 10);
+    }
+
+    #[test]
+    fn a_steady_small_share_passes_for_ever() {
+        let mut share = Share::default();
+        for record in 0..1_000_000_u32 {
+            share.saw(1);
+            if record % 20 == 0 {
+                assert!(share.admits(0.1), "record {record}: {share:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_after_a_long_calm_is_stopped_within_the_window() {
+        let mut share = Share::default();
+        for _ in 0..1_000_000 {
+            share.saw(1);
+        }
+        let flood = (0..10_000).take_while(|_| {
+            share.saw(1);
+            share.admits(0.1)
+        });
+        assert!(flood.count() < 1_200);
+    }
+}

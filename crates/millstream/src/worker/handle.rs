@@ -1,0 +1,198 @@
+//! A record through its handler, and what follows when that fails.
+//!
+//! A handler's panic is caught and treated as an error: the state stays as the handler left it, which is the
+//! handler's to keep whole, as with an early return. What a failed handler emitted is dropped with the buffer.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::Error;
+use crate::log::{Log, Message};
+use crate::metrics::{PANICS, RECORDS_DEAD_LETTERED, RECORDS_RETRIED};
+use crate::policy::Last;
+use crate::record::Position;
+use crate::topic::Partition;
+
+use super::Core;
+use super::dead_letter;
+use super::failure::{Failure, Reason};
+use super::partition::{Hold, SlotId};
+use super::retry::{OwnedRecord, Parked};
+
+impl<S> Core<S> {
+    /// Takes a record that came from the log.
+    pub(super) fn record<L: Log>(&mut self, log: &L, message: &L::Message<'_>) {
+        let Some(input) = self.input_of(message) else {
+            return;
+        };
+        // A record of a partition that is not held is one the client still had; it was released, so it is not ours.
+        let Some(id) = self.table.find(input, message.partition()) else {
+            return;
+        };
+        self.handle(log, id, message, 1);
+    }
+
+    /// Runs the handler on a record and sends what it emitted.
+    pub(super) fn handle<L: Log>(
+        &mut self,
+        log: &L,
+        id: SlotId,
+        message: &dyn Message,
+        attempt: u32,
+    ) {
+        let offset = message.offset();
+        let definition = &*self.definition;
+        let Some((slot, unit)) = self.table.slot_and_unit(id) else {
+            return;
+        };
+        if !unit.hold.is_free() {
+            slot.missed.get_or_insert(offset);
+            return;
+        }
+        let Some(input) = definition.inputs.get(slot.input) else {
+            return;
+        };
+        slot.first.get_or_insert(offset);
+        if attempt == 1 {
+            slot.meters.read.add(1);
+            self.seen += 1;
+        }
+        self.context
+            .begin(slot.source.partition, Some(offset), attempt);
+        let outcome = match slot.refused.take_if(|(refused, _)| *refused == offset) {
+            Some((_, failure)) => Err(failure),
+            None => {
+                let (state, source, context) = (&mut unit.state, &slot.source, &mut self.context);
+                catch_unwind(AssertUnwindSafe(|| {
+                    (input.handle)(state, source, message, context)
+                }))
+                .unwrap_or_else(|panic| Err(Failure::panic(&*panic)))
+            }
+        };
+        if let Some(misuse) = self.context.take_misuse() {
+            self.fail(misuse);
+            return;
+        }
+        match outcome {
+            Ok(()) => self.submit(log, id, Some(offset), false),
+            Err(failure) => self.failed_attempt(log, id, message, attempt, failure),
+        }
+    }
+
+    /// A handler refused a record: retry, dead letter or stop, as declared.
+    fn failed_attempt<L: Log>(
+        &mut self,
+        log: &L,
+        id: SlotId,
+        message: &dyn Message,
+        attempt: u32,
+        failure: Failure,
+    ) {
+        self.context.effects_mut().clear();
+        let Some(slot) = self.table.slot(id) else {
+            return;
+        };
+        let source = slot.source.clone();
+        self.meters.failed(&source.topic, failure.reason.as_str());
+        if failure.reason == Reason::Panic {
+            self.meters.count(PANICS);
+        }
+        tracing::warn!(
+            service = %self.definition.name,
+            topic = %source.topic,
+            partition = source.partition.0,
+            offset = message.offset().get(),
+            attempt,
+            reason = failure.reason.as_str(),
+            error = %failure.text,
+            "record failed"
+        );
+        let policy = self.definition.settings.on_error;
+        if attempt <= policy.retries && !failure.permanent {
+            self.meters.count_topic(RECORDS_RETRIED, &source.topic, 1);
+            let parked = Parked {
+                slot: id,
+                record: OwnedRecord::copy(message, &source.topic),
+                attempt: attempt + 1,
+                due: self.now.plus(policy.wait(attempt)),
+            };
+            self.hold(log, source.partition, Hold::Retry(Box::new(parked)));
+        } else {
+            match policy.last {
+                Last::DeadLetter => self.dead_letter(log, id, message, attempt, &failure),
+                Last::Stop => self.stop_at(id, message, failure.text),
+            }
+        }
+    }
+
+    /// Sends the record to its dead-letter topic, unless too many go there.
+    fn dead_letter<L: Log>(
+        &mut self,
+        log: &L,
+        id: SlotId,
+        message: &dyn Message,
+        attempts: u32,
+        failure: &Failure,
+    ) {
+        let Some(slot) = self.table.slot(id) else {
+            return;
+        };
+        let (input, source) = (slot.input, slot.source.clone());
+        let limit = self.definition.settings.dead_letter_limit;
+        self.dead_letters.saw(std::mem::take(&mut self.seen));
+        if !self.dead_letters.admits(limit) {
+            let error = Error::DeadLetterLimit {
+                service: self.definition.name.to_string(),
+                position: position(&source.topic, source.partition, message),
+                dead: self.dead_letters.dead,
+                seen: self.dead_letters.seen,
+                limit,
+                reason: failure.text.clone(),
+            };
+            self.hold_for_good(source.partition);
+            self.fail(error);
+            return;
+        }
+        let extras = dead_letter::extras(&self.definition.name, message, failure, attempts);
+        let target = self.definition.outputs.len() + input;
+        self.context
+            .effects_mut()
+            .push_bytes(target, message.key(), message.value(), extras);
+        self.meters
+            .count_topic(RECORDS_DEAD_LETTERED, &source.topic, 1);
+        self.meters.totals.dead_lettered += 1;
+        self.submit(log, id, Some(message.offset()), true);
+    }
+
+    /// Stops the service at a record: nothing of its partition is processed after it.
+    fn stop_at(&mut self, id: SlotId, message: &dyn Message, reason: String) {
+        let Some(slot) = self.table.slot(id) else {
+            return;
+        };
+        let source = slot.source.clone();
+        let error = Error::Stopped {
+            service: self.definition.name.to_string(),
+            position: position(&source.topic, source.partition, message),
+            reason,
+        };
+        self.hold_for_good(source.partition);
+        self.fail(error);
+    }
+
+    /// Which input a record belongs to. With one input there is nothing to ask.
+    fn input_of<M: Message>(&self, message: &M) -> Option<usize> {
+        let inputs = &self.definition.inputs;
+        if inputs.len() == 1 {
+            return Some(0);
+        }
+        let topic = message.topic();
+        inputs.iter().position(|input| *input.topic == *topic)
+    }
+}
+
+fn position(topic: &std::sync::Arc<str>, partition: Partition, message: &dyn Message) -> Position {
+    Position {
+        topic: std::sync::Arc::clone(topic),
+        partition,
+        offset: message.offset(),
+    }
+}

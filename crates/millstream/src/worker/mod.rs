@@ -1,0 +1,359 @@
+//! The worker: one group member, its partitions, and the loop that serves them.
+//!
+//! A worker is a step function over a [`Log`]: [`Worker::step`] does what is due, polls for a burst of records, and
+//! returns. It never blocks longer than it is told to and shares nothing, so a thread drives it in production and the
+//! simulation in any order it likes. The files beside this one each own one concern of the same [`Core`]:
+//!
+//! - `partition`: what is held; `watermark`: what of it is done
+//! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
+//! - `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost
+//! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
+//! - `timer`: what is called at an interval
+//!
+//! The way of a record costs no allocation and no lock of the engine's own: it is borrowed from the client's buffer
+//! until its effects are handed back to the client.
+
+mod commit;
+pub mod dead_letter;
+pub(crate) mod failure;
+mod handle;
+mod partition;
+mod retry;
+mod revocation;
+mod rewind;
+mod send;
+mod timer;
+mod watermark;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Moment};
+use crate::context::Context;
+use crate::error::Error;
+use crate::log::{Event, Log, Message};
+use crate::metrics::{Meters, Totals};
+use crate::policy::Start;
+use crate::service::{Definition, dead_letter_topic};
+
+use dead_letter::Share;
+use partition::Table;
+use revocation::Group;
+use send::Pending;
+
+/// How many records one step takes at most before it looks after everything else.
+const BURST: usize = 256;
+
+/// How often counters and gauges are given out.
+const METERS_EVERY: Duration = Duration::from_millis(250);
+
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Something was done; there may be more at once.
+    Busy,
+    /// Nothing came within the wait.
+    Idle,
+    /// Drained, committed and done: drop the log.
+    Stopped,
+}
+
+/// One member of a service's group.
+pub(crate) struct Worker<S, L> {
+    log: L,
+    core: Core<S>,
+}
+
+/// A worker without its log, so that a record borrowed from the log can meet it.
+struct Core<S> {
+    definition: Arc<Definition<S>>,
+    clock: Arc<dyn Clock + Send + Sync>,
+    /// The time at the last look; good enough for anything that is not a measurement.
+    now: Moment,
+    context: Context,
+    /// The topics effects go to: the declared outputs, then the dead-letter topic of each input.
+    targets: Vec<Arc<str>>,
+    table: Table<S>,
+    pending: Option<Pending>,
+    group: Group,
+    stopping: bool,
+    failed: Option<Error>,
+    /// The client has failed for good: nothing can be drained or committed any more.
+    dead: bool,
+    dead_letters: Share,
+    /// Units that are not free, so that the usual case needs no look at them.
+    held: usize,
+    commits: commit::Schedule,
+    next_tick: Option<Moment>,
+    next_meters: Moment,
+    seen: u64,
+    meters: Meters,
+}
+
+impl<S, L: Log> Worker<S, L> {
+    /// Worker number `number` of a service, on a log that is subscribed to the service's inputs.
+    pub(crate) fn new(
+        definition: Arc<Definition<S>>,
+        log: L,
+        clock: Arc<dyn Clock + Send + Sync>,
+        number: usize,
+    ) -> Self {
+        let declared = definition.outputs.iter().map(|o| Arc::clone(&o.topic));
+        let dead = definition
+            .inputs
+            .iter()
+            .map(|i| Arc::from(dead_letter_topic(&i.topic)));
+        let targets: Vec<Arc<str>> = declared.chain(dead).collect();
+        let context = Context::new(
+            Arc::clone(&definition.name),
+            definition.output_names(),
+            Arc::clone(&clock),
+        );
+        let now = clock.now();
+        let core = Core {
+            table: Table::new(definition.inputs.len()),
+            meters: Meters::new(&definition.name, number, &targets),
+            commits: commit::Schedule::new(now, definition.settings.commit_every),
+            definition,
+            clock,
+            now,
+            context,
+            targets,
+            pending: None,
+            group: Group::Settled,
+            stopping: false,
+            failed: None,
+            dead: false,
+            dead_letters: Share::default(),
+            held: 0,
+            next_tick: None,
+            next_meters: now.plus(METERS_EVERY),
+            seen: 0,
+        };
+        Self { log, core }
+    }
+
+    /// Does what is due, takes a burst of records, and waits up to `wait` when there is nothing else to do.
+    ///
+    /// # Errors
+    /// The worker has ended, and not as it was asked to: a record stopped the service, or the client failed for good.
+    pub(crate) fn step(&mut self, wait: Duration) -> Result<Progress, Error> {
+        let Self { log, core } = self;
+        core.now = core.clock.now();
+        core.reports(log, Duration::ZERO);
+        core.settle(log, wait);
+        if core.is_stopped() {
+            core.publish(log);
+            return core.failed.take().map_or(Ok(Progress::Stopped), Err);
+        }
+        if core.is_waiting_to_settle() {
+            return Ok(Progress::Busy);
+        }
+        if !core.unblock(log, wait) {
+            return Ok(Progress::Busy);
+        }
+        core.due(log);
+        let progress = core.burst(log, wait);
+        core.publish_when_due(log);
+        Ok(progress)
+    }
+
+    /// Ends the worker: no more records, then drain, commit, and a step answers [`Progress::Stopped`].
+    pub(crate) fn stop(&mut self) {
+        self.core.now = self.core.clock.now();
+        self.core.stop();
+    }
+
+    /// Whether the group has given this member its share, be it none.
+    pub(crate) const fn is_ready(&self) -> bool {
+        self.core.group.is_settled() && !self.core.stopping
+    }
+
+    /// What has been done so far.
+    pub(crate) const fn totals(&self) -> Totals {
+        self.core.meters.totals
+    }
+
+    /// The log, to be dropped where its drop may hang.
+    pub(crate) fn into_log(self) -> L {
+        self.log
+    }
+}
+
+impl<S> Core<S> {
+    /// Takes up to a burst of records or one event.
+    fn burst<L: Log>(&mut self, log: &L, wait: Duration) -> Progress {
+        let mut wait = self.until_due(wait);
+        for taken in 0..BURST {
+            match log.poll(wait) {
+                Ok(Event::Record(message)) => {
+                    if taken == 0 {
+                        self.sampled(log, &message);
+                    } else {
+                        self.record(log, &message);
+                    }
+                    if self.pending.is_some() || self.stopping {
+                        break;
+                    }
+                }
+                Ok(Event::Idle) if taken == 0 => return Progress::Idle,
+                Ok(Event::Idle) => break,
+                Ok(event) => {
+                    self.event(log, event);
+                    break;
+                }
+                Err(error) => {
+                    self.dead = true;
+                    self.fail(error);
+                    break;
+                }
+            }
+            wait = Duration::ZERO;
+        }
+        Progress::Busy
+    }
+
+    /// Passes one record to its handler and measures it: two looks at the clock, once in a burst.
+    fn sampled<L: Log>(&mut self, log: &L, message: &L::Message<'_>) {
+        let before = self.clock.now();
+        self.now = before;
+        self.record(log, message);
+        Meters::observe(&self.meters.processing, self.clock.now().since(before));
+        let timestamp = message.timestamp();
+        if timestamp.is_known() {
+            let age = self
+                .clock
+                .wall()
+                .millis()
+                .saturating_sub(timestamp.millis());
+            // A record from a clock ahead of ours has no age; a negative one would spoil the histogram.
+            let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+            Meters::observe(&self.meters.latency, age);
+        }
+    }
+
+    fn event<L: Log>(&mut self, log: &L, event: Event<L::Message<'_>>) {
+        match event {
+            Event::Assigned(partitions) => self.assigned(log, partitions),
+            Event::Revoked(partitions) => self.revoked(partitions),
+            Event::Lost(partitions) => self.lost(log, &partitions),
+            Event::Committed { offsets, result } => self.committed(&offsets, result),
+            Event::OutOfRange {
+                partition,
+                wanted,
+                start,
+                end,
+            } => self.out_of_range(&partition, wanted, start, end),
+            Event::Trouble(error) => {
+                tracing::warn!(
+                    service = %self.definition.name,
+                    worker = self.meters.worker(),
+                    error = %error,
+                    "the cluster has a problem"
+                );
+            }
+            Event::Record(_) | Event::Idle => {}
+        }
+    }
+
+    /// Counts what was lost, with the exact gap; stops where the service asked for that.
+    fn out_of_range(
+        &mut self,
+        partition: &crate::topic::TopicPartition,
+        wanted: Option<crate::topic::NextOffset>,
+        start: crate::topic::NextOffset,
+        end: crate::topic::NextOffset,
+    ) {
+        let policy = self.definition.settings.start;
+        if policy == Start::Fail {
+            let service = self.definition.name.to_string();
+            let wanted = wanted.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+            self.fail(Error::OutOfRange {
+                service,
+                partition: partition.clone(),
+                wanted,
+                start: start.get(),
+                end: end.get(),
+            });
+            return;
+        }
+        let Some(wanted) = wanted else { return };
+        let resumed = if policy == Start::Latest { end } else { start };
+        let gap = resumed.get().saturating_sub(wanted.get());
+        let lost = u64::try_from(gap).unwrap_or(0);
+        self.meters.totals.lost += lost;
+        let topic = &partition.topic;
+        self.meters
+            .count_topic(crate::metrics::POSITIONS_OUT_OF_RANGE, topic, 1);
+        self.meters
+            .count_topic(crate::metrics::RECORDS_LOST, topic, lost);
+        tracing::error!(
+            service = %self.definition.name,
+            topic = %topic,
+            partition = partition.partition.0,
+            offset = wanted.get(),
+            start = start.get(),
+            end = end.get(),
+            resumed = resumed.get(),
+            lost,
+            "the position is not on the cluster"
+        );
+    }
+
+    /// Does what its time has come for: retries, replays, timers, the commit.
+    fn due<L: Log>(&mut self, log: &L) {
+        if self.held > 0 {
+            self.held_due(log);
+        }
+        self.timers(log);
+        self.commit_when_due(log);
+    }
+
+    /// How long a poll may wait before something is due.
+    fn until_due(&self, wait: Duration) -> Duration {
+        let mut until = wait.min(self.commits.next().since(self.now));
+        if let Some(tick) = self.next_tick {
+            until = until.min(tick.since(self.now));
+        }
+        if let Some(due) = self.next_held() {
+            until = until.min(due.since(self.now));
+        }
+        until
+    }
+
+    /// The service cannot go on: remembers the first reason and drains.
+    fn fail(&mut self, error: Error) {
+        if self.failed.is_none() {
+            tracing::error!(service = %self.definition.name, error = %error, "service stops");
+            self.failed = Some(error);
+        }
+        self.stop();
+    }
+
+    fn publish_when_due<L: Log>(&mut self, log: &L) {
+        if self.now >= self.next_meters {
+            self.next_meters = self.now.plus(METERS_EVERY);
+            self.publish(log);
+        }
+    }
+
+    /// Gives out what was counted.
+    fn publish<L: Log>(&mut self, log: &L) {
+        self.dead_letters.saw(std::mem::take(&mut self.seen));
+        let mut read = 0;
+        let mut assigned = 0_u32;
+        for slot in self.table.slots_mut() {
+            assigned += 1;
+            read += slot.meters.read.flush();
+            let done = slot.ring.watermark().or(slot.committed);
+            if let (Some(end), Some(done)) = (log.end_offset(&slot.source), done) {
+                slot.meters.lag(end.get().saturating_sub(done.get()).max(0));
+            }
+        }
+        self.meters.totals.read += read;
+        self.meters.assigned.set(f64::from(assigned));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        self.meters.in_flight.set(log.in_flight_bytes() as f64);
+        self.meters.flush();
+    }
+}

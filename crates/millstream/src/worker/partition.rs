@@ -1,0 +1,310 @@
+//! What a worker holds: a slot for each partition of a topic, a unit with the state for each partition number.
+//!
+//! With several inputs, the slots of equal number share one unit, because their records meet in one state. A slot is found
+//! by input and partition number, without hashing, and by the token of a delivery report. Each slot has an epoch that
+//! changes when it is released or replayed: a report of an older epoch is not about anything that still is.
+
+use crate::clock::Moment;
+use crate::log::Token;
+use crate::metrics::PartitionMeters;
+use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
+
+use super::failure::Failure;
+use super::retry::Parked;
+use super::watermark::Ring;
+
+/// The number of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SlotId(u16);
+
+/// One assigned partition of one input.
+pub(crate) struct Slot {
+    pub(crate) id: SlotId,
+    pub(crate) input: usize,
+    pub(crate) source: TopicPartition,
+    pub(crate) ring: Ring,
+    /// The first record seen: where a replay starts while nothing is done yet.
+    pub(crate) first: Option<Offset>,
+    pub(crate) committed: Option<NextOffset>,
+    /// The first record that came while the unit was held: where reading goes on afterwards.
+    pub(crate) missed: Option<Offset>,
+    /// A record whose effects the cluster will never take; failed as such when it comes again.
+    pub(crate) refused: Option<(Offset, Failure)>,
+    pub(crate) meters: PartitionMeters,
+    epoch: u16,
+}
+
+/// The state of one partition number.
+pub(crate) struct Unit<S> {
+    pub(crate) state: S,
+    pub(crate) slots: Vec<SlotId>,
+    pub(crate) hold: Hold,
+    /// Replays since the watermark last moved.
+    pub(crate) rewinds: u32,
+    /// When each timer is due.
+    pub(crate) ticks: Vec<Moment>,
+}
+
+/// Why a unit takes no records at the moment.
+pub(crate) enum Hold {
+    /// It does.
+    Free,
+    /// A record waits for its retry.
+    Retry(Box<Parked>),
+    /// A delivery failed; the partition is read again from its watermark.
+    Rewind(Moment),
+    /// A dead letter could not be written: stopped for good, for an operator to see.
+    Halted,
+    /// It is about to be given away.
+    Draining,
+}
+
+impl Hold {
+    pub(crate) const fn is_free(&self) -> bool {
+        matches!(self, Self::Free)
+    }
+}
+
+impl Slot {
+    /// The token of an effect of place `sequence`.
+    pub(crate) fn token(&self, sequence: u32) -> Token {
+        Token(u64::from(self.id.0) << 48 | u64::from(self.epoch) << 32 | u64::from(sequence))
+    }
+
+    /// Where to read from to process again all that is not done.
+    pub(crate) fn restart(&self) -> Option<NextOffset> {
+        let first = self.first.map(NextOffset::at);
+        self.ring.watermark().or(first)
+    }
+
+    /// What is done and not yet known to be committed.
+    pub(crate) fn to_commit(&self) -> Option<NextOffset> {
+        let done = self.ring.watermark()?;
+        (self.committed != Some(done)).then_some(done)
+    }
+
+    /// Forgets what is under way; its reports will find nothing.
+    pub(crate) fn forget(&mut self) {
+        self.ring.clear();
+        self.missed = None;
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+}
+
+/// All slots and units of a worker.
+pub(crate) struct Table<S> {
+    slots: Vec<Option<Slot>>,
+    /// The next epoch of each slot number, so that a new holder never takes an old one's reports.
+    epochs: Vec<u16>,
+    /// By input, then by partition number.
+    index: Vec<Vec<Option<SlotId>>>,
+    units: Vec<Option<Unit<S>>>,
+}
+
+impl<S> Table<S> {
+    pub(crate) fn new(inputs: usize) -> Self {
+        Self {
+            slots: Vec::new(),
+            epochs: Vec::new(),
+            index: (0..inputs).map(|_| Vec::new()).collect(),
+            units: Vec::new(),
+        }
+    }
+
+    /// The slot of partition `partition` of input `input`.
+    pub(crate) fn find(&self, input: usize, partition: Partition) -> Option<SlotId> {
+        *self.index.get(input)?.get(number(partition)?)?
+    }
+
+    pub(crate) fn slot(&self, id: SlotId) -> Option<&Slot> {
+        self.slots.get(usize::from(id.0))?.as_ref()
+    }
+
+    pub(crate) fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// A slot and the unit it belongs to.
+    pub(crate) fn slot_and_unit(&mut self, id: SlotId) -> Option<(&mut Slot, &mut Unit<S>)> {
+        let slot = self.slots.get_mut(usize::from(id.0))?.as_mut()?;
+        let unit = self
+            .units
+            .get_mut(number(slot.source.partition)?)?
+            .as_mut()?;
+        Some((slot, unit))
+    }
+
+    /// The slot a report is about and the sequence of its place; `None` when it comes too late.
+    pub(crate) fn reported(&mut self, token: Token) -> Option<(&mut Slot, u32)> {
+        let [a, b, c, d, e, f, g, h] = token.0.to_be_bytes();
+        let slot = self.slot_mut(SlotId(u16::from_be_bytes([a, b])))?;
+        let current = slot.epoch == u16::from_be_bytes([c, d]);
+        current.then_some((slot, u32::from_be_bytes([e, f, g, h])))
+    }
+
+    pub(crate) fn unit(&self, partition: Partition) -> Option<&Unit<S>> {
+        self.units.get(number(partition)?)?.as_ref()
+    }
+
+    pub(crate) fn unit_mut(&mut self, partition: Partition) -> Option<&mut Unit<S>> {
+        self.units.get_mut(number(partition)?)?.as_mut()
+    }
+
+    /// The partition numbers held.
+    pub(crate) fn units(&self) -> impl Iterator<Item = (Partition, &Unit<S>)> {
+        let units = self.units.iter().zip(0..);
+        units.filter_map(|(unit, number)| Some((Partition(number), unit.as_ref()?)))
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten()
+    }
+
+    pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// The slot of a partition by name.
+    pub(crate) fn by_source(&mut self, source: &TopicPartition) -> Option<&mut Slot> {
+        self.slots_mut().find(|slot| slot.source == *source)
+    }
+
+    /// The partitions of a unit, by name.
+    pub(crate) fn sources(&self, partition: Partition) -> Vec<TopicPartition> {
+        let slots = self.unit(partition).map_or(&[][..], |unit| &unit.slots);
+        let slots = slots.iter().filter_map(|id| self.slot(*id));
+        slots.map(|slot| slot.source.clone()).collect()
+    }
+
+    /// Takes a partition in; `unit` makes the state when this is the first of its number.
+    pub(crate) fn insert(
+        &mut self,
+        input: usize,
+        source: TopicPartition,
+        meters: PartitionMeters,
+        unit: impl FnOnce() -> Unit<S>,
+    ) -> Option<SlotId> {
+        let number = number(source.partition)?;
+        let id = self.free()?;
+        let partitions = self.index.get_mut(input)?;
+        grown(partitions, number, || None);
+        *partitions.get_mut(number)? = Some(id);
+        grown(&mut self.units, number, || None);
+        let holder = self.units.get_mut(number)?;
+        holder.get_or_insert_with(unit).slots.push(id);
+        let epoch = *self.epochs.get(usize::from(id.0))?;
+        *self.slots.get_mut(usize::from(id.0))? = Some(Slot {
+            id,
+            input,
+            source,
+            ring: Ring::default(),
+            first: None,
+            committed: None,
+            missed: None,
+            refused: None,
+            meters,
+            epoch,
+        });
+        Some(id)
+    }
+
+    /// Gives a partition away; the state goes with the last of its number.
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot> {
+        let slot = self.slots.get_mut(usize::from(id.0))?.take()?;
+        *self.epochs.get_mut(usize::from(id.0))? = slot.epoch.wrapping_add(1);
+        let number = number(slot.source.partition)?;
+        *self.index.get_mut(slot.input)?.get_mut(number)? = None;
+        let holder = self.units.get_mut(number)?;
+        if let Some(unit) = holder {
+            unit.slots.retain(|other| *other != id);
+            if unit.slots.is_empty() {
+                *holder = None;
+            }
+        }
+        Some(slot)
+    }
+
+    fn free(&mut self) -> Option<SlotId> {
+        let taken = self.slots.iter().position(Option::is_none);
+        let index = taken.unwrap_or(self.slots.len());
+        let id = SlotId(u16::try_from(index).ok()?);
+        grown(&mut self.slots, index, || None);
+        grown(&mut self.epochs, index, || 0);
+        Some(id)
+    }
+}
+
+fn number(partition: Partition) -> Option<usize> {
+    usize::try_from(partition.0).ok()
+}
+
+/// Makes `index` exist.
+fn grown<T>(list: &mut Vec<T>, index: usize, empty: impl FnMut() -> T) {
+    if list.len() <= index {
+        list.resize_with(index + 1, empty);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::metrics::Meters;
+
+    fn insert(table: &mut Table<u32>, input: usize, topic: &str, partition: i32) -> SlotId {
+        let source = TopicPartition::new(topic, Partition(partition));
+        let meters = Meters::new(&Arc::from("s"), 0, &[]).partition(&source);
+        let unit = || Unit {
+            state: 0,
+            slots: Vec::new(),
+            hold: Hold::Free,
+            rewinds: 0,
+            ticks: Vec::new(),
+        };
+        table.insert(input, source, meters, unit).unwrap()
+    }
+
+    #[test]
+    fn equal_numbers_of_two_inputs_share_one_state() {
+        let mut table = Table::new(2);
+        let a = insert(&mut table, 0, "a", 3);
+        let b = insert(&mut table, 1, "b", 3);
+        table.slot_and_unit(a).unwrap().1.state = 7;
+        assert_eq!(table.slot_and_unit(b).unwrap().1.state, 7);
+        table.remove(a).unwrap();
+        assert_eq!(table.unit(Partition(3)).unwrap().state, 7);
+        table.remove(b).unwrap();
+        assert!(table.unit(Partition(3)).is_none());
+    }
+
+    #[test]
+    fn a_report_of_an_earlier_holder_finds_nothing() {
+        let mut table = Table::new(1);
+        let first = insert(&mut table, 0, "a", 0);
+        let old = table.slot(first).unwrap().token(5);
+        table.remove(first).unwrap();
+        let second = insert(&mut table, 0, "a", 1);
+        assert_eq!(first, second, "the slot number is used again");
+        assert!(table.reported(old).is_none());
+        let new = table.slot(second).unwrap().token(5);
+        assert_eq!(
+            table
+                .reported(new)
+                .map(|(slot, sequence)| (slot.id, sequence)),
+            Some((second, 5))
+        );
+        table.slot_mut(second).unwrap().forget();
+        assert!(table.reported(new).is_none());
+    }
+
+    #[test]
+    fn a_partition_that_is_not_held_is_not_found() {
+        let mut table = Table::new(1);
+        insert(&mut table, 0, "a", 2);
+        assert_eq!(table.find(0, Partition(1)), None);
+        assert_eq!(table.find(0, Partition(9)), None);
+        assert_eq!(table.find(1, Partition(2)), None);
+        assert_eq!(table.find(0, Partition(-1)), None);
+    }
+}

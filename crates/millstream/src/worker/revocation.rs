@@ -1,0 +1,276 @@
+//! Partitions come and go.
+//!
+//! What is to be given away takes no more records; its effects under way are waited for within the drain budget, its
+//! watermark is committed and waited for, and only then is it released: the group waits until then, so the next
+//! holder starts where this one ended. What was lost is dropped at once, nothing committed: it already has another
+//! holder. Reports that come after either find nothing, by epoch. Stopping is giving everything away.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::log::Log;
+use crate::metrics::{Meters, REBALANCES};
+use crate::topic::TopicPartition;
+
+use super::Core;
+use super::partition::{Hold, Unit};
+
+/// Between two attempts to be given a start position by a cluster that does not answer.
+const ADMIT_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the group waits for from this worker.
+#[derive(Debug)]
+pub(super) enum Group {
+    /// Nothing.
+    Settled,
+    /// These are to be admitted, at this time again.
+    Admitting(Vec<TopicPartition>, Moment),
+    /// These are drained before they are given away.
+    Draining {
+        partitions: Vec<TopicPartition>,
+        since: Moment,
+        until: Moment,
+    },
+    /// Everything was given away: the worker is at its end.
+    Stopped,
+}
+
+impl Group {
+    pub(super) const fn is_settled(&self) -> bool {
+        matches!(self, Self::Settled)
+    }
+}
+
+impl<S> Core<S> {
+    pub(super) fn assigned<L: Log>(&mut self, log: &L, partitions: Vec<TopicPartition>) {
+        self.meters.count_kind(REBALANCES, "kind", "assigned");
+        tracing::info!(
+            service = %self.definition.name,
+            worker = self.meters.worker(),
+            partitions = %names(&partitions),
+            "partitions assigned"
+        );
+        self.group = Group::Admitting(partitions, self.now);
+        self.settle(log, Duration::ZERO);
+    }
+
+    pub(super) fn revoked(&mut self, partitions: Vec<TopicPartition>) {
+        self.meters.count_kind(REBALANCES, "kind", "revoked");
+        self.drain(partitions);
+    }
+
+    pub(super) fn lost<L: Log>(&mut self, log: &L, partitions: &[TopicPartition]) {
+        self.meters.count_kind(REBALANCES, "kind", "lost");
+        tracing::warn!(
+            service = %self.definition.name,
+            worker = self.meters.worker(),
+            partitions = %names(partitions),
+            "partitions lost: what was under way is dropped and will be processed again"
+        );
+        self.give_away(log, partitions);
+    }
+
+    pub(super) fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        let all = self.table.slots().map(|slot| slot.source.clone()).collect();
+        self.drain(all);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self.group, Group::Stopped)
+    }
+
+    /// Whether the group waits for this worker, so that no records are to be taken.
+    pub(super) fn is_waiting_to_settle(&self) -> bool {
+        !self.group.is_settled()
+    }
+
+    /// Does what the group waits for, as far as it can be done by now; waits up to `wait` for effects under way.
+    pub(super) fn settle<L: Log>(&mut self, log: &L, wait: Duration) {
+        match &self.group {
+            Group::Settled | Group::Stopped => {}
+            Group::Admitting(..) => self.admit(log, wait),
+            Group::Draining { until, .. } => {
+                let until = *until;
+                let drained = self.is_drained();
+                if !drained && self.now < until && !self.dead {
+                    self.reports(
+                        log,
+                        wait.min(until.since(self.now))
+                            .min(Duration::from_millis(5)),
+                    );
+                    self.send_pending(log);
+                    self.now = self.clock.now();
+                }
+                if self.dead || self.now >= until || self.is_drained() {
+                    self.drained(log);
+                }
+            }
+        }
+    }
+
+    fn admit<L: Log>(&mut self, log: &L, wait: Duration) {
+        let Group::Admitting(partitions, next) = &mut self.group else {
+            return;
+        };
+        if self.now < *next {
+            // Nothing may be polled before the group has its answer; the wait is spent where it can be.
+            let wait = wait.min(next.since(self.now));
+            self.reports(log, wait);
+            return;
+        }
+        match log.admit(partitions) {
+            Ok(()) => {
+                let partitions = std::mem::take(partitions);
+                self.group = Group::Settled;
+                self.take_in(partitions);
+            }
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(
+                    service = %self.definition.name,
+                    error = %error,
+                    "the cluster does not tell where to start, trying again"
+                );
+                *next = self.now.plus(ADMIT_AGAIN);
+            }
+            Err(error) => {
+                self.group = Group::Settled;
+                self.fail(error);
+            }
+        }
+    }
+
+    fn take_in(&mut self, partitions: Vec<TopicPartition>) {
+        let definition = &*self.definition;
+        let now = self.now;
+        for source in partitions {
+            let inputs = &definition.inputs;
+            let Some(input) = inputs.iter().position(|input| input.topic == source.topic) else {
+                continue;
+            };
+            // The group may name again what is already held (eager protocols always do so after a revocation).
+            if self.table.find(input, source.partition).is_some() {
+                continue;
+            }
+            let meters = self.meters.partition(&source);
+            self.table.insert(input, source, meters, || Unit {
+                state: (definition.init)(),
+                slots: Vec::new(),
+                hold: Hold::Free,
+                rewinds: 0,
+                ticks: definition
+                    .timers
+                    .iter()
+                    .map(|timer| now.plus(timer.every))
+                    .collect(),
+            });
+        }
+        self.schedule_ticks();
+    }
+
+    /// Starts to drain; a drain that is under way already takes the rest with it.
+    fn drain(&mut self, mut partitions: Vec<TopicPartition>) {
+        for source in &partitions {
+            if let Some(unit) = self.table.unit_mut(source.partition) {
+                unit.hold = Hold::Draining;
+            }
+        }
+        self.count_held();
+        let mut since = self.now;
+        let mut until = self.now.plus(self.definition.settings.drain_within);
+        if let Group::Draining {
+            partitions: earlier,
+            since: earlier_since,
+            until: earlier_until,
+        } = &mut self.group
+        {
+            earlier.retain(|source| !partitions.contains(source));
+            partitions.append(earlier);
+            since = *earlier_since;
+            until = until.min(*earlier_until);
+        }
+        self.group = Group::Draining {
+            partitions,
+            since,
+            until,
+        };
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let Group::Draining { partitions, .. } = &self.group else {
+            return true;
+        };
+        let pending = self.pending.as_ref().map(|pending| pending.slot);
+        let mut slots = self.table.slots();
+        let under_way = slots.any(|slot| {
+            (Some(slot.id) == pending || !slot.ring.is_empty()) && partitions.contains(&slot.source)
+        });
+        !under_way
+    }
+
+    fn drained<L: Log>(&mut self, log: &L) {
+        let is_complete = self.is_drained();
+        let Group::Draining {
+            partitions, since, ..
+        } = std::mem::replace(&mut self.group, Group::Settled)
+        else {
+            return;
+        };
+        Meters::observe(&self.meters.drain, self.now.since(since));
+        if !is_complete {
+            tracing::warn!(
+                service = %self.definition.name,
+                worker = self.meters.worker(),
+                partitions = %names(&partitions),
+                "the drain budget is used up: what is not acknowledged will be processed again"
+            );
+        }
+        self.publish(log);
+        if !self.dead {
+            self.commit_now(log, |source| partitions.contains(source));
+        }
+        self.give_away(log, &partitions);
+        if self.stopping {
+            self.group = Group::Stopped;
+        }
+    }
+
+    fn give_away<L: Log>(&mut self, log: &L, partitions: &[TopicPartition]) {
+        let ids: Vec<_> = self
+            .table
+            .slots()
+            .filter(|slot| partitions.contains(&slot.source))
+            .map(|slot| slot.id)
+            .collect();
+        for id in ids {
+            if self
+                .pending
+                .as_ref()
+                .is_some_and(|pending| pending.slot == id)
+            {
+                self.pending = None;
+            }
+            if let Some(mut slot) = self.table.remove(id) {
+                self.meters.totals.read += slot.meters.read.flush();
+                slot.meters.gone();
+            }
+        }
+        self.count_held();
+        self.schedule_ticks();
+        // A worker that stops leaves the group by closing its client, which releases everything at once.
+        if !self.stopping
+            && let Err(error) = log.release(partitions)
+        {
+            self.fail(error);
+        }
+    }
+}
+
+/// Partitions in one word for the log.
+fn names(partitions: &[TopicPartition]) -> String {
+    let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}

@@ -1,0 +1,240 @@
+//! Partitions that stand still for a while, and how they go on: after a retry, or replayed from their watermark.
+//!
+//! A delivery that failed for good may have failed in the middle: later effects may be on the cluster, this one is not.
+//! The partition is then read again from its watermark with a fresh state, after a back-off that doubles while nothing
+//! gets through. What was delivered is delivered again: at least once, and never silently less.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::error::Error;
+use crate::log::{Log, Message};
+use crate::metrics::REWINDS;
+use crate::policy::doubled;
+use crate::topic::{NextOffset, Partition};
+
+use super::Core;
+use super::partition::Hold;
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+impl<S> Core<S> {
+    /// Stops taking records of a partition number.
+    pub(super) fn hold<L: Log>(&mut self, log: &L, partition: Partition, hold: Hold) {
+        log.pause(&self.table.sources(partition));
+        if let Some(unit) = self.table.unit_mut(partition) {
+            unit.hold = hold;
+        }
+        self.count_held();
+    }
+
+    /// Stops taking records of a partition number whose service is about to end.
+    pub(super) fn hold_for_good(&mut self, partition: Partition) {
+        if let Some(unit) = self.table.unit_mut(partition) {
+            unit.hold = Hold::Draining;
+        }
+        self.count_held();
+    }
+
+    /// Replays a partition after its back-off.
+    pub(super) fn rewind_later<L: Log>(&mut self, log: &L, partition: Partition, error: &Error) {
+        let rewinds = self.table.unit(partition).map_or(0, |unit| unit.rewinds) + 1;
+        let wait = doubled(FIRST_WAIT, rewinds, LONGEST_WAIT);
+        self.rewind(log, partition, wait, error);
+    }
+
+    /// Replays a partition at once: its records are known to be good up to the one that is refused.
+    pub(super) fn rewind_now<L: Log>(&mut self, log: &L, partition: Partition, error: &Error) {
+        self.rewind(log, partition, Duration::ZERO, error);
+    }
+
+    fn rewind<L: Log>(&mut self, log: &L, partition: Partition, wait: Duration, error: &Error) {
+        let Some(unit) = self.table.unit(partition) else {
+            return;
+        };
+        // On its way out nothing is replayed: what is not committed is processed again by the next holder.
+        if matches!(unit.hold, Hold::Draining) {
+            self.forget(partition);
+            return;
+        }
+        self.meters.count(REWINDS);
+        tracing::warn!(
+            service = %self.definition.name,
+            partition = partition.0,
+            wait_ms = wait.as_millis(),
+            error = %error,
+            "a delivery failed, the partition is replayed from its watermark"
+        );
+        self.forget(partition);
+        let state = (self.definition.init)();
+        let due = self.now.plus(wait);
+        if let Some(unit) = self.table.unit_mut(partition) {
+            unit.rewinds += 1;
+            unit.state = state;
+        }
+        self.hold(log, partition, Hold::Rewind(due));
+    }
+
+    /// Drops what is under way in a partition number; its reports will find nothing.
+    fn forget(&mut self, partition: Partition) {
+        let Some(unit) = self.table.unit(partition) else {
+            return;
+        };
+        for id in unit.slots.clone() {
+            if self
+                .pending
+                .as_ref()
+                .is_some_and(|pending| pending.slot == id)
+            {
+                self.pending = None;
+            }
+            if let Some(slot) = self.table.slot_mut(id) {
+                slot.forget();
+            }
+        }
+    }
+
+    /// Serves the partitions whose retry or replay is due.
+    pub(super) fn held_due<L: Log>(&mut self, log: &L) {
+        let now = self.now;
+        let due = self
+            .table
+            .units()
+            .filter_map(|(partition, unit)| match &unit.hold {
+                Hold::Retry(parked) if parked.due <= now => Some(partition),
+                Hold::Rewind(due) if *due <= now => Some(partition),
+                _ => None,
+            });
+        for partition in due.collect::<Vec<_>>() {
+            if self.pending.is_some() || self.stopping {
+                break;
+            }
+            let Some(unit) = self.table.unit_mut(partition) else {
+                continue;
+            };
+            match std::mem::replace(&mut unit.hold, Hold::Free) {
+                Hold::Retry(parked) => {
+                    self.handle(log, parked.slot, &parked.record, parked.attempt);
+                    if self.is_free(partition) {
+                        self.go_on(log, partition);
+                    }
+                }
+                Hold::Rewind(_) => self.replay(log, partition),
+                other => unit.hold = other,
+            }
+        }
+        self.count_held();
+    }
+
+    /// When the next retry or replay is due.
+    pub(super) fn next_held(&self) -> Option<Moment> {
+        if self.held == 0 {
+            return None;
+        }
+        let due = self.table.units().filter_map(|(_, unit)| match &unit.hold {
+            Hold::Retry(parked) => Some(parked.due),
+            Hold::Rewind(due) => Some(*due),
+            _ => None,
+        });
+        due.min()
+    }
+
+    /// Reads a partition again from what is done.
+    fn replay<L: Log>(&mut self, log: &L, partition: Partition) {
+        let slots = self
+            .table
+            .unit(partition)
+            .map_or_else(Vec::new, |unit| unit.slots.clone());
+        for id in slots {
+            let Some(slot) = self.table.slot_mut(id) else {
+                continue;
+            };
+            slot.missed = None;
+            let Some(restart) = slot.restart() else {
+                continue;
+            };
+            if let Err(error) = log.seek(&slot.source, restart) {
+                tracing::warn!(
+                    service = %self.definition.name,
+                    topic = %slot.source.topic,
+                    partition = partition.0,
+                    offset = restart.get(),
+                    error = %error,
+                    "could not go back to the watermark yet"
+                );
+                let due = self.now.plus(Duration::from_secs(1));
+                self.hold(log, partition, Hold::Rewind(due));
+                return;
+            }
+        }
+        log.resume(&self.table.sources(partition));
+    }
+
+    /// Takes records of a partition again, from the first that came while it was held.
+    fn go_on<L: Log>(&mut self, log: &L, partition: Partition) {
+        let slots = self
+            .table
+            .unit(partition)
+            .map_or_else(Vec::new, |unit| unit.slots.clone());
+        for id in slots {
+            let Some(slot) = self.table.slot_mut(id) else {
+                continue;
+            };
+            let Some(missed) = slot.missed.take() else {
+                continue;
+            };
+            if let Err(error) = log.seek(&slot.source, NextOffset::at(missed)) {
+                // Reading on here would leave a gap: the partition is replayed instead.
+                self.rewind_later(log, partition, &error);
+                return;
+            }
+        }
+        log.resume(&self.table.sources(partition));
+    }
+
+    /// Takes records again of every partition that has no reason of its own to stand still.
+    pub(super) fn resume_free<L: Log>(&mut self, log: &L) {
+        let free: Vec<Partition> = self
+            .table
+            .units()
+            .filter(|(_, unit)| unit.hold.is_free())
+            .map(|(partition, _)| partition)
+            .collect();
+        for partition in free {
+            self.go_on(log, partition);
+        }
+    }
+
+    /// A record came while its partition is paused: reading goes on with it later.
+    pub(super) fn miss<M: Message>(&mut self, message: &M) {
+        let topic = message.topic();
+        let partition = message.partition();
+        let slot = self
+            .table
+            .slots_mut()
+            .find(|slot| slot.source.partition == partition && *slot.source.topic == *topic);
+        if let Some(slot) = slot {
+            slot.missed.get_or_insert(message.offset());
+        }
+    }
+
+    fn is_free(&self, partition: Partition) -> bool {
+        self.table
+            .unit(partition)
+            .is_some_and(|unit| unit.hold.is_free())
+    }
+
+    /// Counts the units that stand still, for the quick look and for the gauge.
+    pub(super) fn count_held(&mut self) {
+        let units = self.table.units().map(|(_, unit)| &unit.hold);
+        let (held, halted) = units.fold((0, 0_u32), |(held, halted), hold| {
+            (
+                held + usize::from(!hold.is_free()),
+                halted + u32::from(matches!(hold, Hold::Halted)),
+            )
+        });
+        self.held = held;
+        self.meters.halted.set(f64::from(halted));
+    }
+}
