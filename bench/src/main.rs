@@ -1,0 +1,128 @@
+//! `millstream-bench`: Millstream beside its peers, measured in one run. `scripts/bench` builds and starts it.
+//!
+//! Parses, starts the brokers, runs the suites that were asked for, prints the report. Progress goes to the
+//! standard error, the report to the standard output. What each row means is told in `docs/performance.md`.
+
+mod broker;
+mod brokers;
+mod client;
+mod clock;
+mod copy;
+mod crew;
+mod latency;
+mod peer;
+mod reading;
+mod report;
+mod usage;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::crew::Crew;
+use crate::report::Report;
+
+/// Millstream beside Apache Kafka, Kafka Streams and a loop by hand, in one run.
+#[derive(Parser)]
+#[command(name = "scripts/bench")]
+struct Args {
+    #[command(subcommand)]
+    peer: Option<Role>,
+    /// What to measure.
+    #[arg(value_enum, default_value = "all")]
+    suite: Suite,
+    /// A tenth of the records and one round: is everything in order? Its figures say little.
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object a line instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// The broker under the suites `copy` and `latency`.
+    #[arg(long, value_enum, default_value = "kafka")]
+    on: On,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Millstream's broker and Apache Kafka with the same client.
+    Broker,
+    /// The throughput of a copy service on the library, by hand and on Kafka Streams.
+    Copy,
+    /// The latency through the same services.
+    Latency,
+    /// Everything.
+    All,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum On {
+    /// Apache Kafka.
+    Kafka,
+    /// Millstream's own broker.
+    Millstream,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Copies readings; a process of the suites `copy` and `latency`.
+    #[command(hide = true)]
+    Peer(peer::Orders),
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(Role::Peer(orders)) = &args.peer {
+        return peer::run(orders);
+    }
+    let crew = Crew::guarded()?;
+    let mut report = Report::default();
+    let wants = |suite| args.suite == suite || args.suite == Suite::All;
+    if wants(Suite::Broker) {
+        broker::run(&crew, &broker_plan(args.quick), &mut report)?;
+    }
+    if wants(Suite::Copy) || wants(Suite::Latency) {
+        let on = match args.on {
+            On::Kafka => brokers::start_kafka(&crew)?,
+            On::Millstream => brokers::start_millstream(&crew)?,
+        };
+        let plan = copy_plan(args.quick);
+        if wants(Suite::Copy) {
+            copy::run(&crew, &on, &plan, &mut report)?;
+        }
+        if wants(Suite::Latency) {
+            copy::latencies(&crew, &on, &plan, &mut report)?;
+        }
+    }
+    let targets: Vec<_> = broker::targets()
+        .into_iter()
+        .chain(copy::targets())
+        .collect();
+    if args.json {
+        report.print_json(&targets)?;
+    } else {
+        report.print(&targets);
+    }
+    Ok(())
+}
+
+fn broker_plan(quick: bool) -> broker::Plan {
+    let full = !quick;
+    broker::Plan {
+        records: if full { 2_000_000 } else { 200_000 },
+        warm_up: if full { 2_000_000 } else { 200_000 },
+        rounds: if full { 3 } else { 1 },
+        starts: if full { 5 } else { 1 },
+        latency: Duration::from_secs(if full { 7 } else { 2 }),
+    }
+}
+
+fn copy_plan(quick: bool) -> copy::Plan {
+    let full = !quick;
+    copy::Plan {
+        records: if full { 6_000_000 } else { 600_000 },
+        rounds: if full { 2 } else { 1 },
+        latency: Duration::from_secs(if full { 8 } else { 3 }),
+        warm_up: Duration::from_secs(if full { 3 } else { 1 }),
+    }
+}

@@ -1,0 +1,59 @@
+//! The peers written in Rust, each the whole of a process: `millstream-bench peer library|by-hand`.
+//!
+//! Both copy readings from one topic to another until they are told to end (SIGTERM), with the same
+//! settings; `streams/src/Copy.java` takes the same arguments.
+
+mod by_hand;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Result;
+use signal_hook::consts::SIGTERM;
+
+/// Which way of writing it.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Way {
+    /// A loop on rdkafka.
+    ByHand,
+}
+
+/// What a peer is told.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Orders {
+    way: Way,
+    #[arg(long)]
+    brokers: String,
+    #[arg(long)]
+    input: String,
+    #[arg(long)]
+    output: String,
+    #[arg(long)]
+    group: String,
+    #[arg(long)]
+    threads: usize,
+    #[arg(long)]
+    linger_ms: u64,
+    #[arg(long)]
+    commit_ms: u64,
+}
+
+impl Orders {
+    fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms)
+    }
+
+    fn commit_every(&self) -> Duration {
+        Duration::from_millis(self.commit_ms)
+    }
+}
+
+/// Copies until it is told to end.
+pub(crate) fn run(orders: &Orders) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&stop))?;
+    match orders.way {
+        Way::ByHand => by_hand::run(orders, &stop),
+    }
+}
