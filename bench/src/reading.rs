@@ -51,7 +51,7 @@ impl Writer {
         let sent = FIRST_SENT + u64::try_from(sent.as_micros())?;
         write!(
             self.value,
-            r#"{{"id":{},"sensor":"pump-{key:04}","sent":{sent},"value":{}.573,"unit":"mm/s","state":"ok"}}"#,
+            r#"{{"id":{},"sensor":"pump-{key:04}","sent":{sent},"value":{}.573,"unit":"um","state":"ok"}}"#,
             FIRST_ID + number,
             10 + number % 90,
         )?;
