@@ -9,7 +9,6 @@ pub(crate) mod offsets;
 pub(crate) mod producer;
 mod properties;
 pub(crate) mod reader;
-mod statistics;
 
 pub(crate) use config::check_property;
 pub(crate) use properties::is_secret;

@@ -8,39 +8,38 @@
 //! a second, because librdkafka otherwise stops fetching for a whole second when its local queue is full; and `flush` of
 //! the client is never used, because it sleeps in steps of 100 ms.
 
+mod deliveries;
+mod open;
+mod signals;
+mod statistics;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{
-    BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol,
-};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::BaseProducer;
 use rdkafka::topic_partition_list::Offset as ClientOffset;
-use rdkafka::types::RDKafkaRespErr;
 
-use super::config::{Role, client_config, code_error, forward_error, forward_log, kafka_error};
+use super::config::{code_error, kafka_error};
 use super::producer::client_record;
 use super::reader::ReadMessage;
-use super::statistics;
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
-use crate::topic::{NextOffset, Partition, TopicPartition};
+use crate::topic::{NextOffset, TopicPartition};
+
+use deliveries::{Deliveries, REPORTS, size};
+use signals::{Signal, Signals, partitions};
 
 /// How long a question to the cluster may take before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What a record costs in the client beside its bytes, so that many small ones are bounded too.
-const OVERHEAD: usize = 128;
 
 // A token is handed to librdkafka as a pointer-sized number.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
@@ -76,49 +75,13 @@ struct Known {
     ends: HashMap<TopicPartition, NextOffset>,
 }
 
-/// What a callback of the consumer hands on.
-enum Signal {
-    Assigned(Vec<TopicPartition>),
-    Revoked(Vec<TopicPartition>),
-    Lost(Vec<TopicPartition>),
-    Committed(Vec<(TopicPartition, NextOffset)>, Option<RDKafkaErrorCode>),
-    /// The client wrote that it reset this position.
-    Reset(TopicPartition, NextOffset),
-    Ends(Vec<(TopicPartition, NextOffset)>),
-}
-
-/// The consumer's callbacks.
-struct Signals {
-    cluster: Cluster,
-    events: Sender<Signal>,
-    /// While the client closes, a revocation is answered at once: nobody polls for it any more.
-    closing: AtomicBool,
-}
-
-/// The producer's callbacks.
-struct Deliveries {
-    cluster: Cluster,
-}
-
-/// One delivery report.
-struct Report {
-    token: usize,
-    bytes: usize,
-    error: Option<KafkaError>,
-}
-
-thread_local! {
-    /// The reports of the poll that is running on this thread: the callback runs inside of it, so that no lock is needed.
-    static REPORTS: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Member {
     /// Makes both clients and joins the group; they connect by themselves.
     pub(crate) fn open(cluster: &Cluster, settings: Settings) -> Result<Self, Error> {
         cluster.check_brokers()?;
         let (sender, events) = channel();
-        let consumer = open_consumer(cluster, &settings, sender)?;
-        let producer = open_producer(cluster, &settings)?;
+        let consumer = open::consumer(cluster, &settings, sender)?;
+        let producer = open::producer(cluster, &settings)?;
         let topics: Vec<&str> = settings.topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).map_err(|error| {
             kafka_error(cluster, format!("join group `{}`", settings.group), &error)
@@ -432,217 +395,10 @@ impl Drop for Member {
     }
 }
 
-fn open_consumer(
-    cluster: &Cluster,
-    settings: &Settings,
-    events: Sender<Signal>,
-) -> Result<BaseConsumer<Signals>, Error> {
-    // One input: members keep what they have while others come and go. Several inputs: partitions of equal number must
-    // come to the same member, which of librdkafka's assignors only `range` promises.
-    let assignor = if settings.topics.len() == 1 {
-        "cooperative-sticky"
-    } else {
-        "range"
-    };
-    let session = settings.session_timeout.as_millis().to_string();
-    let heartbeat = (settings.session_timeout / 15)
-        .as_millis()
-        .clamp(100, 3_000)
-        .to_string();
-    let reset = match settings.start {
-        Start::Earliest => "earliest",
-        Start::Latest => "latest",
-        Start::Fail => "error",
-    };
-    let defaults = [
-        ("partition.assignment.strategy", assignor),
-        ("session.timeout.ms", &session),
-        ("heartbeat.interval.ms", &heartbeat),
-        ("fetch.queue.backoff.ms", "5"),
-        ("queued.max.messages.kbytes", "16384"),
-        ("check.crcs", "true"),
-        ("statistics.interval.ms", "1000"),
-        ("topic.metadata.refresh.interval.ms", "30000"),
-    ];
-    let forced = [
-        ("group.id", settings.group.as_str()),
-        ("auto.offset.reset", reset),
-        ("enable.auto.commit", "false"),
-        ("enable.auto.offset.store", "false"),
-        ("enable.partition.eof", "false"),
-    ];
-    let signals = Signals {
-        cluster: cluster.clone(),
-        events,
-        closing: AtomicBool::new(false),
-    };
-    client_config(cluster, Role::Consumer, &defaults, &forced)
-        .create_with_context(signals)
-        .map_err(|error| kafka_error(cluster, "make a consumer", &error))
-}
-
-fn open_producer(
-    cluster: &Cluster,
-    settings: &Settings,
-) -> Result<BaseProducer<Deliveries>, Error> {
-    let bytes = settings.max_message_bytes.map(|bytes| bytes.to_string());
-    let mut defaults = vec![
-        ("acks", "all"),
-        ("enable.idempotence", "true"),
-        ("linger.ms", "5"),
-        ("partitioner", "murmur2_random"),
-        ("queue.buffering.max.messages", "1000000"),
-    ];
-    if let Some(bytes) = &bytes {
-        defaults.push(("message.max.bytes", bytes));
-    }
-    let deliveries = Deliveries {
-        cluster: cluster.clone(),
-    };
-    client_config(cluster, Role::Producer, &defaults, &[])
-        .create_with_context(deliveries)
-        .map_err(|error| kafka_error(cluster, "make a producer", &error))
-}
-
-impl ClientContext for Signals {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(&self.cluster, level, facility, message);
-        // The client resets a position by itself and tells it only here. The line is a hint of where to look: what
-        // was lost is found out from the cluster.
-        if facility == "OFFSET"
-            && let Some((partition, wanted)) = statistics::reset(message)
-        {
-            self.tell(Signal::Reset(partition, wanted));
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        forward_error(&self.cluster, &error, reason);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.tell(Signal::Ends(statistics::ends(statistics)));
-    }
-}
-
-impl ConsumerContext for Signals {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        code: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        if self.closing.load(Ordering::Acquire) {
-            answer_at_once(consumer, code, list);
-            return;
-        }
-        let partitions = partitions(list);
-        self.tell(match code {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Signal::Assigned(partitions),
-            _ if consumer.assignment_lost() => Signal::Lost(partitions),
-            _ => Signal::Revoked(partitions),
-        });
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let elements = offsets.elements();
-        // The whole may succeed and a part of it fail.
-        let failed = elements.iter().find_map(|element| element.error().err());
-        let error = result
-            .err()
-            .or(failed)
-            .and_then(|error| error.rdkafka_error_code());
-        let offsets = elements
-            .iter()
-            .filter_map(|element| match element.offset() {
-                ClientOffset::Offset(offset) => Some((
-                    TopicPartition::new(element.topic(), Partition(element.partition())),
-                    NextOffset::new(offset),
-                )),
-                _ => None,
-            });
-        let error = error.filter(|code| *code != RDKafkaErrorCode::NoOffset);
-        self.tell(Signal::Committed(offsets.collect(), error));
-    }
-}
-
-/// While the client closes: nothing is taken any more and everything is given back.
-fn answer_at_once(
-    consumer: &BaseConsumer<Signals>,
-    code: RDKafkaRespErr,
-    list: &TopicPartitionList,
-) {
-    let is_assign = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-    let answered = match (consumer.rebalance_protocol(), is_assign) {
-        (RebalanceProtocol::Cooperative, true) => consumer.incremental_assign(list),
-        (RebalanceProtocol::Cooperative, false) => consumer.incremental_unassign(list),
-        _ => consumer.unassign(),
-    };
-    if let Err(error) = answered {
-        tracing::warn!(%error, "could not give partitions back while closing");
-    }
-}
-
-impl Signals {
-    fn tell(&self, signal: Signal) {
-        // The receiver is gone only when the member is being dropped: nobody wants to know any more.
-        let _ = self.events.send(signal);
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(&self.cluster, level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        forward_error(&self.cluster, &error, reason);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
-        let (message, error) = match result {
-            Ok(message) => (message, None),
-            Err((error, message)) => (message, Some(error.clone())),
-        };
-        let report = Report {
-            token,
-            bytes: size(message.key_len(), message.payload_len()),
-            error,
-        };
-        REPORTS.with(|reports| reports.borrow_mut().push(report));
-    }
-}
-
-/// What a record counts against the bound on bytes in flight.
-const fn size(key: usize, value: usize) -> usize {
-    key + value + OVERHEAD
-}
-
 fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(&partition.topic, partition.partition.0);
     }
     list
-}
-
-/// The partitions of a list; those of one topic share its name.
-fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
-    let mut topic: Option<Arc<str>> = None;
-    let elements = list.elements();
-    let partitions = elements.iter().map(|element| {
-        let name = match &topic {
-            Some(name) if **name == *element.topic() => Arc::clone(name),
-            _ => Arc::from(element.topic()),
-        };
-        topic = Some(Arc::clone(&name));
-        TopicPartition::new(name, Partition(element.partition()))
-    });
-    partitions.collect()
 }

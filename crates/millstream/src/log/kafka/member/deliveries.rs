@@ -1,0 +1,68 @@
+//! The producer's callback: delivery reports, kept for the poll that runs it.
+//!
+//! librdkafka calls it inside of the worker's own `poll`, on the worker's thread, so the reports wait in a buffer of that
+//! thread: no lock and, the buffer being reused, no allocation for a report.
+
+use std::cell::RefCell;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use super::super::config::{forward_error, forward_log};
+use crate::config::Cluster;
+
+/// What a record costs in the client beside its bytes, so that many small ones are bounded too.
+const OVERHEAD: usize = 128;
+
+/// The producer's callbacks.
+pub(super) struct Deliveries {
+    pub(super) cluster: Cluster,
+}
+
+/// One delivery report.
+pub(super) struct Report {
+    pub(super) token: usize,
+    pub(super) bytes: usize,
+    pub(super) error: Option<KafkaError>,
+}
+
+thread_local! {
+    /// The reports of the poll that is running on this thread: the callback runs inside of it, so that no lock is needed.
+    pub(super) static REPORTS: RefCell<Vec<Report>> = const { RefCell::new(Vec::new()) };
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        forward_log(&self.cluster, level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        forward_error(&self.cluster, &error, reason);
+    }
+
+    fn stats_raw(&self, _statistics: &[u8]) {}
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
+        let (message, error) = match result {
+            Ok(message) => (message, None),
+            Err((error, message)) => (message, Some(error.clone())),
+        };
+        let report = Report {
+            token,
+            bytes: size(message.key_len(), message.payload_len()),
+            error,
+        };
+        REPORTS.with(|reports| reports.borrow_mut().push(report));
+    }
+}
+
+/// What a record counts against the bound on bytes in flight.
+pub(super) const fn size(key: usize, value: usize) -> usize {
+    key + value + OVERHEAD
+}

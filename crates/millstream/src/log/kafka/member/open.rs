@@ -1,0 +1,84 @@
+//! How a member's two clients are configured, and why.
+
+use std::sync::mpsc::Sender;
+
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::producer::BaseProducer;
+
+use super::super::config::{Role, client_config, kafka_error};
+use super::Settings;
+use super::deliveries::Deliveries;
+use super::signals::{Signal, Signals};
+use crate::config::Cluster;
+use crate::error::Error;
+use crate::policy::Start;
+
+/// The consumer; it joins no group before it subscribes.
+pub(super) fn consumer(
+    cluster: &Cluster,
+    settings: &Settings,
+    events: Sender<Signal>,
+) -> Result<BaseConsumer<Signals>, Error> {
+    // One input: members keep what they have while others come and go. Several inputs: partitions of equal number must
+    // come to the same member, which of librdkafka's assignors only `range` promises.
+    let assignor = if settings.topics.len() == 1 {
+        "cooperative-sticky"
+    } else {
+        "range"
+    };
+    let session = settings.session_timeout.as_millis().to_string();
+    let heartbeat = (settings.session_timeout / 15)
+        .as_millis()
+        .clamp(100, 3_000)
+        .to_string();
+    let reset = match settings.start {
+        Start::Earliest => "earliest",
+        Start::Latest => "latest",
+        Start::Fail => "error",
+    };
+    let defaults = [
+        ("partition.assignment.strategy", assignor),
+        ("session.timeout.ms", &session),
+        ("heartbeat.interval.ms", &heartbeat),
+        ("fetch.queue.backoff.ms", "5"),
+        ("queued.max.messages.kbytes", "16384"),
+        ("check.crcs", "true"),
+        ("statistics.interval.ms", "1000"),
+        ("topic.metadata.refresh.interval.ms", "30000"),
+    ];
+    let forced = [
+        ("group.id", settings.group.as_str()),
+        ("auto.offset.reset", reset),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "false"),
+    ];
+    let signals = Signals::new(cluster.clone(), events);
+    client_config(cluster, Role::Consumer, &defaults, &forced)
+        .create_with_context(signals)
+        .map_err(|error| kafka_error(cluster, "make a consumer", &error))
+}
+
+/// The producer.
+pub(super) fn producer(
+    cluster: &Cluster,
+    settings: &Settings,
+) -> Result<BaseProducer<Deliveries>, Error> {
+    let bytes = settings.max_message_bytes.map(|bytes| bytes.to_string());
+    let mut defaults = vec![
+        ("acks", "all"),
+        ("enable.idempotence", "true"),
+        ("linger.ms", "5"),
+        ("partitioner", "murmur2_random"),
+        ("queue.buffering.max.messages", "1000000"),
+    ];
+    if let Some(bytes) = &bytes {
+        defaults.push(("message.max.bytes", bytes));
+    }
+    let deliveries = Deliveries {
+        cluster: cluster.clone(),
+    };
+    client_config(cluster, Role::Producer, &defaults, &[])
+        .create_with_context(deliveries)
+        .map_err(|error| kafka_error(cluster, "make a producer", &error))
+}
