@@ -221,6 +221,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The program has a recorder of metrics of its own, so ours cannot be served.
+    #[error("failed to install the recorder of metrics: {reason}")]
+    Recorder {
+        /// What the recorder says.
+        reason: String,
+    },
     /// A thread of the service panicked outside of a handler.
     #[error("a worker of service `{service}` panicked: {reason}")]
     WorkerPanicked {

@@ -4,11 +4,13 @@
 //! [`Meters`] gives them out a few times a second. Labels come from closed sets: the service, its declared topics,
 //! their partitions, a failure's reason.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::error::Error;
 use crate::topic::TopicPartition;
 
 /// Records read, by service, topic and partition.
@@ -123,6 +125,30 @@ pub fn describe() {
     for (name, help) in histograms {
         metrics::describe_histogram!(name, Unit::Seconds, help);
     }
+}
+
+/// The recorder of this process, installed by the first call: what is counted before that is not shown.
+///
+/// # Errors
+/// The program has installed a recorder of its own.
+pub fn recorder() -> Result<PrometheusHandle, Error> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    static INSTALL: Mutex<()> = Mutex::new(());
+    let _one = INSTALL.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = RECORDER.get() {
+        return Ok(handle.clone());
+    }
+    let buckets = [
+        0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0,
+    ];
+    let installed = PrometheusBuilder::new()
+        .set_buckets(&buckets)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| Error::Recorder {
+            reason: error.to_string(),
+        })?;
+    describe();
+    Ok(RECORDER.get_or_init(|| installed).clone())
 }
 
 /// The handles of one worker.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::http::Health;
+
 /// What becomes of a record that its handler refused.
 ///
 /// ```
@@ -149,6 +151,7 @@ pub(crate) struct Settings {
     pub(crate) session_timeout: Duration,
     pub(crate) max_bytes_in_flight: usize,
     pub(crate) http: Option<SocketAddr>,
+    pub(crate) health: Option<Health>,
 }
 
 impl Default for Settings {
@@ -164,6 +167,7 @@ impl Default for Settings {
             session_timeout: Duration::from_secs(45),
             max_bytes_in_flight: 32 << 20,
             http: None,
+            health: None,
         }
     }
 }

@@ -8,10 +8,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 
 use crate::admin::{self, TopicInfo};
@@ -127,12 +126,12 @@ pub(crate) fn run<S: 'static>(
     cluster: &Cluster,
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
-    let health = Health::new();
+    let health = definition.settings.health.clone().unwrap_or_default();
     let listener = match definition.settings.http {
         Some(address) => Some(Listener::open(
             address,
             health.clone(),
-            recorder(&definition.name)?,
+            crate::metrics::recorder()?,
         )?),
         None => None,
     };
@@ -216,30 +215,6 @@ fn co_partitioned<S>(definition: &Definition<S>, topics: &[TopicInfo]) -> Result
             second_count: count(second),
         })
     })
-}
-
-/// The recorder behind `/metrics`, one for the process.
-fn recorder(service: &str) -> Result<PrometheusHandle, Error> {
-    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
-    static INSTALL: Mutex<()> = Mutex::new(());
-    let _one = INSTALL.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(handle) = RECORDER.get() {
-        return Ok(handle.clone());
-    }
-    let buckets = [
-        0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0,
-    ];
-    let installed = PrometheusBuilder::new()
-        .set_buckets(&buckets)
-        .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| Error::InvalidService {
-            service: service.to_owned(),
-            reason: format!(
-                "its metrics cannot be served, because the program has its own recorder: {error}"
-            ),
-        })?;
-    crate::metrics::describe();
-    Ok(RECORDER.get_or_init(|| installed).clone())
 }
 
 /// One thread of a service.

@@ -12,6 +12,7 @@ use crate::config::Cluster;
 use crate::context::Context;
 use crate::describe::Description;
 use crate::error::{Error, ProcessError};
+use crate::http::Health;
 use crate::log::Message;
 use crate::policy::{OnError, Settings, Start};
 use crate::record::{Position, Record};
@@ -211,6 +212,13 @@ impl<S: 'static> Service<S> {
     #[must_use]
     pub fn http(self, address: SocketAddr) -> Self {
         self.set(|settings| settings.http = Some(address))
+    }
+
+    /// Tells its readiness to this health, which the program serves itself: together with
+    /// [`metrics::recorder`](crate::metrics::recorder) for programs that have one listener for more than this service.
+    #[must_use]
+    pub fn health(self, health: &Health) -> Self {
+        self.set(|settings| settings.health = Some(health.clone()))
     }
 
     /// What is declared, for people and programs; what `explain` prints.
