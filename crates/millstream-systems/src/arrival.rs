@@ -1,0 +1,65 @@
+//! How a service arrives at its cluster: waits until it answers, then sees to its topic.
+//!
+//! A broker that is not there yet is the ordinary case when everything starts at once, so it is no error: each failed
+//! try is told with the address, and the next comes after a growing pause (fault 13). A topic that is missing is
+//! created; one that exists is taken as it is.
+
+use std::time::Duration;
+
+use millstream::admin::{Admin, TopicInfo};
+use millstream::{Cluster, Error, Shutdown, TopicSpec};
+
+/// How long one try may take; a shutdown is not noticed within it.
+const TRY: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The number of partitions of the topic, which is created as `spec` says if it is missing; `None` when `shutdown` was
+/// requested first.
+///
+/// # Errors
+/// The settings or the name are refused, or the cluster refuses to create the topic.
+pub(crate) fn topic(
+    cluster: &Cluster,
+    spec: &TopicSpec,
+    shutdown: &Shutdown,
+) -> Result<Option<i32>, Error> {
+    spec.validate()?;
+    let admin = Admin::new(cluster)?;
+    let mut pause = FIRST_PAUSE;
+    while !shutdown.is_requested() {
+        let found = admin
+            .reach(TRY, |_| false)
+            .and_then(|_| find_or_create(&admin, spec));
+        match found {
+            Ok(found) => return Ok(i32::try_from(found.partitions.len()).ok()),
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(brokers = cluster.brokers(), topic = spec.name, %error, "waiting for the cluster");
+                shutdown.wait(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn find_or_create(admin: &Admin, spec: &TopicSpec) -> Result<TopicInfo, Error> {
+    match admin.topic(&spec.name) {
+        Err(Error::UnknownTopic { .. }) => {}
+        found => return found,
+    }
+    match admin.create(spec) {
+        Ok(created) => {
+            tracing::info!(
+                topic = spec.name,
+                partitions = created.partitions.len(),
+                "topic created"
+            );
+            Ok(created)
+        }
+        // Another service was faster: what it made is as good.
+        Err(Error::TopicExists { .. }) => admin.topic(&spec.name),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,303 @@
+//! The consumer's parent: starts M processes, gives each its share of the partitions, and keeps the board.
+//!
+//! A process is this same program with a number; it reports on its standard output, one JSON object a line, and
+//! ends when its standard input does. The parent never reads a record itself. When a process dies its partitions
+//! are not given to others: who reads what stays as it was shown, and the failure is told. (With a group, Kafka
+//! moves them.)
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use metrics::Counter;
+use millstream::metrics::RECORDS_IN;
+use millstream::{Clock, Cluster, Shutdown, SystemClock};
+
+use super::board::{Board, Report, list};
+use super::share::share;
+use super::topics::{ITEMS, PARTITIONS};
+use crate::{Error, arrival};
+
+/// How often the board is shown.
+const REFRESH: Duration = Duration::from_millis(200);
+/// Processes that were asked to end get so long before they are killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Options of the consumer.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The topic; created with 6 partitions if it does not exist
+    #[arg(long, default_value = "partition-items")]
+    pub topic: String,
+    /// Processes that read
+    #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub processes: u32,
+    /// Lets a consumer group share the partitions, instead of assigning them by hand
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "partitions-consumers")]
+    pub group: Option<String>,
+    /// Where reading by hand begins; a group goes on where it has committed
+    #[arg(long, value_enum, default_value_t = Beginning::Earliest)]
+    pub from: Beginning,
+    /// Stops when at least so many records are read
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// The number of this process; given by the parent
+    #[arg(long, hide = true, value_name = "NUMBER")]
+    pub worker: Option<u32>,
+    /// The partitions of this process; given by the parent
+    #[arg(long, hide = true, value_delimiter = ',', requires = "worker")]
+    pub assign: Vec<i32>,
+}
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Beginning {
+    /// At the first record there is.
+    Earliest,
+    /// At the end: only what comes from now on.
+    Latest,
+}
+
+/// What the parent has to show.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// Something happened, in words.
+    Line(String),
+    /// The figures have changed, or some time has passed.
+    Board(&'a Board),
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Summary {
+    /// The board at the end.
+    pub board: Board,
+    /// Processes that ended before they were asked to, or not well.
+    pub failed: usize,
+}
+
+/// Starts the processes and shows what they do until `shutdown`, until `count` records are read, or until all
+/// processes have ended. `program` makes the command that starts this program's `partitions consume` again.
+///
+/// # Errors
+/// The cluster refuses the topic, or a process cannot be started.
+pub fn run(
+    options: &Options,
+    cluster: &Cluster,
+    shutdown: &Shutdown,
+    program: &dyn Fn() -> Command,
+    show: &mut dyn FnMut(Told<'_>),
+) -> Result<Summary, Error> {
+    let spec = ITEMS
+        .clone()
+        .named(options.topic.clone())
+        .partitions(PARTITIONS)
+        .spec();
+    let Some(partitions) = arrival::topic(cluster, &spec, shutdown)? else {
+        return Ok(Summary {
+            board: Board::default(),
+            failed: 0,
+        });
+    };
+    let (sender, events) = channel();
+    let mut parent = Parent {
+        board: Board::default(),
+        processes: Vec::new(),
+        stopping: false,
+        failed: 0,
+        events,
+        show,
+    };
+    let shares = match options.group {
+        Some(_) => vec![Vec::new(); usize::try_from(options.processes).unwrap_or(usize::MAX)],
+        None => share(u32::try_from(partitions).unwrap_or(0), options.processes),
+    };
+    (parent.show)(Told::Line(format!(
+        "topic {} has {partitions} partitions, {} processes read it",
+        options.topic, options.processes
+    )));
+    for (number, share) in shares.into_iter().enumerate() {
+        parent.start(program(), options, number, share, &sender)?;
+    }
+    let read = metrics::counter!(RECORDS_IN, "service" => "partitions-consume", "topic" => options.topic.clone());
+    parent.watch(options.count, shutdown, &read);
+    Ok(Summary {
+        board: parent.board,
+        failed: parent.failed,
+    })
+}
+
+/// What a process's reader thread has to tell.
+enum Event {
+    Report(usize, Report),
+    Ended(usize),
+}
+
+struct Parent<'a> {
+    board: Board,
+    processes: Vec<Process>,
+    stopping: bool,
+    failed: usize,
+    events: Receiver<Event>,
+    show: &'a mut dyn FnMut(Told<'_>),
+}
+
+struct Process {
+    child: Child,
+    /// Closed to ask the process to end.
+    input: Option<ChildStdin>,
+    ended: bool,
+}
+
+impl Parent<'_> {
+    fn start(
+        &mut self,
+        mut command: Command,
+        options: &Options,
+        number: usize,
+        share: Vec<i32>,
+        sender: &Sender<Event>,
+    ) -> Result<(), Error> {
+        let failed = |source| Error::Process { number, source };
+        command
+            .args(words(options, number, &share))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let sender = sender.clone();
+        let read = move || {
+            let lines = output
+                .into_iter()
+                .flat_map(|output| BufReader::new(output).lines());
+            for line in lines.map_while(Result::ok) {
+                if let Ok(report) = serde_json::from_str(&line) {
+                    _ = sender.send(Event::Report(number, report));
+                }
+            }
+            _ = sender.send(Event::Ended(number));
+        };
+        thread::Builder::new()
+            .name(format!("process-{number}"))
+            .spawn(read)
+            .map_err(failed)?;
+        self.board.started(child.id(), share);
+        if options.group.is_none() {
+            self.tell(number, &self.board.duty(number));
+        }
+        self.processes.push(Process {
+            child,
+            input,
+            ended: false,
+        });
+        Ok(())
+    }
+
+    fn watch(&mut self, count: Option<u64>, shutdown: &Shutdown, read: &Counter) {
+        let clock = SystemClock::new();
+        let mut kill_at = None;
+        while self.processes.iter().any(|process| !process.ended) {
+            if !self.stopping
+                && (shutdown.is_requested()
+                    || count.is_some_and(|count| self.board.total() >= count))
+            {
+                self.stop();
+                kill_at = Some(clock.now().plus(GRACE));
+            }
+            if kill_at.is_some_and(|at| clock.now() >= at) {
+                self.kill();
+                kill_at = None;
+            }
+            match self.events.recv_timeout(REFRESH) {
+                Ok(Event::Report(number, report)) => {
+                    if self.board.reported(number, report, clock.now()) {
+                        self.tell(number, &self.board.duty(number));
+                    }
+                }
+                Ok(Event::Ended(number)) => self.ended(number),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            read.absolute(self.board.total());
+            (self.show)(Told::Board(&self.board));
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        for process in &mut self.processes {
+            process.input = None;
+        }
+    }
+
+    fn kill(&mut self) {
+        for process in self.processes.iter_mut().filter(|process| !process.ended) {
+            // It may have ended just now: that is what the kill is for.
+            _ = process.child.kill();
+        }
+    }
+
+    fn ended(&mut self, number: usize) {
+        let Some(process) = self.processes.get_mut(number) else {
+            return;
+        };
+        process.ended = true;
+        let status = process.child.wait();
+        let well = status.as_ref().is_ok_and(ExitStatus::success);
+        if well && self.stopping {
+            self.board.ended(number);
+            return;
+        }
+        self.failed += 1;
+        let lost = self
+            .board
+            .processes()
+            .get(number)
+            .map(|process| process.reads.clone())
+            .unwrap_or_default();
+        let status = status.map_or_else(
+            |error: io::Error| error.to_string(),
+            |status| status.to_string(),
+        );
+        let consequence = if lost.is_empty() {
+            String::new()
+        } else {
+            format!("; nobody reads its partitions now: {}", list(&lost))
+        };
+        self.tell(number, &format!("ended with {status}{consequence}"));
+        self.board.ended(number);
+    }
+
+    fn tell(&mut self, number: usize, what: &str) {
+        let pid = self
+            .board
+            .processes()
+            .get(number)
+            .and_then(|process| process.pid)
+            .unwrap_or(0);
+        (self.show)(Told::Line(format!("process {number} (pid {pid}) {what}")));
+    }
+}
+
+/// The options of process `number`, after the program's own words.
+fn words(options: &Options, number: usize, share: &[i32]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = ["--topic", &options.topic, "--worker", &number.to_string()]
+        .map(OsString::from)
+        .into();
+    match &options.group {
+        Some(group) => words.push(format!("--group={group}").into()),
+        None if options.from == Beginning::Latest => {
+            words.extend(["--from".into(), "latest".into()])
+        }
+        None => {}
+    }
+    if !share.is_empty() {
+        let share: Vec<String> = share.iter().map(ToString::to_string).collect();
+        words.extend(["--assign".into(), share.join(",").into()]);
+    }
+    words
+}
