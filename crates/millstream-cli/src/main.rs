@@ -1,1 +1,80 @@
-fn main() {}
+//! The binary `millstream`: reads command line and configuration, runs one command, answers with its exit code.
+//!
+//! 0: done. 1: the answer is no. 2: an error, told with what to try next. A reader that closed our standard output
+//! has seen enough: 0.
+
+mod args;
+mod commands;
+mod config;
+mod hints;
+mod life;
+mod output;
+mod prompt;
+mod record_format;
+mod screen;
+mod session;
+mod signals;
+mod supervised;
+mod telemetry;
+mod up;
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+
+/// How a command ended that did what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The answer is yes.
+    Done,
+    /// The answer is no.
+    Negative,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Negative) => ExitCode::from(1),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            _ = writeln!(std::io::stderr(), "error: {error:#}");
+            if let Some(hint) = hints::hint(&error) {
+                _ = writeln!(std::io::stderr(), "hint: {hint}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<Outcome> {
+    let words: Vec<_> = std::env::args_os().collect();
+    let file = config::File::find(&words)?;
+    let command = file.apply(args::command())?;
+    let parsed = command.try_get_matches_from(words);
+    let args = match parsed.and_then(|matches| args::Args::from_arg_matches(&matches)) {
+        Ok(args) => args,
+        Err(error) => return told(&error, &file),
+    };
+    telemetry::start()?;
+    commands::run(args, &file)
+}
+
+/// Prints help, version or what is wrong with the command line.
+fn told(error: &clap::Error, file: &config::File) -> anyhow::Result<Outcome> {
+    error.print()?;
+    if error.exit_code() == 0 {
+        return Ok(Outcome::Done);
+    }
+    if let Some(note) = file.origin_note() {
+        _ = writeln!(std::io::stderr(), "{note}");
+    }
+    std::process::exit(error.exit_code())
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is = |error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe;
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref().is_some_and(is))
+}

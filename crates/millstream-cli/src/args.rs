@@ -1,0 +1,162 @@
+//! The words of the command line: what every command takes, and the table of commands.
+//!
+//! Each command's own options stand in its file under `commands`; those of a service in its system. Names of long
+//! options are also the keys of `millstream.toml`, so renaming one breaks files that people have.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::commands;
+
+/// Builds, runs, watches and load-tests Kafka microservices. One binary, a Kafka-protocol broker included.
+#[derive(Debug, Parser)]
+#[command(
+    name = "millstream",
+    version,
+    arg_required_else_help = true,
+    propagate_version = true
+)]
+#[command(
+    after_help = "Try `millstream up`: a broker and a running system in this folder, with Ctrl-C to stop."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Where the cluster is: host:port, several by commas [default: 127.0.0.1:9092]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "KAFKA_BROKERS",
+        value_name = "HOST:PORT",
+        help_heading = "Cluster"
+    )]
+    pub(crate) brokers: Option<String>,
+    /// Sets a librdkafka property; may be repeated. Secrets do not go here but into the file or the environment
+    #[arg(
+        short = 'X',
+        global = true,
+        value_name = "NAME=VALUE",
+        help_heading = "Cluster"
+    )]
+    pub(crate) properties: Vec<String>,
+    /// Reads this configuration file instead of ./millstream.toml
+    #[arg(
+        long,
+        global = true,
+        env = "MILLSTREAM_CONFIG",
+        value_name = "FILE",
+        help_heading = "Cluster"
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Services: serves /metrics, /livez and /readyz here; port 0 takes a free one
+    #[arg(
+        long,
+        global = true,
+        env = "MILLSTREAM_HTTP",
+        value_name = "ADDRESS",
+        help_heading = "Cluster"
+    )]
+    pub(crate) http: Option<SocketAddr>,
+}
+
+impl Common {
+    /// These options as words for another process of this program.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = Vec::new();
+        let mut push = |name: &str, value: OsString| words.extend([name.into(), value]);
+        if let Some(brokers) = &self.brokers {
+            push("--brokers", brokers.into());
+        }
+        if let Some(config) = &self.config {
+            push("--config", config.into());
+        }
+        if let Some(http) = &self.http {
+            push("--http", http.to_string().into());
+        }
+        for property in &self.properties {
+            push("-X", property.into());
+        }
+        words
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs systems: an embedded broker and every service as a supervised process, with live status
+    Up(commands::up::Args),
+    /// Runs the embedded broker alone
+    Broker(commands::broker::Args),
+    /// Runs a service of the system `messages`: a sender, or a receiver
+    Messages(commands::messages::Args),
+    /// Runs a service of the system `partitions`: a producer of many threads, or a consumer of many processes
+    Partitions(commands::partitions::Args),
+    /// Lists, describes, creates, deletes and alters topics
+    Topics(commands::topics::Args),
+    /// Lists, describes and resets consumer groups
+    Groups(commands::groups::Args),
+    /// Sends each line of standard input as a record
+    Send(commands::send::Args),
+    /// Shows the records of a topic as they come
+    Tail(commands::tail::Args),
+    /// Shows what a service reads, writes and promises
+    Explain(commands::explain::Args),
+    /// Prints a script that completes commands and options in a shell
+    Completions(commands::completions::Args),
+    /// Prints the manual page, or writes the pages of all commands into a folder
+    Man(commands::man::Args),
+}
+
+/// The command line as `clap` knows it, before the file's values have become its defaults.
+pub(crate) fn command() -> clap::Command {
+    Args::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_reach_another_process_unchanged() {
+        let words = [
+            "millstream",
+            "up",
+            "-b",
+            "a:1",
+            "-X",
+            "socket.timeout.ms=1",
+            "--config",
+            "c.toml",
+            "--http",
+            "127.0.0.1:0",
+        ];
+        let common = Args::try_parse_from(words).unwrap().common;
+        let expected = [
+            "--brokers",
+            "a:1",
+            "--config",
+            "c.toml",
+            "--http",
+            "127.0.0.1:0",
+            "-X",
+            "socket.timeout.ms=1",
+        ];
+        assert_eq!(common.words(), expected);
+    }
+}

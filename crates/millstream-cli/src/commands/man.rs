@@ -1,0 +1,40 @@
+//! `millstream man`: the manual page on standard output, or with `--dir` one page a command in a folder.
+//!
+//! Made from the command line's own definition, as the completions are.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::{Outcome, args};
+
+/// Where the pages go.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: millstream man | man -l -")]
+pub(crate) struct Args {
+    /// Writes millstream.1, millstream-up.1 and so on into this folder
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+impl Args {
+    /// Prints or writes the pages.
+    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+        match self.dir {
+            Some(dir) => {
+                std::fs::create_dir_all(&dir)
+                    .with_context(|| format!("failed to create `{}`", dir.display()))?;
+                clap_mangen::generate_to(args::command(), &dir).with_context(|| {
+                    format!("failed to write manual pages into `{}`", dir.display())
+                })?;
+            }
+            None => {
+                let mut page = Vec::new();
+                clap_mangen::Man::new(args::command()).render(&mut page)?;
+                io::stdout().write_all(&page)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,372 @@
+//! `millstream topics list|describe|create|delete|alter`.
+//!
+//! Reading commands print tables, or with `--json` one object a line. What destroys asks first; see `prompt`.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use millstream::TopicSpec;
+use millstream::admin::{Admin, TopicInfo};
+use serde::Serialize;
+
+use crate::Outcome;
+use crate::output::Output;
+use crate::prompt::confirmed;
+use crate::session::Session;
+
+/// What to do with topics.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the topics
+    List {
+        /// Also those that the cluster keeps for itself
+        #[arg(long)]
+        internal: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the partitions and the configuration of topics
+    Describe {
+        /// The topics
+        #[arg(required = true)]
+        topics: Vec<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Creates topics
+    Create(Create),
+    /// Deletes topics with all their records
+    Delete {
+        /// The topics
+        #[arg(required = true)]
+        topics: Vec<String>,
+        /// Does it without asking
+        #[arg(long)]
+        yes: bool,
+        /// Only tells what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Changes the configuration of a topic, or raises its number of partitions
+    Alter(Alter),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: millstream topics create calls --partitions 6 -c retention.ms=86400000"
+)]
+struct Create {
+    /// The topics
+    #[arg(required = true)]
+    topics: Vec<String>,
+    /// Partitions of each; the cluster's default if not said
+    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
+    /// Copies of each partition; the cluster's default if not said
+    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    replication: Option<i32>,
+    /// How long records are kept, as in 7d or 12h
+    #[arg(long, value_name = "TIME", value_parser = millstream_systems::duration::parse)]
+    retention: Option<Duration>,
+    /// Sets a configuration of the topic; may be repeated
+    #[arg(long = "set", short = 'c', value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// A topic that exists already is fine
+    #[arg(long)]
+    if_missing: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: millstream topics alter calls --set retention.ms=3600000 --unset max.message.bytes"
+)]
+struct Alter {
+    /// The topic
+    topic: String,
+    /// Sets a configuration; may be repeated
+    #[arg(long = "set", short = 'c', value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Returns a configuration to the cluster's default; may be repeated
+    #[arg(long, value_name = "NAME")]
+    unset: Vec<String>,
+    /// Raises the number of partitions; keys may then go to another partition than before
+    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: Option<u32>,
+}
+
+impl Args {
+    /// Carries out the action.
+    pub(crate) fn run(self, session: &Session) -> anyhow::Result<Outcome> {
+        let admin = Admin::new(&session.cluster)?;
+        match self.action {
+            Action::List { internal, json } => list(&admin, internal, json),
+            Action::Describe { topics, json } => describe(&admin, &topics, json),
+            Action::Create(create) => create.run(&admin),
+            Action::Delete {
+                topics,
+                yes,
+                dry_run,
+            } => delete(&admin, &topics, yes, dry_run),
+            Action::Alter(alter) => alter.run(&admin),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    topic: String,
+    partitions: usize,
+    replication: usize,
+    records: u64,
+}
+
+fn list(admin: &Admin, internal: bool, json: bool) -> anyhow::Result<Outcome> {
+    let topics = admin
+        .topics()?
+        .into_iter()
+        .filter(|topic| internal || !topic.is_internal());
+    let rows: Vec<Listed> = topics
+        .map(|topic| listed(admin, &topic))
+        .collect::<Result<_, _>>()?;
+    let cells = |row: &Listed| {
+        [
+            row.topic.clone(),
+            row.partitions.to_string(),
+            row.replication.to_string(),
+            row.records.to_string(),
+        ]
+    };
+    Output::new(json).rows(
+        ["TOPIC", "PARTITIONS", "REPLICATION", "RECORDS"],
+        &rows,
+        cells,
+    )?;
+    Ok(Outcome::Done)
+}
+
+fn listed(admin: &Admin, topic: &TopicInfo) -> Result<Listed, millstream::Error> {
+    let ranges = admin.ranges(&topic.name)?;
+    Ok(Listed {
+        topic: topic.name.clone(),
+        partitions: topic.partitions.len(),
+        replication: topic
+            .partitions
+            .iter()
+            .map(|partition| partition.replicas.len())
+            .max()
+            .unwrap_or(0),
+        records: ranges
+            .values()
+            .map(|range| length(range.start.get(), range.end.get()))
+            .sum(),
+    })
+}
+
+fn length(start: i64, end: i64) -> u64 {
+    u64::try_from(end.saturating_sub(start)).unwrap_or(0)
+}
+
+#[derive(Serialize)]
+struct Described {
+    topic: String,
+    partitions: Vec<DescribedPartition>,
+    /// What is set on the topic itself.
+    configuration: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct DescribedPartition {
+    partition: i32,
+    leader: Option<i32>,
+    replicas: Vec<i32>,
+    in_sync: Vec<i32>,
+    start: i64,
+    end: i64,
+}
+
+fn describe(admin: &Admin, topics: &[String], json: bool) -> anyhow::Result<Outcome> {
+    let mut output = Output::new(json);
+    for topic in topics {
+        let described = described(admin, topic)?;
+        if json {
+            output.object(&described)?;
+            continue;
+        }
+        output.line(format_args!("topic {topic}"))?;
+        for (name, value) in &described.configuration {
+            output.line(format_args!(
+                "  {name} = {}",
+                value.as_str().unwrap_or_default()
+            ))?;
+        }
+        let numbers = |numbers: &[i32]| {
+            numbers
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let cells = |row: &DescribedPartition| {
+            let leader = row
+                .leader
+                .map_or_else(|| "none".to_owned(), |leader| leader.to_string());
+            let records = length(row.start, row.end).to_string();
+            [
+                row.partition.to_string(),
+                leader,
+                numbers(&row.replicas),
+                numbers(&row.in_sync),
+                row.start.to_string(),
+                row.end.to_string(),
+                records,
+            ]
+        };
+        output.rows(
+            [
+                "PARTITION",
+                "LEADER",
+                "REPLICAS",
+                "IN SYNC",
+                "START",
+                "END",
+                "RECORDS",
+            ],
+            &described.partitions,
+            cells,
+        )?;
+    }
+    output.flush()?;
+    Ok(Outcome::Done)
+}
+
+fn described(admin: &Admin, topic: &str) -> Result<Described, millstream::Error> {
+    let found = admin.topic(topic)?;
+    let ranges = admin.ranges(topic)?;
+    let set = admin
+        .configs(topic)?
+        .into_iter()
+        .filter(|config| config.is_set_on_topic);
+    let partitions = found.partitions.into_iter().map(|info| {
+        let range = ranges.get(&info.partition);
+        DescribedPartition {
+            partition: info.partition.0,
+            leader: info.leader,
+            replicas: info.replicas,
+            in_sync: info.in_sync,
+            start: range.map_or(0, |range| range.start.get()),
+            end: range.map_or(0, |range| range.end.get()),
+        }
+    });
+    Ok(Described {
+        topic: topic.to_owned(),
+        partitions: partitions.collect(),
+        configuration: set
+            .map(|config| (config.name, config.value.into()))
+            .collect(),
+    })
+}
+
+impl Create {
+    fn run(self, admin: &Admin) -> anyhow::Result<Outcome> {
+        let set = settings(&self.set)?;
+        for topic in &self.topics {
+            let spec = TopicSpec {
+                partitions: self.partitions,
+                replication: self.replication,
+                retention: self.retention,
+                ..TopicSpec::named(topic)
+            };
+            match admin.create_with(&spec, &set) {
+                Ok(created) => tracing::info!(
+                    topic,
+                    partitions = created.partitions.len(),
+                    "topic created"
+                ),
+                Err(millstream::Error::TopicExists { .. }) if self.if_missing => {
+                    tracing::info!(topic, "topic exists already");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn delete(admin: &Admin, topics: &[String], yes: bool, dry_run: bool) -> anyhow::Result<Outcome> {
+    // Before anything is deleted all of them must be there: a typing error should not delete half of a list.
+    let found: Vec<Listed> = topics
+        .iter()
+        .map(|topic| admin.topic(topic).and_then(|found| listed(admin, &found)))
+        .collect::<Result<_, _>>()?;
+    let records: u64 = found.iter().map(|topic| topic.records).sum();
+    let what = format!("delete {} with {records} records", topics.join(", "));
+    if dry_run {
+        tracing::info!(topics = topics.join(", "), records, "would be deleted");
+        return Ok(Outcome::Done);
+    }
+    if !confirmed(&what, yes)? {
+        return Ok(Outcome::Negative);
+    }
+    for topic in topics {
+        admin.delete(topic)?;
+        tracing::info!(topic, "topic deleted");
+    }
+    Ok(Outcome::Done)
+}
+
+impl Alter {
+    fn run(self, admin: &Admin) -> anyhow::Result<Outcome> {
+        let set = settings(&self.set)?;
+        if let Some((name, _)) = set
+            .iter()
+            .find(|(name, _)| self.unset.iter().any(|unset| unset == name))
+        {
+            bail!("`{name}` is both set and unset");
+        }
+        if set.is_empty() && self.unset.is_empty() && self.partitions.is_none() {
+            bail!("nothing to change: pass --set name=value, --unset name or --partitions number");
+        }
+        if !set.is_empty() || !self.unset.is_empty() {
+            let changes: Vec<(&str, Option<&str>)> = set
+                .iter()
+                .map(|(name, value)| (*name, Some(*value)))
+                .chain(self.unset.iter().map(|name| (name.as_str(), None)))
+                .collect();
+            admin.alter(&self.topic, &changes)?;
+            tracing::info!(
+                topic = self.topic,
+                changes = changes.len(),
+                "configuration changed"
+            );
+        }
+        if let Some(partitions) = self.partitions {
+            admin.raise_partitions(
+                &self.topic,
+                usize::try_from(partitions).context("--partitions")?,
+            )?;
+            tracing::info!(topic = self.topic, partitions, "partitions raised");
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn settings(words: &[String]) -> anyhow::Result<Vec<(&str, &str)>> {
+    words
+        .iter()
+        .map(|word| match word.split_once('=') {
+            Some(setting) => Ok(setting),
+            None => bail!(
+                "--set takes name=value, as in --set retention.ms=86400000; it was given `{word}`"
+            ),
+        })
+        .collect()
+}

@@ -1,0 +1,71 @@
+//! What the settings come to for one command: the cluster it talks to, and how it is asked to stop.
+//!
+//! Built once from the common options and the configuration file; commands see the meaning, never the raw texts.
+
+use anyhow::Context;
+use millstream::http::{Health, Listener};
+use millstream::{Cluster, Shutdown};
+
+use crate::args::Common;
+use crate::config::{self, File};
+use crate::{life, supervised};
+
+/// Where the cluster is when nobody says.
+pub(crate) const DEFAULT_BROKERS: &str = "127.0.0.1:9092";
+
+/// The resolved settings of one run.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// The common options as they were given, for processes that this one starts.
+    pub(crate) common: Common,
+    /// The cluster.
+    pub(crate) cluster: Cluster,
+}
+
+impl Session {
+    /// Resolves `common` and `file`.
+    pub(crate) fn new(common: Common, file: &File) -> anyhow::Result<Self> {
+        let brokers = common.brokers.as_deref().unwrap_or(DEFAULT_BROKERS);
+        let cluster: Cluster = brokers
+            .parse()
+            .context("--brokers (or KAFKA_BROKERS) takes host:port, several by commas")?;
+        let properties = config::resolve_properties(file, &common.properties)?;
+        let cluster = cluster.properties(
+            properties
+                .into_iter()
+                .map(|property| (property.name, property.value)),
+        )?;
+        Ok(Self { common, cluster })
+    }
+
+    /// Begins the life of a service process, and serves HTTP if it was told to.
+    pub(crate) fn serve(&self) -> anyhow::Result<Serving> {
+        let (shutdown, health) = (life::begin()?, Health::new());
+        let listener = match self.common.http {
+            Some(address) => {
+                let listener =
+                    Listener::open(address, health.clone(), millstream::metrics::recorder()?)?;
+                tracing::info!(address = %listener.address(), "serving metrics and health");
+                supervised::tell_address(listener.address())
+                    .context("failed to tell the supervisor our address")?;
+                Some(listener)
+            }
+            None => None,
+        };
+        Ok(Serving {
+            shutdown,
+            health,
+            _listener: listener,
+        })
+    }
+}
+
+/// A service process that runs.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// Ends it when requested.
+    pub(crate) shutdown: Shutdown,
+    /// Whether it is ready, for `/readyz`.
+    pub(crate) health: Health,
+    _listener: Option<Listener>,
+}
