@@ -32,28 +32,31 @@ check_topics_are_created_described_grown_and_deleted() {
   if found=$(kafka_tool topics --create --topic "$topic" 2>&1); then echo "created twice" >&2; return 1; fi
   contains "create again" "$found" "already exists"
   kafka_tool topics --alter --topic "$topic" --partitions 5
-  contains "describe" "$(kafka_tool topics --describe --topic "$topic")" "PartitionCount: 5"
+  eventually "five partitions" has_five "$topic"
   kafka_tool topics --delete --topic "$topic"
-  found=$(kafka_tool topics --list)
-  [[ $found != *"$topic"* ]]
+  eventually "the topic is gone" gone "$topic"
 }
+
+has_five() { [[ $(kafka_tool topics --describe --topic "$1") == *"PartitionCount: 5"* ]]; }
+gone() { [[ $(kafka_tool topics --list) != *"$1"* ]]; }
 
 check_configs_are_described_and_altered() {
   local topic found
   topic=$(fresh java)
   create "$topic"
   kafka_tool configs --alter --entity-type topics --entity-name "$topic" --add-config retention.ms=70000,segment.bytes=20000000 >/dev/null
-  found=$(kafka_tool configs --describe --entity-type topics --entity-name "$topic")
-  contains "altered" "$found" "retention.ms=70000"
-  contains "altered" "$found" "segment.bytes=20000000"
+  eventually "retention is altered" configured "$topic" retention.ms=70000
+  eventually "segment size is altered" configured "$topic" segment.bytes=20000000
   kafka_tool configs --alter --entity-type topics --entity-name "$topic" --delete-config retention.ms >/dev/null
-  found=$(kafka_tool configs --describe --entity-type topics --entity-name "$topic")
-  [[ $found != *retention.ms* ]]
+  eventually "the setting is gone" unconfigured "$topic" retention.ms
   contains "all of a topic" "$(kafka_tool configs --describe --all --entity-type topics --entity-name "$topic")" "retention.ms=604800000"
   contains "all of a broker" "$(kafka_tool configs --describe --all --entity-type brokers --entity-name 1)" "message.max.bytes="
   if found=$(kafka_tool configs --alter --entity-type topics --entity-name "$topic" --add-config no.such=1 2>&1); then return 1; fi
   contains "an unknown one" "$found" "no.such"
 }
+
+configured() { [[ $(kafka_tool configs --describe --entity-type topics --entity-name "$1") == *"$2"* ]]; }
+unconfigured() { ! configured "$@"; }
 
 check_records_come_back_as_sent_in_every_compression() {
   local codec topic
@@ -79,16 +82,16 @@ check_headers_and_timestamps_are_kept() {
 check_offsets_are_told_by_place_and_by_time() {
   local topic middle
   topic=$(fresh java)
-  create "$topic" 2
-  lines 1 10 | produce "$topic" --producer-property partitioner.ignore.keys=true
+  create "$topic"
+  lines 1 10 | produce "$topic"
   sleep 0.05
   middle=$(date +%s%3N)
   sleep 0.05
-  lines 11 20 | produce "$topic" --producer-property partitioner.ignore.keys=true
-  equal "earliest" "$(offsets "$topic" --time earliest)" "$topic:0:0"$'\n'"$topic:1:0"
-  equal "latest, summed" "$(offsets "$topic" | awk -F: '{n += $3} END {print n}')" 20
-  equal "by time, summed" "$(offsets "$topic" --time "$middle" | awk -F: '{n += $3} END {print n}')" 10
-  contains "newest" "$(offsets "$topic" --time max-timestamp)" "$topic:"
+  lines 11 20 | produce "$topic"
+  equal "earliest" "$(offsets "$topic" --time earliest)" "$topic:0:0"
+  equal "latest" "$(offsets "$topic")" "$topic:0:20"
+  equal "by time" "$(offsets "$topic" --time "$middle")" "$topic:0:10"
+  contains "newest" "$(offsets "$topic" --time max-timestamp)" "$topic:0:1"
 }
 
 check_a_group_resumes_is_described_reset_and_deleted() {

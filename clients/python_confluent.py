@@ -225,14 +225,18 @@ def topics_are_created_described_altered_grown_and_deleted():
     except KafkaException as problem:
         equal(problem.args[0].code(), KafkaError.TOPIC_ALREADY_EXISTS)
     resource = ConfigResource(ConfigResource.Type.TOPIC, name)
-    equal(done(ADMIN.describe_configs([resource]))[resource]["retention.ms"].value, "60000")
+
+    def retention():
+        return done(ADMIN.describe_configs([resource]))[resource]["retention.ms"].value
+
+    equal(retention(), "60000")
     changed = ConfigResource(
         ConfigResource.Type.TOPIC,
         name,
         incremental_configs=[ConfigEntry("retention.ms", "120000", incremental_operation=AlterConfigOpType.SET)],
     )
     done(ADMIN.incremental_alter_configs([changed]))
-    equal(done(ADMIN.describe_configs([resource]))[resource]["retention.ms"].value, "120000")
+    eventually("the new retention", lambda: retention() == "120000")
     done(ADMIN.create_partitions([NewPartitions(name, 5)]))
     eventually("five partitions", lambda: len(ADMIN.list_topics(name, 10).topics[name].partitions) == 5)
     done(ADMIN.delete_topics([name]))

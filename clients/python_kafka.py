@@ -191,12 +191,15 @@ def topics_are_created_described_grown_and_deleted():
             pass
         equal(len(client.describe_topics([name])[0]["partitions"]), 2)
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
-        settings = client.describe_configs([resource])["topic"][name]
-        equal(settings["retention.ms"]["value"], "60000")
+
+        def retention():
+            return client.describe_configs([resource])["topic"][name]["retention.ms"]["value"]
+
+        equal(retention(), "60000")
         client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "120000"})])
-        equal(client.describe_configs([resource])["topic"][name]["retention.ms"]["value"], "120000")
+        eventually("the new retention", lambda: retention() == "120000")
         client.create_partitions({name: 5})
-        equal(len(client.describe_topics([name])[0]["partitions"]), 5)
+        eventually("five partitions", lambda: len(client.describe_topics([name])[0]["partitions"]) == 5)
         client.delete_topics([name])
         eventually("the topic is gone", lambda: name not in client.list_topics())
 

@@ -297,7 +297,7 @@ func topics(ctx context.Context) {
 	equal("created with", setting(), retention)
 	altered := must(adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "retention.ms", Value: &longer}}, name))
 	none(altered[0].Err)
-	equal("altered to", setting(), longer)
+	eventually(ctx, "the new retention", func() bool { return setting() == longer })
 	none(must(adm.CreatePartitions(ctx, 3, name)).Error())
 	eventually(ctx, "five partitions", func() bool { return len(must(adm.ListTopics(ctx, name))[name].Partitions) == 5 })
 	none(must(adm.DeleteTopics(ctx, name)).Error())
