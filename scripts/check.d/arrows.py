@@ -32,6 +32,8 @@ def check(tree):
 
 
 def packages(tree):
+    root = tomllib.loads(tree.text("Cargo.toml")) if "Cargo.toml" in tree.files else {}
+    shared = root.get("workspace", {}).get("dependencies", {})
     for name in tree.files:
         if pathlib.PurePosixPath(name).name != "Cargo.toml" or name.startswith("fuzz/"):
             continue
@@ -44,7 +46,7 @@ def packages(tree):
             continue
         if pathlib.PurePosixPath(name).parent.name not in (package, package.removeprefix("millstream-")):
             yield f"{name}:1: package {package} is not in a folder of its name"
-        for table, dependency in dependencies(manifest):
+        for table, dependency in dependencies(manifest, shared):
             allowed = USES[package] + (TESTS_USE.get(package, []) if table == "dev-dependencies" else [])
             ours = dependency.startswith("millstream")
             if ours and dependency not in allowed:
@@ -53,12 +55,15 @@ def packages(tree):
                 yield f"{place(tree, name, dependency)}: only the library has the Kafka client crate"
 
 
-def dependencies(manifest):
+def dependencies(manifest, shared):
+    """(table, package) of every dependency; a name that was changed here or in the workspace is changed back."""
     tables = [manifest] + list(manifest.get("target", {}).values())
     for holder in tables:
         for table in ("dependencies", "build-dependencies", "dev-dependencies"):
             for key, value in holder.get(table, {}).items():
-                yield table, value.get("package", key) if isinstance(value, dict) else key
+                for names in (value, shared.get(key)):
+                    key = names.get("package", key) if isinstance(names, dict) else key
+                yield table, key
 
 
 def place(tree, name, word):
@@ -97,6 +102,8 @@ PLANTED = [
     ({"crates/millstream/Cargo.toml": MANIFEST.format("millstream", "dev-dependencies", "millstream-broker")}, []),
     ({"crates/millstream-cli/Cargo.toml": MANIFEST.format("millstream-cli", "dev-dependencies", "millstream-bench")},
      ["crates/millstream-cli/Cargo.toml:4"]),
+    ({"Cargo.toml": '[workspace.dependencies]\nx = { package = "millstream-cli" }\n',
+      "crates/millstream/Cargo.toml": MANIFEST.format("millstream", "dependencies", "x")}, ["crates/millstream/Cargo.toml:1"]),
     ({"crates/common/Cargo.toml": '[package]\nname = "millstream-common"\n'}, ["crates/common/Cargo.toml:1"]),
     ({"crates/lib/Cargo.toml": '[package]\nname = "millstream"\n'}, ["crates/lib/Cargo.toml:1"]),
     ({"crates/millstream-cli/Cargo.toml": MANIFEST.format("millstream-cli", "dependencies", "rdkafka")},

@@ -1,12 +1,10 @@
-"""Licences, bans and sources of every dependency, by deny.toml; advisories only where cargo-deny and its data are.
+"""Licences, bans and sources of every dependency, by deny.toml, over `cargo metadata`.
 
-cargo-deny takes minutes to build, so its first three checks are done here over `cargo metadata`, with the same
-file. Advisories need its database: when cargo-deny is installed it is asked, with whatever it has fetched.
+The file is in cargo-deny's format; that tool takes minutes to build, so its checks are done here. Advisories have a rule of their own.
 """
 
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 
@@ -29,8 +27,6 @@ def check(tree):
         source = package["source"]
         if source and source.removeprefix("registry+") not in rules["sources"]["allow-registry"]:
             yield f"Cargo.lock:1: {name} comes from {source}"
-    if PLANTED_METADATA not in tree.files:
-        yield from advisories(tree)
 
 
 def metadata(tree):
@@ -43,15 +39,6 @@ def metadata(tree):
         if done.returncode == 0:
             return json.loads(done.stdout)
     raise SystemExit(f"check: {' '.join(command)} failed: {done.stderr.strip()}")
-
-
-def advisories(tree):
-    if not shutil.which("cargo-deny"):
-        print("       advisories are NOT checked: cargo-deny is not installed (cargo install --locked cargo-deny)")
-        return
-    done = subprocess.run(["cargo", "deny", "check", "advisories"], cwd=tree.root, capture_output=True, text=True)
-    if done.returncode:
-        yield f"Cargo.lock:1: cargo deny check advisories: {done.stderr.strip()}"
 
 
 def allowed(expression, allow):
