@@ -238,25 +238,40 @@ impl Topics {
             answer.map_err(|(name, code)| anyhow::anyhow!("failed to create {name}: {code}"))?;
         }
         let clock = Clock::new();
-        while !self.is_known(&name, partitions)? {
+        while !self.is_led(&name, partitions) {
             ensure!(clock.now() < GIVE_UP, "{name} has no leaders");
             pause(Duration::from_millis(20));
         }
         Ok(name)
     }
 
-    fn is_known(&self, name: &str, partitions: i32) -> Result<bool> {
-        let metadata = self
-            .admin
-            .inner()
-            .fetch_metadata(Some(name), Duration::from_secs(10))?;
-        let led = metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions())
-            .filter(|partition| partition.leader() >= 0)
-            .count();
-        Ok(i32::try_from(led) == Ok(partitions))
+    /// Whether each partition's leader knows that it is one: it learns that after the metadata tell it.
+    fn is_led(&self, name: &str, partitions: i32) -> bool {
+        let client = self.admin.inner();
+        // Without this the client would not notice that the topic is no longer unknown.
+        client
+            .fetch_metadata(Some(name), Duration::from_secs(10))
+            .is_ok()
+            && (0..partitions).all(|partition| {
+                client
+                    .fetch_watermarks(name, partition, Duration::from_secs(10))
+                    .is_ok()
+            })
+    }
+
+    /// Returns when the brokers serve groups: Kafka makes the topic of the committed offsets when first asked.
+    pub(crate) fn warm_groups(&self, brokers: &str, topic: &str) -> Result<()> {
+        let consumer: BaseConsumer = consumer_config(brokers, "warm-up").create()?;
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(topic, 0);
+        let clock = Clock::new();
+        while consumer
+            .committed_offsets(asked.clone(), Duration::from_secs(5))
+            .is_err()
+        {
+            ensure!(clock.now() < GIVE_UP, "the brokers serve no groups");
+        }
+        Ok(())
     }
 
     /// Removes a topic.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use clap::ValueEnum;
 use rdkafka::consumer::BaseConsumer;
 
 use crate::brokers::{self, Broker};
@@ -29,7 +30,7 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(1200);
 
 /// Who copies.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
     /// The library.
     Library,
@@ -50,6 +51,15 @@ impl Peer {
             Self::Nobody => "no service",
         }
     }
+
+    /// Whether the suite `copy` runs it on so many threads; Kafka Streams is only compared at its best.
+    fn copies_on(self, threads: u32) -> bool {
+        match self {
+            Self::Library | Self::ByHand => true,
+            Self::Streams => threads == 2,
+            Self::Nobody => false,
+        }
+    }
 }
 
 /// How much is done.
@@ -62,6 +72,8 @@ pub(crate) struct Plan {
     pub(crate) latency: Duration,
     /// How long records flow before.
     pub(crate) warm_up: Duration,
+    /// Whose.
+    pub(crate) peers: Vec<Peer>,
 }
 
 /// Runs the suite `copy` on `broker`.
@@ -70,11 +82,12 @@ pub(crate) fn run(crew: &Crew, broker: &Broker, plan: &Plan, report: &mut Report
     let input = topics.create("copy-input", PARTITIONS)?;
     eprintln!("copy: writing {} records", plan.records);
     fill(broker, &input, plan.records)?;
+    topics.warm_groups(&broker.address, &input)?;
     for round in 1..=plan.rounds {
         for threads in [1, 2] {
-            for peer in [Peer::Library, Peer::ByHand, Peer::Streams] {
-                eprintln!("copy: round {round}, {}, threads {threads}", peer.name());
-                if peer != Peer::Streams || threads == 2 {
+            for &peer in &plan.peers {
+                if peer.copies_on(threads) {
+                    eprintln!("copy: round {round}, {}, threads {threads}", peer.name());
                     copy(
                         crew,
                         broker,
@@ -99,7 +112,7 @@ pub(crate) fn latencies(
 ) -> Result<()> {
     let topics = Topics::new(&broker.address)?;
     for round in 1..=plan.rounds {
-        for peer in [Peer::Nobody, Peer::Library, Peer::ByHand, Peer::Streams] {
+        for &peer in &plan.peers {
             eprintln!("latency: round {round}, {}", peer.name());
             ping(crew, broker, peer, &topics, plan, report)?;
         }

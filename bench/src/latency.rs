@@ -70,7 +70,8 @@ pub(crate) fn measure(clock: Clock, path: Path<'_>, pace: Pace) -> Result<Latenc
     let reader = reader(path)?;
     let sender = Sender::new(path.brokers, Duration::ZERO)?;
     // Connected and known to the brokers before the first record counts.
-    let start = clock.now() + Duration::from_millis(300);
+    // In whole milliseconds: records tell their time in microseconds.
+    let start = Duration::from_millis(u64::try_from(clock.now().as_millis())? + 300);
     thread::scope(|scope| {
         let sending = scope.spawn(|| send(clock, path, pace, start, &sender));
         let read = read(clock, &reader, pace, start);

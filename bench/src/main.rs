@@ -15,6 +15,7 @@ mod reading;
 mod report;
 mod usage;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -41,6 +42,9 @@ struct Args {
     /// The broker under the suites `copy` and `latency`.
     #[arg(long, value_enum, default_value = "kafka")]
     on: On,
+    /// Only these in the suites `copy` and `latency`.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["nobody", "library", "by-hand", "streams"])]
+    peers: Vec<copy::Peer>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,11 +74,22 @@ enum Role {
     Peer(peer::Orders),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Role::Peer(orders)) = &args.peer {
-        return peer::run(orders);
+    let done = match &args.peer {
+        Some(Role::Peer(orders)) => peer::run(orders),
+        None => run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
     }
+}
+
+fn run(args: &Args) -> Result<()> {
     let crew = Crew::guarded()?;
     let mut report = Report::default();
     let wants = |suite| args.suite == suite || args.suite == Suite::All;
@@ -86,7 +101,7 @@ fn main() -> Result<()> {
             On::Kafka => brokers::start_kafka(&crew)?,
             On::Millstream => brokers::start_millstream(&crew)?,
         };
-        let plan = copy_plan(args.quick);
+        let plan = copy_plan(args);
         if wants(Suite::Copy) {
             copy::run(&crew, &on, &plan, &mut report)?;
         }
@@ -117,12 +132,13 @@ fn broker_plan(quick: bool) -> broker::Plan {
     }
 }
 
-fn copy_plan(quick: bool) -> copy::Plan {
-    let full = !quick;
+fn copy_plan(args: &Args) -> copy::Plan {
+    let full = !args.quick;
     copy::Plan {
         records: if full { 6_000_000 } else { 600_000 },
         rounds: if full { 2 } else { 1 },
         latency: Duration::from_secs(if full { 8 } else { 3 }),
         warm_up: Duration::from_secs(if full { 3 } else { 1 }),
+        peers: args.peers.clone(),
     }
 }
