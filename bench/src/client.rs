@@ -129,6 +129,16 @@ impl Sender {
                 self.producer.in_flight_count()
             );
         }
+        self.check()
+    }
+
+    /// The same with the client's own `flush`, as the tutorials have it.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.producer.flush(GIVE_UP).context("failed to flush")?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
         match self.context.failed.load(Ordering::Relaxed) {
             0 => Ok(()),
             failed => bail!("{failed} records were not delivered"),

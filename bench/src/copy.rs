@@ -36,6 +36,8 @@ pub(crate) enum Peer {
     Library,
     /// A loop on rdkafka, written by hand.
     ByHand,
+    /// The same loop with the client's own `flush` before each commit. Only for latencies.
+    Flush,
     /// Kafka Streams.
     Streams,
     /// Nobody: producer and consumer on one topic. Only for latencies.
@@ -47,6 +49,7 @@ impl Peer {
         match self {
             Self::Library => "library",
             Self::ByHand => "by hand",
+            Self::Flush => "by hand, flush",
             Self::Streams => "kafka streams",
             Self::Nobody => "no service",
         }
@@ -57,7 +60,7 @@ impl Peer {
         match self {
             Self::Library | Self::ByHand => true,
             Self::Streams => threads == 2,
-            Self::Nobody => false,
+            Self::Flush | Self::Nobody => false,
         }
     }
 }
@@ -129,16 +132,13 @@ pub(crate) fn targets() -> Vec<Target> {
         by: Some(by.name()),
         bound,
     };
+    let p99 = || "p99 at 10000/s".to_owned();
     vec![
         of(COPY, row("copied", 1), Peer::ByHand, Bound::AtLeast(0.8)),
         of(COPY, row("copied", 2), Peer::ByHand, Bound::AtLeast(0.8)),
         of(COPY, row("copied", 2), Peer::Streams, Bound::AtLeast(2.5)),
-        of(
-            LATENCY,
-            "p99 at 10000/s".to_owned(),
-            Peer::ByHand,
-            Bound::AtMost(0.5),
-        ),
+        of(LATENCY, p99(), Peer::ByHand, Bound::AtMost(0.5)),
+        of(LATENCY, p99(), Peer::Flush, Bound::AtMost(0.5)),
     ]
 }
 
@@ -169,11 +169,11 @@ fn start(crew: &Crew, broker: &Broker, peer: Peer, settings: &Settings<'_>) -> R
                 .arg("Copy");
             command
         }
-        Peer::Library | Peer::ByHand | Peer::Nobody => {
-            let which = if peer == Peer::Library {
-                "library"
-            } else {
-                "by-hand"
+        Peer::Library | Peer::ByHand | Peer::Flush | Peer::Nobody => {
+            let which = match peer {
+                Peer::Library => "library",
+                Peer::Flush => "flush",
+                _ => "by-hand",
             };
             let mut command = Command::new(brokers::beside("millstream-bench")?);
             command.args(["peer", which]);

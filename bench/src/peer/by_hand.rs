@@ -24,10 +24,13 @@ use crate::reading::Reading;
 /// The next offset of each partition that was read since the last commit.
 type Read = BTreeMap<i32, i64>;
 
-pub(super) fn run(orders: &Orders, stop: &AtomicBool) -> Result<()> {
+/// Waits until everything that was sent is delivered.
+type Flush = fn(&Sender) -> Result<()>;
+
+pub(super) fn run(orders: &Orders, stop: &AtomicBool, flush: Flush) -> Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..orders.threads)
-            .map(|_| scope.spawn(|| copy(orders, stop)))
+            .map(|_| scope.spawn(|| copy(orders, stop, flush)))
             .collect();
         for thread in threads {
             thread
@@ -38,7 +41,7 @@ pub(super) fn run(orders: &Orders, stop: &AtomicBool) -> Result<()> {
     })
 }
 
-fn copy(orders: &Orders, stop: &AtomicBool) -> Result<()> {
+fn copy(orders: &Orders, stop: &AtomicBool, flush: Flush) -> Result<()> {
     let consumer: BaseConsumer = consumer_config(&orders.brokers, &orders.group).create()?;
     consumer.subscribe(&[&orders.input])?;
     let sender = Sender::new(&orders.brokers, orders.linger())?;
@@ -62,23 +65,19 @@ fn copy(orders: &Orders, stop: &AtomicBool) -> Result<()> {
         if idle || seen.is_multiple_of(64) {
             sender.serve(Duration::ZERO);
             if clock.now() >= due {
-                commit(&consumer, &sender, orders, &mut read)?;
+                flush(&sender)?;
+                commit(&consumer, orders, &mut read)?;
                 due = clock.now() + orders.commit_every();
             }
         }
     }
-    commit(&consumer, &sender, orders, &mut read)
+    flush(&sender)?;
+    commit(&consumer, orders, &mut read)
 }
 
-/// Waits for what was sent, then commits what was read. A partition that was taken away in between is read again by
+/// Commits what was read and is delivered by now. A partition that was taken away in between is read again by
 /// its new owner: at least once is kept, and nothing is done to make it rarer.
-fn commit(
-    consumer: &BaseConsumer,
-    sender: &Sender,
-    orders: &Orders,
-    read: &mut Read,
-) -> Result<()> {
-    sender.drain()?;
+fn commit(consumer: &BaseConsumer, orders: &Orders, read: &mut Read) -> Result<()> {
     let mut offsets = TopicPartitionList::new();
     for (partition, next) in std::mem::take(read) {
         offsets.add_partition_offset(&orders.input, partition, Offset::Offset(next))?;

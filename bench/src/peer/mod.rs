@@ -1,9 +1,10 @@
-//! The peers written in Rust, each the whole of a process: `millstream-bench peer library|by-hand`.
+//! The peers written in Rust, each the whole of a process: `millstream-bench peer library|by-hand|flush`.
 //!
-//! Both copy readings from one topic to another until they are told to end (SIGTERM), with the same
+//! All copy readings from one topic to another until they are told to end (SIGTERM), with the same
 //! settings; `streams/src/Copy.java` takes the same arguments.
 
 mod by_hand;
+mod library;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,11 +13,17 @@ use std::time::Duration;
 use anyhow::Result;
 use signal_hook::consts::SIGTERM;
 
+use crate::client::Sender;
+
 /// Which way of writing it.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum Way {
+    /// The library.
+    Library,
     /// A loop on rdkafka.
     ByHand,
+    /// The same loop with rdkafka's own `flush`.
+    Flush,
 }
 
 /// What a peer is told.
@@ -54,6 +61,8 @@ pub(crate) fn run(orders: &Orders) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop))?;
     match orders.way {
-        Way::ByHand => by_hand::run(orders, &stop),
+        Way::Library => library::run(orders, stop),
+        Way::ByHand => by_hand::run(orders, &stop, Sender::drain),
+        Way::Flush => by_hand::run(orders, &stop, Sender::flush),
     }
 }
