@@ -25,6 +25,9 @@ mod send;
 mod timer;
 mod watermark;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +78,8 @@ struct Core<S> {
     targets: Vec<Arc<str>>,
     table: Table<S>,
     pending: Option<Pending>,
+    /// Everything is paused until the log has room again.
+    choked: bool,
     group: Group,
     stopping: bool,
     failed: Option<Error>,
@@ -120,6 +125,7 @@ impl<S, L: Log> Worker<S, L> {
             context,
             targets,
             pending: None,
+            choked: false,
             group: Group::Settled,
             stopping: false,
             failed: None,

@@ -126,6 +126,9 @@ impl<S> Core<S> {
             Ok(()) => {
                 let partitions = std::mem::take(partitions);
                 self.group = Group::Settled;
+                if self.choked {
+                    log.pause(&partitions);
+                }
                 self.take_in(partitions);
             }
             Err(error) if error.is_retriable() => {

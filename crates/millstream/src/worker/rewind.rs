@@ -125,6 +125,7 @@ impl<S> Core<S> {
             }
         }
         self.count_held();
+        self.schedule_ticks();
     }
 
     /// When the next retry or replay is due.

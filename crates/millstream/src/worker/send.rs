@@ -26,7 +26,6 @@ pub(super) struct Pending {
     sequence: u32,
     next: usize,
     since: Moment,
-    paused: bool,
 }
 
 impl<S> Core<S> {
@@ -52,7 +51,6 @@ impl<S> Core<S> {
             sequence,
             next: 0,
             since: self.now,
-            paused: false,
         });
         self.send_pending(log);
     }
@@ -103,35 +101,46 @@ impl<S> Core<S> {
     /// Gets rid of pending effects before anything else is done; whether that is so by now. Waits for room up to `wait`.
     pub(super) fn unblock<L: Log>(&mut self, log: &L, wait: Duration) -> bool {
         if self.pending.is_none() || self.send_pending(log) {
+            self.unchoke(log);
             return true;
         }
         self.reports(log, wait.min(Duration::from_millis(20)));
         self.now = self.clock.now();
-        let was_paused = self.pending.as_ref().is_some_and(|pending| pending.paused);
         if self.send_pending(log) {
-            if was_paused {
-                self.resume_free(log);
-            }
+            self.unchoke(log);
             return true;
         }
-        let Some(pending) = &mut self.pending else {
-            return true;
-        };
-        if !pending.paused && self.now.since(pending.since) >= PAUSE_AFTER {
-            pending.paused = true;
-            self.meters.count(BACKPRESSURE);
-            let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
-            log.pause(&all);
-            tracing::warn!(
-                service = %self.definition.name,
-                bytes = log.in_flight_bytes(),
-                "reading is paused until effects are acknowledged"
-            );
+        let waited = self
+            .pending
+            .as_ref()
+            .map(|pending| self.now.since(pending.since));
+        if !self.choked && waited.is_some_and(|waited| waited >= PAUSE_AFTER) {
+            self.choke(log);
         }
-        if self.pending.as_ref().is_some_and(|pending| pending.paused) {
+        if self.choked {
             self.keep_alive(log);
         }
         false
+    }
+
+    /// Pauses everything until there is room again.
+    fn choke<L: Log>(&mut self, log: &L) {
+        self.choked = true;
+        self.meters.count(BACKPRESSURE);
+        let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
+        log.pause(&all);
+        tracing::warn!(
+            service = %self.definition.name,
+            bytes = log.in_flight_bytes(),
+            "reading is paused until effects are acknowledged"
+        );
+    }
+
+    /// Reads on where everything was paused.
+    fn unchoke<L: Log>(&mut self, log: &L) {
+        if std::mem::take(&mut self.choked) {
+            self.resume_free(log);
+        }
     }
 
     /// Polls while paused: the group's events are served, a record that comes all the same is read again later.
@@ -210,6 +219,8 @@ impl<S> Core<S> {
                     error = %error,
                     "partition is halted: its dead letter cannot be written"
                 );
+                // It is waited for no more, not at a drain either; what came before it is.
+                slot.ring.end_before(sequence);
                 self.hold(log, partition, Hold::Halted);
             }
             Some(offset) => {

@@ -81,6 +81,13 @@ impl Ring {
         })
     }
 
+    /// Forgets the place `sequence` and all after it: the watermark will never pass it, and what came before still counts.
+    pub(crate) fn end_before(&mut self, sequence: u32) {
+        let index = sequence.wrapping_sub(self.base);
+        self.places
+            .truncate(usize::try_from(index).unwrap_or(usize::MAX));
+    }
+
     /// Forgets all that is under way; the watermark stays.
     pub(crate) fn clear(&mut self) {
         self.places.clear();
@@ -159,6 +166,19 @@ mod tests {
         assert_eq!(ring.watermark(), Some(NextOffset::new(5)));
         ring.acknowledge(timer);
         assert_eq!(ring.watermark(), Some(NextOffset::new(6)));
+    }
+
+    #[test]
+    fn an_end_keeps_what_came_before() {
+        let mut ring = Ring::default();
+        let first = push(&mut ring, 0, 1);
+        let second = push(&mut ring, 1, 1);
+        push(&mut ring, 2, 0);
+        ring.end_before(second);
+        ring.acknowledge(second);
+        ring.acknowledge(first);
+        assert_eq!(ring.watermark(), Some(NextOffset::new(1)));
+        assert!(ring.is_empty());
     }
 
     #[test]

@@ -1,0 +1,210 @@
+//! What becomes of a record that fails.
+
+use std::time::Duration;
+
+use super::{Bench, IN, OUT, SECOND, Script, copier, kafka};
+use crate::codec::{NoKey, Text};
+use crate::context::Context;
+use crate::error::ProcessError;
+use crate::log::SendError;
+use crate::policy::OnError;
+use crate::record::Record;
+use crate::service::Service;
+use crate::topic::Topic;
+
+const QUICK: OnError = OnError::retry(2).backoff(SECOND, SECOND);
+
+fn bench(policy: OnError) -> Bench<()> {
+    Bench::new(copier().on_error(policy))
+}
+
+fn header(log: &Script, name: &str) -> String {
+    let sent = log.sent("in.dlq");
+    let value = sent[0].headers.get(name).unwrap_or_default().to_vec();
+    String::from_utf8(value).unwrap()
+}
+
+#[test]
+fn a_failed_record_is_tried_again_while_other_partitions_go_on() {
+    let mut bench = bench(QUICK);
+    bench.log.write(0, &["flaky", "after"]);
+    bench.log.write(1, &["other"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    assert_eq!(bench.log.values("out"), ["other"]);
+    bench.after(SECOND);
+    assert_eq!(bench.log.values("out"), ["other", "flaky", "after"]);
+}
+
+// fault 28
+#[test]
+fn a_poison_record_goes_to_its_dead_letter_topic_with_bytes_reason_and_origin() {
+    let mut bench = bench(QUICK.then_dead_letter());
+    bench.log.write(0, &["first", "bad", "last"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.after(SECOND);
+    bench.after(SECOND);
+    assert_eq!(bench.log.values("out"), ["first", "last"]);
+    assert_eq!(bench.log.values("in.dlq"), ["bad"]);
+    let told = [
+        ("own", "header"),
+        ("millstream-dlq-reason", "process"),
+        ("millstream-dlq-error", "a bad record"),
+        ("millstream-dlq-service", "copier"),
+        ("millstream-dlq-topic", "in"),
+        ("millstream-dlq-partition", "0"),
+        ("millstream-dlq-offset", "1"),
+        ("millstream-dlq-timestamp", "1000"),
+        ("millstream-dlq-attempts", "3"),
+    ];
+    for (name, value) in told {
+        assert_eq!(header(&bench.log, name), value, "{name}");
+    }
+}
+
+#[test]
+fn bytes_that_cannot_be_decoded_are_not_retried_and_keep_their_position() {
+    let mut bench = bench(QUICK.then_dead_letter());
+    bench.log.write_bytes(0, &[b"ab\xff", b"fine"]);
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(bench.log.values("out"), ["fine"]);
+    assert_eq!(header(&bench.log, "millstream-dlq-reason"), "decode");
+    assert_eq!(header(&bench.log, "millstream-dlq-attempts"), "1");
+    let error = header(&bench.log, "millstream-dlq-error");
+    assert!(
+        error.starts_with("value: failed to decode text at byte 2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_permanent_failure_is_not_retried() {
+    let mut bench = bench(QUICK.then_dead_letter());
+    bench.log.write(0, &["hopeless"]);
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(header(&bench.log, "millstream-dlq-attempts"), "1");
+}
+
+// fault 6
+#[test]
+fn a_panic_is_contained_and_treated_as_declared_while_others_go_on() {
+    let mut bench = bench(OnError::dead_letter());
+    bench.log.write(0, &["panic", "after"]);
+    bench.log.write(1, &["other"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    assert_eq!(bench.log.values("out"), ["after", "other"]);
+    assert_eq!(header(&bench.log, "millstream-dlq-reason"), "panic");
+    assert_eq!(
+        header(&bench.log, "millstream-dlq-error"),
+        "a handler's panic"
+    );
+}
+
+#[test]
+fn stop_names_the_record_and_commits_what_came_before() {
+    let mut bench = bench(OnError::stop());
+    bench.log.write(0, &["first", "bad", "never"]);
+    bench.log.assign([0]);
+    assert_eq!(
+        bench.failed(),
+        "service `copier` stopped at in[0]@1: a bad record"
+    );
+    assert_eq!(bench.log.values("out"), ["first"]);
+    assert_eq!(bench.log.calls(), ["admit in[0]", "commit now in[0]=1"]);
+}
+
+#[test]
+fn a_flood_of_dead_letters_stops_the_service() {
+    let mut bench = bench(OnError::dead_letter());
+    bench.log.write(0, &["bad"; 20]);
+    bench.log.assign([0]);
+    assert_eq!(
+        bench.failed(),
+        "service `copier` stopped at in[0]@10: 11 of the last 11 records could not be processed, \
+         more than the limit of 0.1; the last: a bad record"
+    );
+    assert_eq!(bench.log.values("in.dlq").len(), 10);
+    assert_eq!(bench.log.calls(), ["admit in[0]", "commit now in[0]=10"]);
+}
+
+#[test]
+fn an_undeclared_output_stops_the_service_even_if_the_handler_hides_it() {
+    static OTHER: Topic<(), String> = Topic::new("other", &NoKey, &Text);
+    let hides = |(): &mut (), record: Record<(), String>, context: &mut Context| {
+        let _ = context.emit(&OTHER, &(), &record.value);
+        Ok(())
+    };
+    let mut bench = Bench::new(Service::new("hider", || ()).input(&IN, hides).output(&OUT));
+    bench.log.write(0, &["first"]);
+    bench.log.assign([0]);
+    assert_eq!(
+        bench.failed(),
+        "service `hider` emitted to topic `other`, which it does not declare as an output"
+    );
+    assert_eq!(
+        bench.log.calls(),
+        ["admit in[0]"],
+        "the record is not committed"
+    );
+}
+
+#[test]
+fn what_a_failed_handler_emitted_is_not_sent() {
+    let half = |(): &mut (), record: Record<(), String>, context: &mut Context| {
+        context.emit(&OUT, &(), &record.value)?;
+        Err(ProcessError::new("half way"))
+    };
+    let service = Service::new("half", || ()).input(&IN, half).output(&OUT);
+    let mut bench = Bench::new(service.on_error(OnError::dead_letter()));
+    bench.log.write(0, &["first"]);
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(bench.log.values("out"), Vec::<String>::new());
+    assert_eq!(bench.log.values("in.dlq"), ["first"]);
+}
+
+// fault 30
+#[test]
+fn an_effect_the_cluster_will_never_take_fails_its_record() {
+    let mut bench = bench(OnError::dead_letter());
+    bench.log.refuse(|topic, value| {
+        let huge = topic == "out" && value == "huge";
+        huge.then(|| SendError::Refused(kafka(false)))
+    });
+    bench.log.write(0, &["first", "huge", "last"]);
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(bench.log.values("in.dlq"), ["huge"]);
+    assert_eq!(header(&bench.log, "millstream-dlq-reason"), "refused");
+    assert_eq!(
+        header(&bench.log, "millstream-dlq-error"),
+        "failed to deliver a record: broker said no"
+    );
+    assert_eq!(bench.log.values("out").last().unwrap(), "last");
+    bench.after(SECOND);
+    assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
+}
+
+// fault 29
+#[test]
+fn a_dead_letter_that_cannot_be_written_halts_its_partition_only() {
+    let mut bench = bench(OnError::dead_letter());
+    bench
+        .log
+        .refuse(|topic, _| (topic == "in.dlq").then(|| SendError::Refused(kafka(false))));
+    bench.log.write(0, &["first", "bad", "never"]);
+    bench.log.write(1, &["other"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    bench.after(SECOND);
+    assert_eq!(bench.log.values("out"), ["first", "other"]);
+    let calls = bench.log.calls();
+    assert_eq!(calls.last().unwrap(), "commit in[0]=1 in[1]=1", "{calls:?}");
+    bench.log.write(1, &["more"]);
+    bench.after(Duration::from_secs(60));
+    assert_eq!(bench.log.values("out"), ["first", "other", "more"]);
+}

@@ -1,0 +1,189 @@
+//! Partitions come and go.
+
+use std::time::Duration;
+
+use super::{Bench, Progress, SECOND, copier, kafka, part};
+use crate::codec::{NoKey, Text};
+use crate::context::Context;
+use crate::log::{Event, SendError};
+use crate::policy::OnError;
+use crate::record::Record;
+use crate::service::Service;
+use crate::topic::{Partition, Topic, TopicPartition};
+
+#[test]
+fn a_revoked_partition_is_drained_and_committed_before_it_is_released() {
+    let mut bench = Bench::new(copier());
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a", "b"]);
+    bench.log.write(1, &["x"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    bench.log.calls();
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    bench.log.write(0, &["never"]);
+    for _ in 0..10 {
+        bench.step();
+    }
+    assert_eq!(
+        bench.log.calls(),
+        Vec::<String>::new(),
+        "two effects are under way"
+    );
+    let sent = bench.log.sent("out");
+    bench.log.report(sent[0].token, Ok(()));
+    bench.log.report(sent[1].token, Ok(()));
+    bench.settle();
+    assert_eq!(bench.log.calls(), ["commit now in[0]=2", "release in[0]"]);
+    assert_eq!(bench.log.values("out"), ["a", "b", "x"]);
+}
+
+#[test]
+fn a_drain_ends_with_its_budget_and_late_reports_are_dropped() {
+    let mut bench = Bench::new(copier().drain_within(SECOND));
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a", "b"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.calls();
+    let sent = bench.log.sent("out");
+    bench.log.report(sent[0].token, Ok(()));
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    bench.step();
+    bench.after(SECOND);
+    assert_eq!(bench.log.calls(), ["commit now in[0]=1", "release in[0]"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.report(sent[1].token, Ok(()));
+    bench.after(SECOND);
+    assert_eq!(
+        bench.log.calls(),
+        ["admit in[0]"],
+        "the report is of an older epoch"
+    );
+}
+
+// fault 3, fault 19
+#[test]
+fn a_lost_partition_is_dropped_without_a_commit() {
+    let mut bench = Bench::new(copier());
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.calls();
+    bench.log.event(Event::Lost(vec![part(0)]));
+    bench.settle();
+    bench.after(SECOND);
+    assert_eq!(bench.log.calls(), ["release in[0]"]);
+}
+
+#[test]
+fn a_record_waiting_for_its_retry_is_left_to_the_next_holder() {
+    let mut bench = Bench::new(copier().on_error(OnError::retry(9)));
+    bench.log.write(0, &["a", "bad"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.calls();
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    bench.settle();
+    bench.after(SECOND * 60);
+    assert_eq!(bench.log.calls(), ["commit now in[0]=1", "release in[0]"]);
+}
+
+#[test]
+fn a_full_log_does_not_keep_a_revocation_beyond_its_budget() {
+    let mut bench = Bench::new(copier().drain_within(SECOND));
+    bench
+        .log
+        .refuse(|_, value| (value == "b").then_some(SendError::Full));
+    bench.log.write(0, &["a", "b"]);
+    bench.log.assign([0, 1]);
+    for _ in 0..5 {
+        bench.step();
+    }
+    bench.clock.advance(SECOND);
+    bench.step();
+    bench.log.calls();
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    bench.step();
+    bench.after(SECOND);
+    let calls = bench.log.calls();
+    assert_eq!(
+        calls,
+        ["commit now in[0]=1", "release in[0]", "resume in[1]"]
+    );
+}
+
+#[test]
+fn stopping_drains_and_commits_everything_once() {
+    let mut bench = Bench::new(copier());
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a"]);
+    bench.log.write(1, &["x"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    bench.log.calls();
+    bench.worker.stop();
+    bench.log.write(0, &["never"]);
+    assert_eq!(bench.step(), Progress::Busy);
+    for sent in bench.log.sent("out") {
+        bench.log.report(sent.token, Ok(()));
+    }
+    bench.step();
+    assert_eq!(bench.step(), Progress::Stopped);
+    assert_eq!(bench.log.calls(), ["commit now in[0]=1 in[1]=1"]);
+    assert_eq!(bench.log.values("out"), ["a", "x"]);
+}
+
+#[test]
+fn a_start_position_that_is_not_answered_is_asked_for_again() {
+    let mut bench = Bench::new(copier());
+    bench.log.admissions_fail(2);
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.step();
+    assert!(!bench.worker.is_ready());
+    for _ in 0..2 {
+        bench.clock.advance(SECOND);
+        bench.step();
+    }
+    bench.settle();
+    assert!(bench.worker.is_ready());
+    assert_eq!(bench.log.values("out"), ["a"]);
+}
+
+#[test]
+fn inputs_of_equal_partition_share_one_state() {
+    static LEFT: Topic<(), String> = Topic::new("in", &NoKey, &Text);
+    static RIGHT: Topic<(), String> = Topic::new("right", &NoKey, &Text);
+    let count = |seen: &mut Vec<String>, record: Record<(), String>, _: &mut Context| {
+        seen.push(record.position.to_string());
+        Ok(())
+    };
+    let service = Service::new("join", Vec::new)
+        .input(&LEFT, count)
+        .input(&RIGHT, count);
+    let mut bench = Bench::new(service);
+    let right = TopicPartition::new("right", Partition(0));
+    bench.log.write(0, &["a"]);
+    bench.log.event(Event::Assigned(vec![part(0), right]));
+    bench.settle();
+    bench.after(SECOND);
+    assert_eq!(
+        bench.log.calls(),
+        ["admit in[0] right[0]", "commit in[0]=1"]
+    );
+}
+
+#[test]
+fn a_client_that_fails_for_good_ends_the_worker_without_a_drain() {
+    let mut bench = Bench::new(copier().drain_within(Duration::from_secs(3_600)));
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.calls();
+    bench.log.breaks(kafka(false));
+    assert_eq!(bench.failed(), "failed to deliver a record: broker said no");
+    assert_eq!(bench.log.calls(), Vec::<String>::new());
+}

@@ -1,0 +1,388 @@
+//! A worker on a scripted log: every event, report and refusal at the moment a test chooses.
+//!
+//! The simulation shows that nothing is lost in any order of things; these tests show what exactly is done in one.
+
+mod delivery;
+mod failures;
+mod group;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::retry::OwnedRecord;
+use super::{Progress, Worker};
+use crate::clock::{Clock, Moment};
+use crate::codec::{NoKey, Text};
+use crate::context::Context;
+use crate::error::{Error, Outcome, ProcessError};
+use crate::log::{Event, Log, Outgoing, SendError, Token};
+use crate::record::{Headers, Record, Timestamp};
+use crate::service::Service;
+use crate::topic::{NextOffset, Offset, Partition, Topic, TopicPartition};
+
+pub(super) static IN: Topic<(), String> = Topic::new("in", &NoKey, &Text);
+pub(super) static OUT: Topic<(), String> = Topic::new("out", &NoKey, &Text);
+
+/// A clock that a test moves.
+#[derive(Default)]
+pub(super) struct Hand(Mutex<Duration>);
+
+impl Hand {
+    pub(super) fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Moment {
+        Moment::at(*self.0.lock().unwrap())
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000)
+    }
+}
+
+#[derive(Default)]
+struct Part {
+    records: Vec<OwnedRecord>,
+    next: usize,
+    paused: bool,
+    admitted: bool,
+}
+
+/// What was sent, and with which token.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) topic: String,
+    pub(super) value: String,
+    pub(super) headers: Headers,
+    pub(super) token: Token,
+}
+
+/// What a test tells the log to refuse, by topic and value.
+type Refuses = Box<dyn Fn(&str, &str) -> Option<SendError>>;
+
+/// The scripted log; a test holds a second handle.
+#[derive(Clone, Default)]
+pub(super) struct Script(Rc<State>);
+
+#[derive(Default)]
+pub(super) struct State {
+    parts: RefCell<BTreeMap<TopicPartition, Part>>,
+    events: RefCell<VecDeque<Event<OwnedRecord>>>,
+    sent: RefCell<Vec<Sent>>,
+    reports: RefCell<VecDeque<(Token, Result<(), Error>)>>,
+    /// Whether what is sent is acknowledged at once.
+    acks: Cell<bool>,
+    refuses: RefCell<Option<Refuses>>,
+    /// Every call that changes something outside, in order.
+    calls: RefCell<Vec<String>>,
+    admit_fails: Cell<u32>,
+    broken: RefCell<Option<Error>>,
+}
+
+pub(super) fn part(number: i32) -> TopicPartition {
+    TopicPartition::new("in", Partition(number))
+}
+
+/// An error of the cluster, final or not.
+pub(super) fn kafka(retriable: bool) -> Error {
+    Error::Kafka {
+        action: "deliver a record".to_owned(),
+        reason: "broker said no".to_owned(),
+        retriable,
+        outcome: Outcome::NotApplied,
+    }
+}
+
+impl Script {
+    pub(super) fn new() -> Self {
+        let script = Self::default();
+        script.0.acks.set(true);
+        script
+    }
+
+    /// Adds records to a partition of `in`.
+    pub(super) fn write(&self, number: i32, values: &[&str]) {
+        self.write_bytes(
+            number,
+            &values
+                .iter()
+                .map(|value| value.as_bytes())
+                .collect::<Vec<_>>(),
+        );
+    }
+
+    pub(super) fn write_bytes(&self, number: i32, values: &[&[u8]]) {
+        let mut parts = self.0.parts.borrow_mut();
+        let part = parts.entry(part(number)).or_default();
+        for value in values {
+            part.records.push(OwnedRecord {
+                topic: "in".into(),
+                partition: Partition(number),
+                offset: Offset::new(part.records.len() as i64),
+                key: Some(b"key".to_vec()),
+                value: Some(value.to_vec()),
+                headers: Headers::new().with("own", "header"),
+                timestamp: Timestamp::from_millis(1_000),
+            });
+        }
+    }
+
+    pub(super) fn event(&self, event: Event<OwnedRecord>) {
+        self.0.events.borrow_mut().push_back(event);
+    }
+
+    pub(super) fn assign(&self, numbers: impl IntoIterator<Item = i32>) {
+        self.event(Event::Assigned(numbers.into_iter().map(part).collect()));
+    }
+
+    pub(super) fn acknowledge_at_once(&self, acks: bool) {
+        self.0.acks.set(acks);
+    }
+
+    /// The next sends are answered by `refuses`.
+    pub(super) fn refuse(&self, refuses: impl Fn(&str, &str) -> Option<SendError> + 'static) {
+        *self.0.refuses.borrow_mut() = Some(Box::new(refuses));
+    }
+
+    pub(super) fn take_all(&self) {
+        *self.0.refuses.borrow_mut() = None;
+    }
+
+    pub(super) fn admissions_fail(&self, times: u32) {
+        self.0.admit_fails.set(times);
+    }
+
+    /// The next poll fails for good.
+    pub(super) fn breaks(&self, error: Error) {
+        *self.0.broken.borrow_mut() = Some(error);
+    }
+
+    pub(super) fn report(&self, token: Token, result: Result<(), Error>) {
+        self.0.reports.borrow_mut().push_back((token, result));
+    }
+
+    /// What was sent to a topic so far.
+    pub(super) fn sent(&self, topic: &str) -> Vec<Sent> {
+        let sent = self.0.sent.borrow();
+        sent.iter()
+            .filter(|sent| sent.topic == topic)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn values(&self, topic: &str) -> Vec<String> {
+        self.sent(topic)
+            .into_iter()
+            .map(|sent| sent.value)
+            .collect()
+    }
+
+    /// The calls since the last look.
+    pub(super) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.calls.borrow_mut())
+    }
+
+    fn call(&self, call: String) {
+        self.0.calls.borrow_mut().push(call);
+    }
+
+    fn each(&self, partitions: &[TopicPartition], change: impl Fn(&mut Part)) {
+        let mut parts = self.0.parts.borrow_mut();
+        for partition in partitions {
+            change(parts.entry(partition.clone()).or_default());
+        }
+    }
+}
+
+fn names(partitions: &[TopicPartition]) -> String {
+    let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}
+
+fn offsets(offsets: &[(TopicPartition, NextOffset)]) -> String {
+    let offsets: Vec<String> = offsets
+        .iter()
+        .map(|(part, offset)| format!("{part}={offset}"))
+        .collect();
+    offsets.join(" ")
+}
+
+impl Log for Script {
+    type Message<'a> = OwnedRecord;
+
+    fn poll(&self, _wait: Duration) -> Result<Event<OwnedRecord>, Error> {
+        if let Some(error) = self.0.broken.borrow_mut().take() {
+            return Err(error);
+        }
+        if let Some(event) = self.0.events.borrow_mut().pop_front() {
+            return Ok(event);
+        }
+        let mut parts = self.0.parts.borrow_mut();
+        for part in parts
+            .values_mut()
+            .filter(|part| part.admitted && !part.paused)
+        {
+            if let Some(record) = part.records.get(part.next) {
+                part.next += 1;
+                return Ok(Event::Record(record.clone()));
+            }
+        }
+        Ok(Event::Idle)
+    }
+
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        if let Some(left) = self.0.admit_fails.get().checked_sub(1) {
+            self.0.admit_fails.set(left);
+            return Err(kafka(true));
+        }
+        self.each(partitions, |part| part.admitted = true);
+        self.call(format!("admit {}", names(partitions)));
+        Ok(())
+    }
+
+    fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        self.each(partitions, |part| part.admitted = false);
+        self.call(format!("release {}", names(partitions)));
+        Ok(())
+    }
+
+    fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError> {
+        let value =
+            String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap_or_default();
+        if let Some(refuses) = &*self.0.refuses.borrow()
+            && let Some(refusal) = refuses(record.topic, &value)
+        {
+            return Err(refusal);
+        }
+        let headers = record.headers.cloned().unwrap_or_default();
+        let topic = record.topic.to_owned();
+        self.0.sent.borrow_mut().push(Sent {
+            topic,
+            value,
+            headers,
+            token,
+        });
+        if self.0.acks.get() {
+            self.report(token, Ok(()));
+        }
+        Ok(())
+    }
+
+    fn reports(&self, _wait: Duration, each: &mut dyn FnMut(Token, Result<(), Error>)) {
+        let reports = std::mem::take(&mut *self.0.reports.borrow_mut());
+        for (token, result) in reports {
+            each(token, result);
+        }
+    }
+
+    fn in_flight_bytes(&self) -> usize {
+        0
+    }
+
+    fn commit(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
+        self.call(format!("commit {}", offsets(positions)));
+        Ok(())
+    }
+
+    fn commit_now(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
+        self.call(format!("commit now {}", offsets(positions)));
+        Ok(())
+    }
+
+    fn pause(&self, partitions: &[TopicPartition]) {
+        self.each(partitions, |part| part.paused = true);
+        self.call(format!("pause {}", names(partitions)));
+    }
+
+    fn resume(&self, partitions: &[TopicPartition]) {
+        self.each(partitions, |part| part.paused = false);
+        self.call(format!("resume {}", names(partitions)));
+    }
+
+    fn seek(&self, partition: &TopicPartition, offset: NextOffset) -> Result<(), Error> {
+        let next = usize::try_from(offset.get()).unwrap();
+        self.each(std::slice::from_ref(partition), |part| part.next = next);
+        self.call(format!("seek {partition}={offset}"));
+        Ok(())
+    }
+
+    fn end_offset(&self, _partition: &TopicPartition) -> Option<NextOffset> {
+        None
+    }
+}
+
+/// A worker, its log and its clock.
+pub(super) struct Bench<S> {
+    pub(super) worker: Worker<S, Script>,
+    pub(super) log: Script,
+    pub(super) clock: Arc<Hand>,
+}
+
+impl<S: 'static> Bench<S> {
+    pub(super) fn new(service: Service<S>) -> Self {
+        let (log, clock) = (Script::new(), Arc::new(Hand::default()));
+        let definition = service.into_definition().unwrap();
+        let of_worker: Arc<dyn Clock + Send + Sync> = clock.clone();
+        let worker = Worker::new(definition, log.clone(), of_worker, 0);
+        Self { worker, log, clock }
+    }
+
+    /// Steps until nothing is left to do at this time.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..1_000 {
+            if self.worker.step(Duration::ZERO).unwrap() != Progress::Busy {
+                return;
+            }
+        }
+        panic!("the worker does not come to rest");
+    }
+
+    /// One step, which may leave things to do.
+    pub(super) fn step(&mut self) -> Progress {
+        self.worker.step(Duration::ZERO).unwrap()
+    }
+
+    /// Lets time pass, then settles.
+    pub(super) fn after(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.settle();
+    }
+
+    /// Steps until the worker has ended with an error; answers its text.
+    pub(super) fn failed(&mut self) -> String {
+        for _ in 0..1_000 {
+            if let Err(error) = self.worker.step(Duration::ZERO) {
+                return error.to_string();
+            }
+        }
+        panic!("the worker does not fail");
+    }
+}
+
+/// Copies `in` to `out`; refuses `bad`, panics at `panic`, refuses `flaky` at the first attempt.
+pub(super) fn copy(
+    (): &mut (),
+    record: Record<(), String>,
+    context: &mut Context,
+) -> Result<(), ProcessError> {
+    match record.value.as_str() {
+        "bad" => Err(ProcessError::new("a bad record")),
+        "hopeless" => Err(ProcessError::new("a hopeless record").permanent()),
+        "flaky" if context.attempt() == 1 => Err(ProcessError::new("not yet")),
+        "panic" => panic!("a handler's panic"),
+        _ => context.emit(&OUT, &(), &record.value),
+    }
+}
+
+pub(super) fn copier() -> Service<()> {
+    Service::new("copier", || ()).input(&IN, copy).output(&OUT)
+}
+
+/// Something that is already there when a test begins.
+pub(super) const SECOND: Duration = Duration::from_secs(1);
