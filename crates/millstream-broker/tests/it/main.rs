@@ -1,10 +1,33 @@
-//! The broker from outside, as clients see it. Without `KAFKA=host:port` each test starts an embedded broker.
+//! The broker from outside, as its clients meet it, over TCP.
 //!
+//! Without `KAFKA=host:port` each test starts an embedded broker; with it they run against Apache Kafka, for which all
+//! topics have unique names. The modules under `embedded` are about the own broker's process and start one in either case.
 //! The modules say `cfg(test)` although nothing else is built here: it tells clippy that their helpers are test code too.
+
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod embedded;
+#[cfg(test)]
+mod raw;
+#[cfg(test)]
+mod support;
 
 #[cfg(test)]
 mod clients_rdkafka;
 #[cfg(test)]
 mod clients_rskafka;
 #[cfg(test)]
-mod support;
+mod configs;
+#[cfg(test)]
+mod descriptions;
+#[cfg(test)]
+mod fetching;
+#[cfg(test)]
+mod offsets;
+#[cfg(test)]
+mod producing;
+#[cfg(test)]
+mod topics;
+#[cfg(test)]
+mod versions;

@@ -1,0 +1,163 @@
+//! Bounds: frames, connections, memory, time.
+
+use std::time::Duration;
+
+use kafka_protocol::messages::MetadataRequest;
+use millstream_broker::{Config, Server};
+
+use crate::cluster::{Cluster, Deadline, eventually};
+use crate::raw::{Client, batch, fetch_request, frame, produce_request, records};
+
+#[test]
+fn a_frame_above_the_limit_closes_its_connection_only() {
+    let cluster = Cluster::embedded(|config| config.max_frame_bytes = 10_000);
+    let (mut other, name) = cluster.with_topic("frames", 1);
+    let large = "x".repeat(20_000);
+    let mut client = cluster.connect();
+    client.write(&frame(
+        9,
+        1,
+        &produce_request(&name, 0, batch(&[(&large, 1)])),
+    ));
+    assert!(client.is_closed());
+    assert_eq!(other.produce_at(&name, 0, &[("small", 1)]), 0);
+}
+
+#[test]
+fn only_produce_may_send_large_frames() {
+    let cluster = Cluster::embedded(|_| {});
+    let mut client = cluster.connect();
+    // Metadata, 9 MiB announced.
+    client.write(&[0, 0x90, 0, 0, 0, 3, 0, 12]);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn connections_above_the_limit_are_closed_and_room_is_found_again() {
+    let cluster = Cluster::embedded(|config| config.max_connections = 2);
+    let mut first = cluster.connect();
+    let mut second = cluster.connect();
+    for client in [&mut first, &mut second] {
+        client.call(12, &MetadataRequest::default());
+    }
+    assert!(cluster.connect().is_closed());
+    drop(first);
+    let address = &cluster.address;
+    eventually("room for another connection", || {
+        let mut client = Client::connect(address);
+        client.write(&frame(12, 1, &MetadataRequest::default()));
+        client.receive_frame()
+    });
+    second.call(12, &MetadataRequest::default());
+}
+
+#[test]
+fn idle_connections_are_closed() {
+    let cluster =
+        Cluster::embedded(|config| config.connections_max_idle = Duration::from_millis(50));
+    let mut client = cluster.connect();
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_frame_that_never_ends_is_given_up() {
+    let cluster = Cluster::embedded(|config| config.io_timeout = Duration::from_millis(50));
+    let mut client = cluster.connect();
+    client.write(&[0, 0, 1, 0, 0, 3, 0, 12, 0]);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_cut_off_and_others_are_served() {
+    let cluster = Cluster::embedded(|config| {
+        config.io_timeout = Duration::from_millis(200);
+        config.max_fetch_bytes_in_flight = 64 << 20;
+    });
+    let (mut client, name) = cluster.with_topic("slow", 1);
+    let value = "x".repeat(500_000);
+    for _ in 0..40 {
+        client.produce_at(&name, 0, &[(&value, 1)]);
+    }
+    let mut slow = cluster.connect();
+    let mut request = fetch_request(&name, 0, 0);
+    request.topics[0].partitions[0].partition_max_bytes = 32 << 20;
+    for _ in 0..4 {
+        slow.send(12, &request);
+    }
+    assert_eq!(client.values(&name, 0, 39).len(), 1);
+    let deadline = Deadline::in_seconds(30);
+    let mut taken = 0;
+    std::thread::park_timeout(Duration::from_millis(600));
+    while let Some(frame) = slow.receive_frame() {
+        taken += frame.len();
+        assert!(!deadline.passed());
+    }
+    assert!(taken < 4 * 16_000_000, "{taken} bytes came through");
+}
+
+#[test]
+fn requests_wait_their_turn_when_memory_is_short() {
+    let cluster = Cluster::embedded(|config| {
+        config.max_bytes_in_flight = 100_000;
+        config.max_fetch_bytes_in_flight = 100_000;
+    });
+    let (mut client, name) = cluster.with_topic("turns", 4);
+    let value = "x".repeat(60_000);
+    std::thread::scope(|scope| {
+        for partition in 0..4 {
+            let (cluster, name, value) = (&cluster, &name, &value);
+            scope.spawn(move || {
+                let mut client = cluster.connect();
+                for round in 0..20 {
+                    assert_eq!(client.produce_at(name, partition, &[(value, 1)]), round);
+                    assert_eq!(records(&client.fetch(name, partition, round)).len(), 1);
+                }
+            });
+        }
+    });
+    assert_eq!(client.list_offset(&name, 3, -1).offset, 20);
+}
+
+/// Resident memory of this process in bytes.
+fn resident() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<i64>()
+        .unwrap()
+        * 1024
+}
+
+#[test]
+fn a_thousand_idle_connections_take_less_than_64_mib() {
+    let cluster = Cluster::embedded(|_| {});
+    let request = frame(12, 1, &MetadataRequest::default());
+    let before = resident();
+    let mut connections: Vec<Client> = (0..1000).map(|_| cluster.connect()).collect();
+    for client in &mut connections {
+        client.write(&request);
+        assert!(client.receive_frame().is_some());
+    }
+    // Both ends of each connection are in this process, and other tests are, too.
+    let taken = resident() - before;
+    assert!(taken < 64 << 20, "{taken} bytes");
+}
+
+#[test]
+fn two_thousand_partitions_are_created_and_opened() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(Config::ephemeral(data.path())).unwrap();
+    let mut client = Client::connect(&server.address().to_string());
+    client.create_topic("many", 2000, &[]);
+    client.produce_at("many", 1999, &[("last", 1)]);
+    server.stop().unwrap();
+    let server = Server::start(Config::ephemeral(data.path())).unwrap();
+    let mut client = Client::connect(&server.address().to_string());
+    assert_eq!(client.values("many", 1999, 0), ["last"]);
+    server.stop().unwrap();
+}

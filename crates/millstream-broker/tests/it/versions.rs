@@ -1,0 +1,119 @@
+//! ApiVersions, version edges, and what becomes of requests that are not served.
+
+use bytes::{Buf, BufMut, BytesMut};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, MetadataRequest};
+use kafka_protocol::protocol::Decodable;
+
+use crate::cluster::Cluster;
+use crate::raw::{Client, text};
+
+fn ask(client: &mut Client, version: i16) -> ApiVersionsResponse {
+    let mut request = ApiVersionsRequest::default();
+    if version >= 3 {
+        request.client_software_name = text("raw-test");
+        request.client_software_version = text("1.0");
+    }
+    client.call(version, &request)
+}
+
+fn range(response: &ApiVersionsResponse, key: ApiKey) -> Option<(i16, i16)> {
+    let api = response
+        .api_keys
+        .iter()
+        .find(|api| api.api_key == key as i16)?;
+    Some((api.min_version, api.max_version))
+}
+
+#[test]
+fn every_version_of_api_versions_is_answered() {
+    let mut client = Cluster::start().connect();
+    for version in 0..=4 {
+        let response = ask(&mut client, version);
+        assert_eq!(response.error_code, 0, "version {version}");
+        assert_eq!(
+            range(&response, ApiKey::ApiVersions),
+            Some((0, 4)),
+            "version {version}"
+        );
+    }
+}
+
+#[test]
+fn versions_are_those_of_kafka() {
+    let mut client = Cluster::start().connect();
+    let response = ask(&mut client, 4);
+    let expected = [
+        (ApiKey::Produce, (0, 13)),
+        (ApiKey::Fetch, (4, 18)),
+        (ApiKey::ListOffsets, (1, 10)),
+        (ApiKey::Metadata, (0, 13)),
+        (ApiKey::CreateTopics, (2, 7)),
+        (ApiKey::DeleteTopics, (1, 6)),
+        (ApiKey::DeleteRecords, (0, 2)),
+        (ApiKey::InitProducerId, (0, 5)),
+        (ApiKey::OffsetForLeaderEpoch, (2, 4)),
+        (ApiKey::DescribeConfigs, (1, 4)),
+        (ApiKey::AlterConfigs, (0, 2)),
+        (ApiKey::DescribeLogDirs, (1, 4)),
+        (ApiKey::CreatePartitions, (0, 3)),
+        (ApiKey::IncrementalAlterConfigs, (0, 1)),
+        (ApiKey::DescribeCluster, (0, 2)),
+        (ApiKey::DescribeProducers, (0, 0)),
+        (ApiKey::DescribeTopicPartitions, (0, 0)),
+    ];
+    for (key, versions) in expected {
+        assert_eq!(range(&response, key), Some(versions), "{key:?}");
+    }
+}
+
+#[test]
+fn an_unknown_version_of_api_versions_is_told_the_known_ones() {
+    let mut client = Cluster::start().connect();
+    let mut frame = BytesMut::new();
+    frame.put_i32(0);
+    frame.put_slice(&[0, 18, 0, 99]);
+    frame.put_i32(7);
+    frame.put_slice(&[0, 1, b'x', 0]);
+    let length = i32::try_from(frame.len() - 4).unwrap();
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    client.write(&frame);
+    let mut answer = client.receive_frame().unwrap();
+    assert_eq!(answer.get_i32(), 7);
+    let response = ApiVersionsResponse::decode(&mut answer, 0).unwrap();
+    assert_eq!(response.error_code, 35);
+    let told: Vec<_> = response
+        .api_keys
+        .iter()
+        .map(|api| (api.api_key, api.min_version, api.max_version))
+        .collect();
+    assert_eq!(told, [(18, 0, 4)]);
+    // The connection goes on.
+    assert_eq!(ask(&mut client, 3).error_code, 0);
+}
+
+#[test]
+fn a_client_without_a_proper_name_is_refused() {
+    let mut client = Cluster::start().connect();
+    let response = client.call(3, &ApiVersionsRequest::default());
+    assert_eq!(response.error_code, 42);
+}
+
+#[test]
+fn an_unknown_api_closes_its_connection_only() {
+    let cluster = Cluster::start();
+    let mut other = cluster.connect();
+    for frame in [
+        &[0, 0, 0, 10, 0x7f, 0xff, 0, 0, 0, 0, 0, 1, 0xff, 0xff][..],
+        // Metadata of a version that does not exist.
+        &[0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0xff, 0xff][..],
+        // Produce is advertised from version 0 and served from 3.
+        &[
+            0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+        ][..],
+    ] {
+        let mut client = cluster.connect();
+        client.write(frame);
+        assert!(client.is_closed(), "{frame:?}");
+    }
+    assert_eq!(other.call(12, &MetadataRequest::default()).topics.len(), 0);
+}
