@@ -3,6 +3,8 @@
 //! A `Config` is the resolved configuration: whoever reads files, flags or the environment fills it in.
 //! Values are checked once, by [`Config::validate`], before anything is opened.
 
+pub(crate) mod names;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;

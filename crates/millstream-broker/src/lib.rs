@@ -15,7 +15,10 @@
 //! The way of a request: `server` accepts, `connection` reads, `frame` finds and checks, `api` decodes and answers, `topics` knows
 //! where, `log` stores.
 
-#![expect(dead_code, reason = "the catalogue is ahead of the APIs that use it")]
+#![expect(
+    dead_code,
+    reason = "parts of the broker are ahead of those that use them"
+)]
 
 mod api;
 mod broker;

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::log::{LogConfig, Partition};
 use config::Overrides;
+use file::TopicFile;
 
 /// One topic. It stays usable for whoever holds it while it is deleted; its partitions then refuse work.
 #[derive(Debug)]
@@ -141,18 +142,14 @@ impl Topics {
     }
 
     fn load(&self, name: &str, path: &Path) -> Result<(), Error> {
-        let file = file::read(path)?;
-        let topic = self.open_topic(name, path, file)?;
-        self.insert(topic);
+        match file::read(path)? {
+            Some(file) => self.insert(self.open_topic(name, path, file)?),
+            None => tracing::warn!(path = %path.display(), "folder without topic.json, left alone"),
+        }
         Ok(())
     }
 
-    fn open_topic(
-        &self,
-        name: &str,
-        path: &Path,
-        file: file::TopicFile,
-    ) -> Result<Arc<Topic>, Error> {
+    fn open_topic(&self, name: &str, path: &Path, file: TopicFile) -> Result<Arc<Topic>, Error> {
         let log = self.log_config(&file.configs);
         let partitions: Result<Vec<_>, Error> = (0..file.partitions)
             .map(|index| self.open_partition(&path.join(index.to_string()), &log))
@@ -286,7 +283,11 @@ impl Topics {
     ) -> Result<Arc<Topic>, Refused> {
         let _one_at_a_time = self.lock_changes();
         self.check_new(name, partitions, &overrides)?;
-        let file = file::TopicFile::new(partitions, &overrides);
+        let file = TopicFile {
+            id: Uuid::new_v4(),
+            partitions,
+            configs: overrides,
+        };
         let making = self.root.join(format!("~{}.new", file.id));
         let path = self.root.join(name);
         let made = file::create(&making, &file).and_then(|()| file::rename(&making, &path));
@@ -307,6 +308,7 @@ impl Topics {
     /// Adds partitions to a topic until it has `count`.
     pub(crate) fn grow(&self, topic: &Topic, count: i32) -> Result<(), Refused> {
         let _one_at_a_time = self.lock_changes();
+        self.check_exists(topic)?;
         let path = self.root.join(topic.name.as_str());
         let overrides = topic.overrides();
         let log = self.log_config(&overrides);
@@ -316,7 +318,11 @@ impl Topics {
             fs::create_dir_all(&dir).map_err(Error::file("create", &dir))?;
             partitions.push(self.open_partition(&dir, &log)?);
         }
-        let file = file::TopicFile::of(topic.id, count, &overrides);
+        let file = TopicFile {
+            id: topic.id,
+            partitions: count,
+            configs: overrides.as_ref().clone(),
+        };
         file::write(&path, &file)?;
         *topic
             .partitions
@@ -325,12 +331,22 @@ impl Topics {
         Ok(())
     }
 
-    /// Replaces the configs of a topic with valid ones.
-    pub(crate) fn configure(&self, topic: &Topic, overrides: Overrides) -> Result<(), Refused> {
+    /// Gives a topic the configs that `change` makes of those it has.
+    pub(crate) fn configure(
+        &self,
+        topic: &Topic,
+        change: impl FnOnce(&Overrides) -> Result<Overrides, Refused>,
+    ) -> Result<(), Refused> {
         let _one_at_a_time = self.lock_changes();
+        self.check_exists(topic)?;
+        let overrides = change(&topic.overrides())?;
         config::check_all(&overrides)
             .map_err(|message| Refused::new(ResponseError::InvalidConfig, message))?;
-        let file = file::TopicFile::of(topic.id, topic.count(), &overrides);
+        let file = TopicFile {
+            id: topic.id,
+            partitions: topic.count(),
+            configs: overrides.clone(),
+        };
         file::write(&self.root.join(topic.name.as_str()), &file)?;
         let log = self.log_config(&overrides);
         for partition in topic.partitions().iter() {
@@ -343,9 +359,21 @@ impl Topics {
         Ok(())
     }
 
+    /// Whoever looked a topic up may have been overtaken by its deletion.
+    fn check_exists(&self, topic: &Topic) -> Result<(), Refused> {
+        match self.by_id(&topic.id) {
+            Some(_) => Ok(()),
+            None => Err(Refused::new(
+                ResponseError::UnknownTopicOrPartition,
+                "This server does not host this topic-partition.",
+            )),
+        }
+    }
+
     /// Deletes a topic with all its records. Requests that still hold it find its partitions closed.
     pub(crate) fn delete(&self, topic: &Topic) -> Result<(), Refused> {
         let _one_at_a_time = self.lock_changes();
+        self.check_exists(topic)?;
         let gone = self.root.join(format!("~{}.deleted", topic.id));
         file::rename(&self.root.join(topic.name.as_str()), &gone)?;
         {

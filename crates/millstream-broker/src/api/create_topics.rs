@@ -183,7 +183,7 @@ fn describe(
             &broker.config,
             of,
         ))))
-        .with_config_source(config::source(overrides, &broker.config, of))
+        .with_config_source(config::source(overrides, &broker.config, of) as i8)
 }
 
 fn refuse(name: TopicName, refused: &Refused, version: i16) -> CreatableTopicResult {

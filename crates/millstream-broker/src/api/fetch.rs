@@ -171,6 +171,10 @@ impl Reads {
                     () = &mut late => return,
                     () = &mut stopping => return,
                 }
+                if !self.any_grown() {
+                    // Woken by something else than an append: a deletion, which reading finds out.
+                    self.all.iter_mut().for_each(|read| read.seen_end = -1);
+                }
             }
             self.read_grown(broker).await;
             if self.complete(min_bytes) {

@@ -6,11 +6,23 @@
 //!
 //! A response must not set a field that its version does not have: encoding would fail and the connection with it.
 
+mod alter_configs;
 mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
+mod incremental_alter_configs;
+mod init_producer_id;
 mod list_offsets;
 mod metadata;
+mod offset_for_leader_epoch;
 mod produce;
 
 use std::collections::VecDeque;
@@ -18,8 +30,13 @@ use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+};
 use kafka_protocol::messages::{ApiKey, BrokerId};
-use kafka_protocol::messages::{CreateTopicsRequest, ListOffsetsRequest, MetadataRequest};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use crate::broker::Broker;
@@ -93,6 +110,17 @@ macro_rules! apis {
         /// Every API but ApiVersions, Produce and Fetch, in the order of their keys.
         const REGULAR: &[Served] = &[$(Served { key: ApiKey::$key, min: $min, max: $max }),*];
 
+        /// The name of an API as a metric's label.
+        fn name(key: i16) -> &'static str {
+            match ApiKey::try_from(key) {
+                Ok(ApiKey::Produce) => "Produce",
+                Ok(ApiKey::Fetch) => "Fetch",
+                Ok(ApiKey::ApiVersions) => "ApiVersions",
+                $(Ok(ApiKey::$key) => stringify!($key),)*
+                Ok(_) | Err(()) => "other",
+            }
+        }
+
         async fn regular(
             broker: &Broker,
             client: &Client,
@@ -117,6 +145,18 @@ apis! {
     ListOffsets 1..=10 => list_offsets(ListOffsetsRequest),
     Metadata 0..=13 => metadata(MetadataRequest),
     CreateTopics 2..=7 => create_topics(CreateTopicsRequest),
+    DeleteTopics 1..=6 => delete_topics(DeleteTopicsRequest),
+    DeleteRecords 0..=2 => delete_records(DeleteRecordsRequest),
+    InitProducerId 0..=5 => init_producer_id(InitProducerIdRequest),
+    OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch(OffsetForLeaderEpochRequest),
+    DescribeConfigs 1..=4 => describe_configs(DescribeConfigsRequest),
+    AlterConfigs 0..=2 => alter_configs(AlterConfigsRequest),
+    DescribeLogDirs 1..=4 => describe_log_dirs(DescribeLogDirsRequest),
+    CreatePartitions 0..=3 => create_partitions(CreatePartitionsRequest),
+    IncrementalAlterConfigs 0..=1 => incremental_alter_configs(IncrementalAlterConfigsRequest),
+    DescribeCluster 0..=2 => describe_cluster(DescribeClusterRequest),
+    DescribeProducers 0..=0 => describe_producers(DescribeProducersRequest),
+    DescribeTopicPartitions 0..=0 => describe_topic_partitions(DescribeTopicPartitionsRequest),
 }
 
 /// The APIs and versions that are advertised, in the order of their keys.
@@ -208,14 +248,4 @@ fn fill_length(frame: &mut BytesMut, more: usize) -> Result<(), Broken> {
         *place = length.to_be_bytes();
     }
     Ok(())
-}
-
-/// The name of an API as a metric's label.
-fn name(key: i16) -> &'static str {
-    match ApiKey::try_from(key) {
-        Ok(ApiKey::Produce) => "Produce",
-        Ok(ApiKey::Fetch) => "Fetch",
-        Ok(ApiKey::ApiVersions) => "ApiVersions",
-        Ok(_) | Err(()) => "other",
-    }
 }

@@ -262,13 +262,24 @@ pub(crate) fn check_all(overrides: &Overrides) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the value that counts comes from, as a DescribeConfigs answer says it: 1 the topic, 4 the broker's configuration, 5 the default.
-pub(crate) fn source(overrides: &Overrides, config: &Config, definition: &Definition) -> i8 {
+/// Where the value that counts comes from, with the numbers of a DescribeConfigs answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Set on the topic.
+    Topic = 1,
+    /// Set when the broker was started.
+    Broker = 4,
+    /// Set nowhere.
+    Default = 5,
+}
+
+/// Finds where the value that counts comes from.
+pub(crate) fn source(overrides: &Overrides, config: &Config, definition: &Definition) -> Source {
     if overrides.contains_key(definition.name) {
-        1
+        Source::Topic
     } else if definition.broker_value(config) != definition.default {
-        4
+        Source::Broker
     } else {
-        5
+        Source::Default
     }
 }

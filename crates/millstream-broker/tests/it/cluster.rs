@@ -1,47 +1,41 @@
-//! The cluster under test: an embedded broker of the test's own, or Apache Kafka at `KAFKA=host:port`.
+//! The broker under test as the raw client sees it: connections and topics of a test's own.
 
-use millstream_broker::{Config, Server};
-use tempfile::TempDir;
+use std::sync::Arc;
+
+use millstream_broker::Config;
+
+pub(crate) use crate::support::{eventually, fresh as unique};
 
 use crate::raw::Client;
+use crate::support::Broker;
 
-/// A cluster that lives as long as the value.
+/// A broker that lives as long as the value.
 pub(crate) struct Cluster {
     pub(crate) address: String,
-    _embedded: Option<(Server, TempDir)>,
+    broker: Arc<Broker>,
 }
 
 impl Cluster {
-    /// The cluster that the test is run on.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place where the tests are configured"
-    )]
+    /// The broker that the suite is run on.
     pub(crate) fn start() -> Cluster {
-        match std::env::var("KAFKA") {
-            Ok(address) => Cluster {
-                address,
-                _embedded: None,
-            },
-            Err(_) => Cluster::embedded(|_| {}),
-        }
+        Cluster::of(Broker::start())
     }
 
-    /// An embedded broker, whatever the tests are run on.
+    /// An embedded broker, whatever the suite is run on.
     pub(crate) fn embedded(configure: impl FnOnce(&mut Config)) -> Cluster {
-        let data = tempfile::tempdir().unwrap();
-        let mut config = Config::ephemeral(data.path());
-        configure(&mut config);
-        let server = Server::start(config).unwrap();
+        Cluster::of(Broker::embedded(configure))
+    }
+
+    fn of(broker: Broker) -> Cluster {
         Cluster {
-            address: server.address().to_string(),
-            _embedded: Some((server, data)),
+            address: broker.address().to_owned(),
+            broker: Arc::new(broker),
         }
     }
 
     /// A new connection.
     pub(crate) fn connect(&self) -> Client {
-        Client::connect(&self.address)
+        Client::keeping(&self.address, Some(Arc::clone(&self.broker)))
     }
 
     /// A connection and a topic of one partition that no other test uses.
@@ -50,23 +44,6 @@ impl Cluster {
         let mut client = self.connect();
         client.create_topic(&name, partitions, &[]);
         (client, name)
-    }
-}
-
-/// A name that no other test and no earlier run uses.
-pub(crate) fn unique(name: &str) -> String {
-    format!("{name}-{}", uuid::Uuid::new_v4().simple())
-}
-
-/// Waits until `condition` gives a value; the deadline is for failures only.
-pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Deadline::in_seconds(20);
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(!deadline.passed(), "waited in vain for: {what}");
-        std::thread::park_timeout(std::time::Duration::from_millis(10));
     }
 }
 

@@ -16,6 +16,9 @@ use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsRe
 use crate::cluster::{Cluster, eventually, unique};
 use crate::raw::{Client, text};
 
+/// A config, what is done to it, and with which value.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const SET: i8 = 0;
@@ -57,7 +60,7 @@ fn value(client: &mut Client, topic: &str, key: &str) -> String {
 fn change(
     client: &mut Client,
     topic: &str,
-    changes: &[(&str, i8, Option<&str>)],
+    changes: &[Change<'_>],
 ) -> AlterConfigsResourceResponse {
     change_with(client, 1, TOPIC, topic, changes)
 }
@@ -67,7 +70,7 @@ fn change_with(
     version: i16,
     kind: i8,
     name: &str,
-    changes: &[(&str, i8, Option<&str>)],
+    changes: &[Change<'_>],
 ) -> AlterConfigsResourceResponse {
     use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
     let configs = changes.iter().map(|(key, operation, value)| {
@@ -312,7 +315,7 @@ fn bad_changes_change_nothing() {
         ResponseError::InvalidConfig.code(),
         ResponseError::InvalidRequest.code(),
     );
-    let cases: [(&[(&str, i8, Option<&str>)], i16); 6] = [
+    let cases: [(&[Change<'_>], i16); 6] = [
         (&[("retention.ms", SET, Some("soon"))], config),
         (&[("no.such.config", SET, Some("1"))], config),
         (

@@ -21,9 +21,6 @@ fn every_version_gives_the_records() {
             request.topics[0].topic = Default::default();
             request.topics[0].topic_id = id;
         }
-        if version >= 15 {
-            request.replica_id = Default::default();
-        }
         let response = client.call(version, &request);
         let data = &response.responses[0].partitions[0];
         assert_eq!(

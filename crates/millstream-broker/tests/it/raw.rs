@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -22,14 +23,22 @@ use kafka_protocol::records::{
 };
 use uuid::Uuid;
 
+use crate::support::Broker;
+
 /// One connection.
 pub(crate) struct Client {
     stream: TcpStream,
     correlation_id: i32,
+    /// The broker lives as long as someone talks to it.
+    _broker: Option<Arc<Broker>>,
 }
 
 impl Client {
     pub(crate) fn connect(address: &str) -> Client {
+        Client::keeping(address, None)
+    }
+
+    pub(crate) fn keeping(address: &str, broker: Option<Arc<Broker>>) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
@@ -38,6 +47,7 @@ impl Client {
         Client {
             stream,
             correlation_id: 0,
+            _broker: broker,
         }
     }
 
@@ -256,7 +266,7 @@ pub(crate) fn fetch_request(topic: &str, partition: i32, offset: i64) -> FetchRe
         .with_topics(vec![topic])
 }
 
-/// One record as a producer makes it.
+/// One record as a producer makes it; sequences only count up, or the encoder would make several batches.
 pub(crate) fn record(offset: i64, value: &str, timestamp: i64) -> Record {
     Record {
         transactional: false,
@@ -279,10 +289,7 @@ pub(crate) fn record(offset: i64, value: &str, timestamp: i64) -> Record {
 pub(crate) fn batch(values: &[(&str, i64)]) -> Bytes {
     let records: Vec<Record> = (0..)
         .zip(values)
-        .map(|(offset, (value, timestamp))| Record {
-            sequence: -1,
-            ..record(offset, value, *timestamp)
-        })
+        .map(|(offset, (value, timestamp))| record(offset, value, *timestamp))
         .collect();
     encode(&records, Compression::None)
 }

@@ -1,0 +1,171 @@
+//! DescribeConfigs: the configs of topics and of this broker, where each value comes from, and what it means.
+//!
+//! Broker configs go by Kafka's names; they are read-only, set when the broker starts.
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+    DescribeConfigsSynonym,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::Client;
+use crate::broker::Broker;
+use crate::config::names::{self, BrokerConfig};
+use crate::topics::config::{self, DEFINITIONS, Definition, Overrides, Source};
+use crate::topics::{Refused, name};
+
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+
+pub(crate) async fn handle(
+    broker: &Broker,
+    _client: &Client,
+    request: DescribeConfigsRequest,
+    version: i16,
+) -> DescribeConfigsResponse {
+    let ask = Ask {
+        synonyms: request.include_synonyms,
+        types: version >= 3,
+        help: version >= 3 && request.include_documentation,
+    };
+    let results = request.resources.into_iter().map(|wanted| {
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(wanted.resource_type)
+            .with_resource_name(wanted.resource_name.clone());
+        match ask.describe(broker, &wanted) {
+            Ok(configs) => result.with_configs(configs),
+            Err(refused) => result
+                .with_error_code(refused.code.code())
+                .with_error_message(Some(StrBytes::from_string(refused.message))),
+        }
+    });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+/// What a request wants to know of each config.
+struct Ask {
+    synonyms: bool,
+    types: bool,
+    help: bool,
+}
+
+impl Ask {
+    fn describe(
+        &self,
+        broker: &Broker,
+        wanted: &DescribeConfigsResource,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, Refused> {
+        let keys = wanted.configuration_keys.as_ref();
+        let asked =
+            |name: &str| keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == name));
+        match wanted.resource_type {
+            TOPIC => {
+                name::check(&wanted.resource_name)
+                    .map_err(|text| Refused::new(ResponseError::InvalidTopicException, text))?;
+                let topic = broker.topics.get(&wanted.resource_name).ok_or_else(|| {
+                    let text = "This server does not host this topic-partition.";
+                    Refused::new(ResponseError::UnknownTopicOrPartition, text)
+                })?;
+                let overrides = topic.overrides();
+                let asked = DEFINITIONS.iter().filter(|of| asked(of.name));
+                Ok(asked
+                    .map(|of| self.topic_config(broker, of, &overrides))
+                    .collect())
+            }
+            // The name of no broker stands for what all brokers share: nothing was ever set there.
+            BROKER if wanted.resource_name.is_empty() => Ok(Vec::new()),
+            BROKER => {
+                check_broker(broker, &wanted.resource_name)?;
+                let all = names::list(&broker.config);
+                Ok(all
+                    .into_iter()
+                    .filter(|config| asked(config.name))
+                    .map(|config| self.broker_config(config))
+                    .collect())
+            }
+            other => Err(Refused::new(
+                ResponseError::InvalidRequest,
+                format!("Unsupported resource type: {other}"),
+            )),
+        }
+    }
+
+    fn topic_config(
+        &self,
+        broker: &Broker,
+        of: &Definition,
+        overrides: &Overrides,
+    ) -> DescribeConfigsResourceResult {
+        let mut synonyms = Vec::new();
+        if self.synonyms {
+            let synonym = |name: &str, value: String, source: Source| {
+                DescribeConfigsSynonym::default()
+                    .with_name(StrBytes::from_string(name.to_owned()))
+                    .with_value(Some(StrBytes::from_string(value)))
+                    .with_source(source as i8)
+            };
+            if let Some(value) = overrides.get(of.name) {
+                synonyms.push(synonym(of.name, value.clone(), Source::Topic));
+            }
+            if let Some(name) = of.broker {
+                let value = of.broker_value(&broker.config);
+                if value != of.default {
+                    synonyms.push(synonym(name, value, Source::Broker));
+                }
+                synonyms.push(synonym(name, of.default.to_owned(), Source::Default));
+            }
+        }
+        let mut result = DescribeConfigsResourceResult::default()
+            .with_name(StrBytes::from_static_str(of.name))
+            .with_value(Some(StrBytes::from_string(config::effective(
+                overrides,
+                &broker.config,
+                of,
+            ))))
+            .with_config_source(config::source(overrides, &broker.config, of) as i8)
+            .with_synonyms(synonyms);
+        if self.types {
+            result.config_type = of.type_code();
+        }
+        if self.help {
+            result.documentation = Some(StrBytes::from_static_str(of.help));
+        }
+        result
+    }
+
+    fn broker_config(&self, config: BrokerConfig) -> DescribeConfigsResourceResult {
+        let source = config.source as i8;
+        let name = StrBytes::from_static_str(config.name);
+        let value = Some(StrBytes::from_string(config.value));
+        let mut result = DescribeConfigsResourceResult::default()
+            .with_read_only(true)
+            .with_config_source(source);
+        if self.synonyms {
+            let synonym = DescribeConfigsSynonym::default()
+                .with_name(name.clone())
+                .with_value(value.clone());
+            result.synonyms = vec![synonym.with_source(source)];
+        }
+        if self.types {
+            result.config_type = config.type_code;
+        }
+        result.with_name(name).with_value(value)
+    }
+}
+
+/// Broker configs can be asked of this broker only.
+pub(super) fn check_broker(broker: &Broker, name: &str) -> Result<(), Refused> {
+    let this = broker.config.node_id;
+    let refused = |text: String| Err(Refused::new(ResponseError::InvalidRequest, text));
+    match name.parse::<i32>() {
+        Ok(id) if id == this => Ok(()),
+        Ok(id) => refused(format!(
+            "Unexpected broker id, expected {this} or empty string, but received {id}"
+        )),
+        Err(_) => refused(format!("Broker id must be an integer, but it is: {name}")),
+    }
+}
