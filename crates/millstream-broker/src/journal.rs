@@ -1,0 +1,406 @@
+//! An append-only file of checked records, from which a state in memory is rebuilt at start.
+//!
+//! The owner decides what records mean, appends one before it changes its state, and hands in the live ones
+//! when the file has grown to mostly dead ones and is written anew. A record that was appended is in the page cache, so that it
+//! survives the death of this process; with `fsync`, [`Written::settle`] returns when it also survives a power cut.
+//!
+//! The file: a header of magic, version and checksum, then records.
+//!
+//! ```text
+//! header  magic 8 | version u32 | crc32c of the 12 bytes before u32
+//! record  mark u32 | length u32 | crc32c of position u64, length and payload u32 | payload
+//! ```
+//!
+//! The position in the checksum makes a record valid at its own place only. A broken end is what a kill leaves:
+//! it is cut off and reported. A broken record with a valid one after it is damage: the file is refused.
+//! No space refuses one append and takes it back; every other failed write or sync poisons the journal, since nobody knows
+//! what the disk then holds.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kafka_protocol::ResponseError;
+
+use crate::error::Error;
+
+const MARK: u32 = 0x6d6c_a55e;
+const HEADER_BYTES: u64 = 16;
+const RECORD_HEADER_BYTES: usize = 12;
+/// Larger than any record that is ever appended; a length above it is damage.
+const MAX_RECORD_BYTES: usize = 256 << 20;
+/// A journal below this size is not worth writing anew.
+const SMALL_BYTES: u64 = 8 << 20;
+
+/// What kind of journal a file is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Format {
+    pub(crate) magic: [u8; 8],
+    /// The newest version of the records that this release knows, and the one it writes.
+    pub(crate) version: u32,
+}
+
+impl Format {
+    fn header(self) -> Vec<u8> {
+        let mut header = Vec::from(self.magic);
+        header.extend(self.version.to_be_bytes());
+        let checksum = crc32c::crc32c(&header);
+        header.extend(checksum.to_be_bytes());
+        header
+    }
+
+    fn check(self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let corrupt = |reason: &str| Error::Corrupt {
+            path: path.to_path_buf(),
+            position: 0,
+            reason: reason.to_owned(),
+        };
+        let fields = bytes
+            .split_first_chunk::<8>()
+            .and_then(|(magic, rest)| Some((magic, rest.split_first_chunk::<4>()?)))
+            .and_then(|(magic, (version, rest))| Some((magic, version, rest.first_chunk::<4>()?)));
+        let Some((magic, version, checksum)) = fields else {
+            return Err(corrupt("it is shorter than its header"));
+        };
+        if *magic != self.magic {
+            return Err(corrupt("it does not begin like a journal of this kind"));
+        }
+        let expected = crc32c::crc32c_append(crc32c::crc32c(magic), version);
+        if u32::from_be_bytes(*checksum) != expected {
+            return Err(corrupt("the header does not match its checksum"));
+        }
+        match u32::from_be_bytes(*version) {
+            found if found == 0 || found > self.version => Err(Error::FormatVersion {
+                path: path.to_path_buf(),
+                found,
+                newest: self.version,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a record was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unwritten {
+    /// Nothing was stored, and a later append may succeed.
+    #[error("no space for another record")]
+    NoSpace,
+    /// A write or sync failed before; nothing is stored any more.
+    #[error("the journal is unusable since a failed write")]
+    Poisoned,
+}
+
+impl Unwritten {
+    /// How a client is told: whether to try again, or to give up.
+    pub(crate) fn code(self) -> ResponseError {
+        match self {
+            Unwritten::NoSpace => ResponseError::CoordinatorNotAvailable,
+            Unwritten::Poisoned => ResponseError::KafkaStorageError,
+        }
+    }
+}
+
+/// An appended record, on its way to the disk.
+#[must_use = "with fsync, a record is durable only when it has settled"]
+#[derive(Debug)]
+pub(crate) struct Written {
+    disk: Option<Arc<Disk>>,
+    up_to: u64,
+}
+
+impl Written {
+    /// Returns when the record survives what it has to survive. Blocks for the disk only with `fsync`.
+    pub(crate) fn settle(self) -> Result<(), Unwritten> {
+        match self.disk {
+            Some(disk) => tokio::task::block_in_place(|| disk.sync(self.up_to)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The file of a journal, with how far it is known to be on the disk: many records settle by one sync.
+#[derive(Debug)]
+struct Disk {
+    file: File,
+    written: AtomicU64,
+    synced: Mutex<u64>,
+    poisoned: AtomicBool,
+    #[cfg(test)]
+    faults: tests::Faults,
+}
+
+impl Disk {
+    fn new(file: File, size: u64) -> Disk {
+        Disk {
+            file,
+            written: AtomicU64::new(size),
+            synced: Mutex::new(size),
+            poisoned: AtomicBool::new(false),
+            #[cfg(test)]
+            faults: tests::Faults::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), Unwritten> {
+        match self.poisoned.load(Ordering::Acquire) {
+            true => Err(Unwritten::Poisoned),
+            false => Ok(()),
+        }
+    }
+
+    fn poison(&self, verb: &str, error: &io::Error) -> Unwritten {
+        self.poisoned.store(true, Ordering::Release);
+        tracing::error!(verb, %error, "journal is unusable from now on");
+        Unwritten::Poisoned
+    }
+
+    fn write(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.write(&self.file, bytes, position)?;
+        self.file.write_all_at(bytes, position)
+    }
+
+    fn sync(&self, up_to: u64) -> Result<(), Unwritten> {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        if *synced < up_to {
+            // What was written before the sync began is covered by it, other writers' records too.
+            let written = self.written.load(Ordering::Acquire);
+            self.sync_data()
+                .map_err(|error| self.poison("sync", &error))?;
+            *synced = written;
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults.sync()?;
+        self.file.sync_data()
+    }
+}
+
+/// One journal, open for appending.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    format: Format,
+    fsync: bool,
+    disk: Arc<Disk>,
+    size: u64,
+    /// The size at which most of the file is dead.
+    limit: u64,
+    frame: Vec<u8>,
+}
+
+impl Journal {
+    /// Opens a journal, creating it when missing, and hands each record to `replay`, oldest first.
+    pub(crate) fn open(
+        path: &Path,
+        format: Format,
+        fsync: bool,
+        mut replay: impl FnMut(&[u8]) -> Result<(), String>,
+    ) -> Result<Journal, Error> {
+        if !path.exists() {
+            replace(path, format, &mut std::iter::empty(), true)?;
+        }
+        let bytes = fs::read(path).map_err(Error::file("read", path))?;
+        format.check(path, &bytes)?;
+        let mut size = HEADER_BYTES;
+        while let Some(payload) = record_at(&bytes, size) {
+            replay(payload).map_err(|reason| Error::Corrupt {
+                path: path.to_path_buf(),
+                position: size,
+                reason,
+            })?;
+            size += framed(payload.len());
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(Error::file("open", path))?;
+        let end = bytes.len() as u64;
+        if size < end {
+            refuse_damage(path, &bytes, size)?;
+            tracing::warn!(path = %path.display(), position = size, bytes = end - size, "cut off a record that was not written to its end");
+            file.set_len(size).map_err(Error::file("truncate", path))?;
+        }
+        Ok(Journal {
+            path: path.to_path_buf(),
+            format,
+            fsync,
+            disk: Arc::new(Disk::new(file, size)),
+            size,
+            limit: SMALL_BYTES,
+            frame: Vec::new(),
+        })
+    }
+
+    /// Stores a record. An error has stored nothing.
+    pub(crate) fn append(&mut self, payload: &[u8]) -> Result<Written, Unwritten> {
+        self.disk.check()?;
+        self.frame.clear();
+        frame(&mut self.frame, self.size, payload);
+        if let Err(error) = self.disk.write(&self.frame, self.size) {
+            return Err(self.take_back(&error));
+        }
+        self.size += self.frame.len() as u64;
+        self.disk.written.store(self.size, Ordering::Release);
+        Ok(Written {
+            disk: self.fsync.then(|| Arc::clone(&self.disk)),
+            up_to: self.size,
+        })
+    }
+
+    /// Removes what a failed write left behind the last record.
+    fn take_back(&self, error: &io::Error) -> Unwritten {
+        let no_space = matches!(
+            error.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+        );
+        if !no_space {
+            return self.disk.poison("write", error);
+        }
+        if let Err(error) = self.disk.file.set_len(self.size) {
+            return self.disk.poison("truncate", &error);
+        }
+        tracing::warn!(path = %self.path.display(), %error, "record refused");
+        Unwritten::NoSpace
+    }
+
+    /// Whether most of the file is dead, so that it should be written anew.
+    pub(crate) fn is_mostly_dead(&self) -> bool {
+        self.size > self.limit
+    }
+
+    /// Replaces the file by one with these records only. On an error the old file stays in use.
+    pub(crate) fn rewrite(
+        &mut self,
+        records: &mut dyn Iterator<Item = Vec<u8>>,
+    ) -> Result<(), Error> {
+        if self.disk.check().is_err() {
+            return Ok(());
+        }
+        match replace(&self.path, self.format, records, self.fsync) {
+            Ok((file, size)) => {
+                self.disk = Arc::new(Disk::new(file, size));
+                self.size = size;
+                self.limit = size.saturating_mul(2).max(SMALL_BYTES);
+                Ok(())
+            }
+            Err(error) => {
+                // Not again with the next record: the reason will mostly be a full disk.
+                self.limit = self.size.saturating_add(SMALL_BYTES);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forces everything to the disk.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.disk
+            .sync(self.size)
+            .map_err(io::Error::other)
+            .map_err(Error::file("sync", &self.path))
+    }
+}
+
+/// Writes a whole journal beside its place and renames it there, so that a kill leaves the old or the new one.
+fn replace(
+    path: &Path,
+    format: Format,
+    records: &mut dyn Iterator<Item = Vec<u8>>,
+    sync: bool,
+) -> Result<(File, u64), Error> {
+    let temporary = path.with_extension("journal.tmp");
+    let written = write_new(&temporary, format, records, sync)
+        .and_then(|new| fs::rename(&temporary, path).map(|()| new));
+    let new = written.map_err(|source| {
+        fs::remove_file(&temporary).ok();
+        Error::file("write", path)(source)
+    })?;
+    if let (true, Some(folder)) = (sync, path.parent()) {
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(Error::file("sync", folder))?;
+    }
+    Ok(new)
+}
+
+fn write_new(
+    path: &Path,
+    format: Format,
+    records: &mut dyn Iterator<Item = Vec<u8>>,
+    sync: bool,
+) -> io::Result<(File, u64)> {
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&format.header())?;
+    let mut size = HEADER_BYTES;
+    let mut bytes = Vec::new();
+    for payload in records {
+        bytes.clear();
+        frame(&mut bytes, size, &payload);
+        file.write_all(&bytes)?;
+        size += bytes.len() as u64;
+    }
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if sync {
+        file.sync_data()?;
+    }
+    Ok((file, size))
+}
+
+fn framed(payload: usize) -> u64 {
+    (payload + RECORD_HEADER_BYTES) as u64
+}
+
+fn frame(bytes: &mut Vec<u8>, position: u64, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    bytes.extend(MARK.to_be_bytes());
+    bytes.extend(length.to_be_bytes());
+    bytes.extend(checksum(position, length, payload).to_be_bytes());
+    bytes.extend(payload);
+}
+
+fn checksum(position: u64, length: u32, payload: &[u8]) -> u32 {
+    let place = crc32c::crc32c_append(
+        crc32c::crc32c(&position.to_be_bytes()),
+        &length.to_be_bytes(),
+    );
+    crc32c::crc32c_append(place, payload)
+}
+
+/// The payload of the record at `position`, if a whole and true one is there.
+fn record_at(bytes: &[u8], position: u64) -> Option<&[u8]> {
+    let rest = bytes.get(usize::try_from(position).ok()?..)?;
+    let (mark, rest) = rest.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (expected, rest) = rest.split_first_chunk()?;
+    let length = u32::from_be_bytes(*length);
+    if u32::from_be_bytes(*mark) != MARK || length as usize > MAX_RECORD_BYTES {
+        return None;
+    }
+    let payload = rest.get(..length as usize)?;
+    (checksum(position, length, payload) == u32::from_be_bytes(*expected)).then_some(payload)
+}
+
+/// Refuses a file in which a true record follows the broken one at `position`.
+fn refuse_damage(path: &Path, bytes: &[u8], position: u64) -> Result<(), Error> {
+    let end = bytes.len() as u64;
+    match (position + 1..end).find(|later| record_at(bytes, *later).is_some()) {
+        None => Ok(()),
+        Some(later) => Err(Error::Corrupt {
+            path: path.to_path_buf(),
+            position,
+            reason: format!("the record here is damaged, and a valid one follows at byte {later}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

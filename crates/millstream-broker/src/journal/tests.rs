@@ -1,0 +1,273 @@
+//! What the journal promises: everything appended comes back, damage never does.
+
+use std::sync::atomic::AtomicI32;
+
+use super::*;
+
+const FORMAT: Format = Format {
+    magic: *b"example\n",
+    version: 3,
+};
+
+/// Errors that the disk of a test answers with, by number; 0 for none.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    write: AtomicI32,
+    sync: AtomicI32,
+}
+
+impl Faults {
+    pub(super) fn write(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
+        match self.write.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            number => {
+                // A full disk takes a part first.
+                file.write_all_at(&bytes[..bytes.len() / 2], position)?;
+                Err(io::Error::from_raw_os_error(number))
+            }
+        }
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match self.sync.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            number => Err(io::Error::from_raw_os_error(number)),
+        }
+    }
+}
+
+const ENOSPC: i32 = 28;
+const EIO: i32 = 5;
+
+struct Place {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("groups.journal");
+    Place {
+        _folder: folder,
+        path,
+    }
+}
+
+fn open(place: &Place) -> Result<(Journal, Vec<String>), Error> {
+    open_with(place, false)
+}
+
+fn open_with(place: &Place, fsync: bool) -> Result<(Journal, Vec<String>), Error> {
+    let mut records = Vec::new();
+    let journal = Journal::open(&place.path, FORMAT, fsync, |record| {
+        records.push(String::from_utf8(record.to_vec()).unwrap());
+        Ok(())
+    })?;
+    Ok((journal, records))
+}
+
+fn append(journal: &mut Journal, record: &str) -> Result<(), Unwritten> {
+    journal.append(record.as_bytes())?.settle()
+}
+
+fn records(place: &Place) -> Vec<String> {
+    open(place).unwrap().1
+}
+
+#[test]
+fn what_was_appended_is_replayed_in_order() {
+    let place = place();
+    for fsync in [false, true] {
+        let (mut journal, _) = open_with(&place, fsync).unwrap();
+        append(&mut journal, "one").unwrap();
+        append(&mut journal, "").unwrap();
+        append(&mut journal, "three").unwrap();
+    }
+    assert_eq!(
+        records(&place),
+        ["one", "", "three", "one", "", "three"].map(str::to_owned)
+    );
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_off_and_writing_goes_on() {
+    let whole = place();
+    let (mut journal, _) = open(&whole).unwrap();
+    append(&mut journal, "first").unwrap();
+    let kept = journal.size;
+    append(&mut journal, "second").unwrap();
+    let bytes = fs::read(&whole.path).unwrap();
+    for end in usize::try_from(kept).unwrap() + 1..bytes.len() {
+        let torn = place();
+        fs::write(&torn.path, &bytes[..end]).unwrap();
+        let (mut journal, found) = open(&torn).unwrap();
+        assert_eq!(found, ["first"]);
+        append(&mut journal, "third").unwrap();
+        assert_eq!(records(&torn), ["first", "third"]);
+    }
+}
+
+#[test]
+fn damage_before_a_valid_record_is_refused_with_file_and_position() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "first").unwrap();
+    let second = journal.size;
+    append(&mut journal, "second").unwrap();
+    let third = journal.size;
+    append(&mut journal, "third").unwrap();
+    let bytes = fs::read(&place.path).unwrap();
+    for position in second..third {
+        let mut damaged = bytes.clone();
+        damaged[usize::try_from(position).unwrap()] ^= 0x04;
+        fs::write(&place.path, &damaged).unwrap();
+        assert_eq!(
+            open(&place).unwrap_err().to_string(),
+            format!(
+                "`{}` is corrupt at byte {second}: the record here is damaged, and a valid one follows at byte {third}",
+                place.path.display()
+            )
+        );
+    }
+}
+
+#[test]
+fn a_record_that_makes_no_sense_to_its_owner_is_refused_with_file_and_position() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "nonsense").unwrap();
+    let error = Journal::open(&place.path, FORMAT, false, |_| Err("kind 99".to_owned()));
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        format!("`{}` is corrupt at byte 16: kind 99", place.path.display())
+    );
+}
+
+#[test]
+fn a_newer_version_is_refused_by_number() {
+    let place = place();
+    let newer = Format {
+        version: 4,
+        ..FORMAT
+    };
+    drop(Journal::open(&place.path, newer, false, |_| Ok(())).unwrap());
+    assert_eq!(
+        open(&place).unwrap_err().to_string(),
+        format!(
+            "format version 4 of `{}` is unknown, this release reads up to 3",
+            place.path.display()
+        )
+    );
+}
+
+#[test]
+fn every_flipped_bit_of_the_header_is_noticed() {
+    let place = place();
+    drop(open(&place).unwrap());
+    let bytes = fs::read(&place.path).unwrap();
+    assert_eq!(bytes.len() as u64, HEADER_BYTES);
+    for position in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[position] ^= 0x10;
+        fs::write(&place.path, &damaged).unwrap();
+        let error = open(&place).unwrap_err().to_string();
+        let start = format!("`{}` is corrupt at byte 0: ", place.path.display());
+        assert!(error.starts_with(&start), "byte {position}: {error}");
+    }
+    fs::write(&place.path, &bytes[..9]).unwrap();
+    assert_eq!(
+        open(&place).unwrap_err().to_string(),
+        format!(
+            "`{}` is corrupt at byte 0: it is shorter than its header",
+            place.path.display()
+        )
+    );
+}
+
+#[test]
+fn a_full_disk_refuses_a_record_and_takes_the_next_when_there_is_space() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "before").unwrap();
+    journal.disk.faults.write.store(ENOSPC, Ordering::Relaxed);
+    assert_eq!(append(&mut journal, "refused"), Err(Unwritten::NoSpace));
+    assert_eq!(fs::metadata(&place.path).unwrap().len(), journal.size);
+    assert_eq!(append(&mut journal, "refused too"), Err(Unwritten::NoSpace));
+    journal.disk.faults.write.store(0, Ordering::Relaxed);
+    append(&mut journal, "after").unwrap();
+    assert_eq!(records(&place), ["before", "after"]);
+}
+
+#[test]
+fn a_failed_write_poisons_the_journal() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "before").unwrap();
+    journal.disk.faults.write.store(EIO, Ordering::Relaxed);
+    assert_eq!(append(&mut journal, "lost"), Err(Unwritten::Poisoned));
+    journal.disk.faults.write.store(0, Ordering::Relaxed);
+    assert_eq!(append(&mut journal, "late"), Err(Unwritten::Poisoned));
+    journal.rewrite(&mut std::iter::empty()).unwrap();
+    assert_eq!(records(&place), ["before"]);
+}
+
+#[test]
+fn a_failed_sync_is_never_taken_for_success_later() {
+    let place = place();
+    let (mut journal, _) = open_with(&place, true).unwrap();
+    let early = journal.append(b"early").unwrap();
+    journal.disk.faults.sync.store(EIO, Ordering::Relaxed);
+    let late = journal.append(b"late").unwrap();
+    assert_eq!(late.settle(), Err(Unwritten::Poisoned));
+    journal.disk.faults.sync.store(0, Ordering::Relaxed);
+    assert_eq!(early.settle(), Err(Unwritten::Poisoned));
+    assert_eq!(append(&mut journal, "later"), Err(Unwritten::Poisoned));
+}
+
+#[test]
+fn one_sync_settles_all_records_before_it() {
+    let place = place();
+    let (mut journal, _) = open_with(&place, true).unwrap();
+    let first = journal.append(b"first").unwrap();
+    let second = journal.append(b"second").unwrap();
+    second.settle().unwrap();
+    // The disk would refuse another sync.
+    journal.disk.faults.sync.store(EIO, Ordering::Relaxed);
+    first.settle().unwrap();
+}
+
+#[test]
+fn a_mostly_dead_journal_shrinks_to_what_is_live() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    let large = vec![b'x'; 1 << 20];
+    while !journal.is_mostly_dead() {
+        journal.append(&large).unwrap().settle().unwrap();
+    }
+    assert_eq!(journal.size, 8 * framed(large.len()) + HEADER_BYTES);
+    let mut live = ["a", "b"].into_iter().map(|live| live.as_bytes().to_vec());
+    journal.rewrite(&mut live).unwrap();
+    assert!(!journal.is_mostly_dead());
+    append(&mut journal, "c").unwrap();
+    drop(journal);
+    assert_eq!(records(&place), ["a", "b", "c"]);
+    assert_eq!(fs::read_dir(place._folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_rewrite_that_fails_leaves_the_old_journal_in_use() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "old").unwrap();
+    // A folder where the temporary file has to be.
+    fs::create_dir(place.path.with_extension("journal.tmp")).unwrap();
+    let error = journal
+        .rewrite(&mut std::iter::once(b"new".to_vec()))
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("failed to write `{}`", place.path.display())
+    );
+    append(&mut journal, "still").unwrap();
+    assert_eq!(records(&place), ["old", "still"]);
+}
