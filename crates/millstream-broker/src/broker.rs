@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::frame::MAX_COMMAND_BYTES;
+use crate::groups::Groups;
 use crate::metrics;
 use crate::producers::ProducerIds;
 use crate::topics::Topics;
@@ -22,6 +23,7 @@ pub struct Broker {
     pub(crate) config: Config,
     pub(crate) folder: Folder,
     pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) cluster_id: StrBytes,
     pub(crate) host: StrBytes,
@@ -45,6 +47,7 @@ impl Broker {
         Ok(Broker {
             topics,
             cluster_id: StrBytes::from_string(folder.cluster_id().to_owned()),
+            groups: Groups::open(&folder.path().join("groups.journal"), &config)?,
             producer_ids: ProducerIds::open(folder.path())?,
             folder,
             host: StrBytes::from_string(host),
@@ -87,7 +90,7 @@ impl Broker {
                 partition.close()?;
             }
         }
-        Ok(())
+        self.groups.close()
     }
 }
 

@@ -28,6 +28,8 @@ mod connection;
 mod error;
 mod folder;
 mod frame;
+mod groups;
+mod journal;
 mod log;
 mod metrics;
 mod producers;

@@ -15,6 +15,8 @@ pub(crate) const SENT_BYTES: &str = "millstream_broker_sent_bytes_total";
 pub(crate) const TOPICS: &str = "millstream_broker_topics";
 pub(crate) const PARTITIONS: &str = "millstream_broker_partitions";
 pub(crate) const RETENTION_FAILURES: &str = "millstream_broker_retention_failures_total";
+pub(crate) const GROUP_REBALANCES: &str = "millstream_broker_group_rebalances_total";
+pub(crate) const GROUP_MEMBERS_LOST: &str = "millstream_broker_group_members_lost_total";
 
 /// Tells the installed recorder what each metric is.
 pub(crate) fn describe() {
@@ -43,5 +45,15 @@ pub(crate) fn describe() {
         RETENTION_FAILURES,
         Unit::Count,
         "Partitions on which retention could not be applied."
+    );
+    describe_counter!(
+        GROUP_REBALANCES,
+        Unit::Count,
+        "Generations of consumer groups that were formed."
+    );
+    describe_counter!(
+        GROUP_MEMBERS_LOST,
+        Unit::Count,
+        "Group members that were removed because they were silent for too long."
     );
 }

@@ -79,7 +79,10 @@ fn find(broker: &Broker, wanted: &DeleteTopicState) -> Result<Arc<Topic>, Refuse
 }
 
 fn delete(broker: &Broker, topic: &Topic) -> Result<(), Refused> {
-    tokio::task::block_in_place(|| broker.topics.delete(topic))
+    tokio::task::block_in_place(|| broker.topics.delete(topic))?;
+    // A topic that is created under this name later starts without them.
+    broker.groups.forget_topic(&topic.name);
+    Ok(())
 }
 
 fn respond(

@@ -4,10 +4,9 @@
 //! what is local (since 8), -5 the end of what is tiered (since 9). Nothing is tiered here, so -4 is the start and -5
 //! is nothing, as Apache Kafka answers without tiered storage.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -32,35 +31,35 @@ pub(crate) async fn handle(
     request: ListOffsetsRequest,
     version: i16,
 ) -> ListOffsetsResponse {
-    let mut times: HashMap<(TopicName, i32), usize> = HashMap::new();
+    let mut seen = HashSet::new();
+    let mut twice = HashSet::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            *times
-                .entry((topic.name.clone(), partition.partition_index))
-                .or_default() += 1;
+            let place = (topic.name.clone(), partition.partition_index);
+            if !seen.insert(place.clone()) {
+                twice.insert(place);
+            }
         }
     }
-    let mut response = ListOffsetsResponse::default();
-    for topic in request.topics {
+    let topics = request.topics.into_iter().map(|topic| {
         let known = broker.topics.get(&topic.name);
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for wanted in &topic.partitions {
-            let index = wanted.partition_index;
-            let found = match times.remove(&(topic.name.clone(), index)) {
-                Some(1) => {
-                    let partition = known.as_ref().and_then(|topic| topic.partition(index));
-                    find(partition.as_deref(), wanted, version)
-                }
-                Some(_) => Err(ResponseError::InvalidRequest),
-                // The first mention was answered for all.
-                None => continue,
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let found = if twice.contains(&(topic.name.clone(), wanted.partition_index)) {
+                Err(ResponseError::InvalidRequest)
+            } else {
+                let partition = known
+                    .as_ref()
+                    .and_then(|topic| topic.partition(wanted.partition_index));
+                find(partition.as_deref(), wanted, version)
             };
-            partitions.push(respond(index, found, version));
-        }
-        let topic = ListOffsetsTopicResponse::default().with_name(topic.name);
-        response.topics.push(topic.with_partitions(partitions));
-    }
-    response
+            respond(wanted.partition_index, found, version)
+        });
+        let partitions = partitions.collect();
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name)
+            .with_partitions(partitions)
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
 }
 
 fn find(

@@ -10,20 +10,31 @@ mod alter_configs;
 mod api_versions;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -31,10 +42,13 @@ use std::net::IpAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeTopicPartitionsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, SyncGroupRequest,
 };
 use kafka_protocol::messages::{ApiKey, BrokerId};
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -148,12 +162,23 @@ apis! {
     DeleteTopics 1..=6 => delete_topics(DeleteTopicsRequest),
     DeleteRecords 0..=2 => delete_records(DeleteRecordsRequest),
     InitProducerId 0..=5 => init_producer_id(InitProducerIdRequest),
+    OffsetCommit 2..=9 => offset_commit(OffsetCommitRequest),
+    OffsetFetch 1..=9 => offset_fetch(OffsetFetchRequest),
+    FindCoordinator 0..=6 => find_coordinator(FindCoordinatorRequest),
+    JoinGroup 0..=9 => join_group(JoinGroupRequest),
+    Heartbeat 0..=4 => heartbeat(HeartbeatRequest),
+    LeaveGroup 0..=5 => leave_group(LeaveGroupRequest),
+    SyncGroup 0..=5 => sync_group(SyncGroupRequest),
+    DescribeGroups 0..=6 => describe_groups(DescribeGroupsRequest),
+    ListGroups 0..=5 => list_groups(ListGroupsRequest),
     OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch(OffsetForLeaderEpochRequest),
     DescribeConfigs 1..=4 => describe_configs(DescribeConfigsRequest),
     AlterConfigs 0..=2 => alter_configs(AlterConfigsRequest),
     DescribeLogDirs 1..=4 => describe_log_dirs(DescribeLogDirsRequest),
+    DeleteGroups 0..=2 => delete_groups(DeleteGroupsRequest),
     CreatePartitions 0..=3 => create_partitions(CreatePartitionsRequest),
     IncrementalAlterConfigs 0..=1 => incremental_alter_configs(IncrementalAlterConfigsRequest),
+    OffsetDelete 0..=0 => offset_delete(OffsetDeleteRequest),
     DescribeCluster 0..=2 => describe_cluster(DescribeClusterRequest),
     DescribeProducers 0..=0 => describe_producers(DescribeProducersRequest),
     DescribeTopicPartitions 0..=0 => describe_topic_partitions(DescribeTopicPartitionsRequest),

@@ -1,0 +1,23 @@
+//! OffsetDelete: forgets offsets of a group for topics that it does not read.
+
+use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
+
+use super::Client;
+use crate::broker::Broker;
+
+pub(crate) async fn handle(
+    broker: &Broker,
+    _client: &Client,
+    request: OffsetDeleteRequest,
+    _version: i16,
+) -> OffsetDeleteResponse {
+    let deleted = broker.groups.offset_delete(request, |topic, partition| {
+        let known = broker.topics.get(topic);
+        known.is_some_and(|topic| topic.partition(partition).is_some())
+    });
+    let response = OffsetDeleteResponse::default();
+    match deleted {
+        Ok(topics) => response.with_topics(topics),
+        Err(code) => response.with_error_code(code.code()),
+    }
+}

@@ -1,0 +1,108 @@
+//! The groups' journal: what is stored of them, and the last stored state of each.
+//!
+//! A group in the middle of a rebalance is stored as it was before: after a restart its members find the generation that
+//! they know, or run out of session. So the stored states are kept here, for when the journal is written anew.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use kafka_protocol::messages::GroupId;
+
+use super::group::{Group, Store};
+use super::offsets::{Commits, Places};
+use super::records::{self, Found, Replayed};
+use crate::error::Error;
+use crate::journal::{Journal, Unwritten, Written};
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    journal: Journal,
+    states: HashMap<GroupId, Vec<u8>>,
+    record: Vec<u8>,
+}
+
+impl Ledger {
+    /// Opens the journal and gives the groups that are in it.
+    pub(super) fn open(path: &Path, fsync: bool) -> Result<(Ledger, Vec<Found>), Error> {
+        let mut replayed = Replayed::default();
+        let journal = Journal::open(path, records::FORMAT, fsync, |record| {
+            replayed.apply(record)
+        })?;
+        let mut states = HashMap::new();
+        let mut found = Vec::with_capacity(replayed.groups.len());
+        for (id, mut one) in replayed.groups {
+            let state = std::mem::take(&mut one.stored);
+            if !state.is_empty() {
+                states.insert(id, state);
+            }
+            found.push(one);
+        }
+        let ledger = Ledger {
+            journal,
+            states,
+            record: Vec::new(),
+        };
+        Ok((ledger, found))
+    }
+
+    fn append(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Unwritten> {
+        self.record.clear();
+        put(&mut self.record);
+        self.journal.append(&self.record)
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        group: &GroupId,
+        commits: &Commits,
+    ) -> Result<Written, Unwritten> {
+        self.append(|record| records::put_commits(record, group, commits))
+    }
+
+    pub(super) fn forget(
+        &mut self,
+        group: &GroupId,
+        places: &Places,
+    ) -> Result<Written, Unwritten> {
+        self.append(|record| records::put_forgotten(record, group, places))
+    }
+
+    pub(super) fn remove(&mut self, group: &GroupId) -> Result<Written, Unwritten> {
+        let written = self.append(|record| records::put_removed(record, group))?;
+        self.states.remove(group);
+        Ok(written)
+    }
+
+    /// Writes the journal anew when it is mostly dead. A failure costs nothing but space.
+    pub(super) fn shrink<'a>(&mut self, groups: impl Iterator<Item = &'a Group>) {
+        if !self.journal.is_mostly_dead() {
+            return;
+        }
+        let states = &self.states;
+        let mut live = groups.flat_map(|group| {
+            let offsets = (!group.offsets.is_empty()).then(|| {
+                let mut record = Vec::new();
+                records::put_offsets(&mut record, group);
+                record
+            });
+            states.get(&group.id).cloned().into_iter().chain(offsets)
+        });
+        if let Err(error) = self.journal.rewrite(&mut live) {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, source, "groups' journal keeps growing");
+        }
+    }
+
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.journal.flush()
+    }
+}
+
+impl Store for Ledger {
+    fn save(&mut self, group: &Group) -> Result<(), Unwritten> {
+        self.append(|record| records::put_group(record, group))?
+            .settle()?;
+        self.states.insert(group.id.clone(), self.record.clone());
+        Ok(())
+    }
+}
