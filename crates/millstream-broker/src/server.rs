@@ -8,12 +8,13 @@ use std::future::Future;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::broker::Broker;
 use crate::clock;
@@ -121,7 +122,10 @@ pub async fn serve(
         async move { broker.groups.run(broker.stopping.wait()).await }
     });
     let places = Arc::new(Semaphore::new(broker.config.max_connections));
-    let mut retention = interval(broker.config.retention_check);
+    // As in Kafka, old records are not the first thing to go after a start: an operator may still change a limit.
+    let check = broker.config.retention_check;
+    let first = Instant::now() + check.min(Duration::from_secs(30));
+    let mut retention = interval_at(first, check);
     retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -132,7 +136,7 @@ pub async fn serve(
                 Err(error) => {
                     // Out of file descriptors, mostly: accepting again at once would spin.
                     tracing::warn!(%error, "failed to accept a connection");
-                    clock::sleep(std::time::Duration::from_millis(50)).await;
+                    clock::sleep(Duration::from_millis(50)).await;
                 }
             },
             Some(ended) = connections.join_next() => report(ended),

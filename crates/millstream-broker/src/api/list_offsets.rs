@@ -4,9 +4,10 @@
 //! what is local (since 8), -5 the end of what is tiered (since 9). Nothing is tiered here, so -4 is the start and -5
 //! is nothing, as Apache Kafka answers without tiered storage.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -31,35 +32,35 @@ pub(crate) async fn handle(
     request: ListOffsetsRequest,
     version: i16,
 ) -> ListOffsetsResponse {
-    let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
+    let mut times: HashMap<(TopicName, i32), usize> = HashMap::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            let place = (topic.name.clone(), partition.partition_index);
-            if !seen.insert(place.clone()) {
-                twice.insert(place);
-            }
+            *times
+                .entry((topic.name.clone(), partition.partition_index))
+                .or_default() += 1;
         }
     }
-    let topics = request.topics.into_iter().map(|topic| {
+    let mut response = ListOffsetsResponse::default();
+    for topic in request.topics {
         let known = broker.topics.get(&topic.name);
-        let partitions = topic.partitions.iter().map(|wanted| {
-            let found = if twice.contains(&(topic.name.clone(), wanted.partition_index)) {
-                Err(ResponseError::InvalidRequest)
-            } else {
-                let partition = known
-                    .as_ref()
-                    .and_then(|topic| topic.partition(wanted.partition_index));
-                find(partition.as_deref(), wanted, version)
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            let index = wanted.partition_index;
+            let found = match times.remove(&(topic.name.clone(), index)) {
+                Some(1) => {
+                    let partition = known.as_ref().and_then(|topic| topic.partition(index));
+                    find(partition.as_deref(), wanted, version)
+                }
+                Some(_) => Err(ResponseError::InvalidRequest),
+                // The first mention was answered for all.
+                None => continue,
             };
-            respond(wanted.partition_index, found, version)
-        });
-        let partitions = partitions.collect();
-        ListOffsetsTopicResponse::default()
-            .with_name(topic.name)
-            .with_partitions(partitions)
-    });
-    ListOffsetsResponse::default().with_topics(topics.collect())
+            partitions.push(respond(index, found, version));
+        }
+        let topic = ListOffsetsTopicResponse::default().with_name(topic.name);
+        response.topics.push(topic.with_partitions(partitions));
+    }
+    response
 }
 
 fn find(

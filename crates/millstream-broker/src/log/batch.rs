@@ -23,12 +23,16 @@ pub(crate) const HEADER_SIZE: usize = 61;
 /// Bytes before those that the length field counts.
 pub(crate) const PREFIX_SIZE: usize = 12;
 
-const CHECKSUM_FROM: usize = 21;
+/// Where the bytes begin that the checksum covers.
+pub(crate) const CHECKSUM_FROM: usize = 21;
 const LEADER_EPOCH: i32 = 0;
 const COMPRESSION: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const CONTROL: i16 = 0x20;
 const NEWEST_COMPRESSION: i16 = 4;
+
+/// A record without key, value and headers: seven fields of one byte.
+const SMALLEST_RECORD: i64 = 7;
 
 /// A batch's header as it stands in its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +206,12 @@ fn validate_fields(header: &Header, config: &LogConfig, now_ms: i64) -> Result<(
     if header.last_offset_delta != header.count - 1 {
         return Err(AppendError::InvalidRecord(
             "its offsets do not fit the number of its records",
+        ));
+    }
+    let body = i64::from(header.length) - (HEADER_SIZE - PREFIX_SIZE) as i64;
+    if header.compression() == 0 && i64::from(header.count) * SMALLEST_RECORD > body {
+        return Err(AppendError::InvalidRecord(
+            "it has fewer bytes than so many records take",
         ));
     }
     if header.attributes & CONTROL != 0 {

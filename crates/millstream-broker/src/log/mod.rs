@@ -1,26 +1,53 @@
 //! The store of one partition: an append-only sequence of record batches in files.
 //!
 //! A batch is stored as it arrived, compressed ones included; only its base offset and leader epoch are patched,
-//! both of which lie outside its checksum. `batch` knows the header, `records` the inside of one batch;
-//! `segment` is one file of batches with its sparse `index` of offsets and times; `partition` is the whole log
-//! (its files `append`, `read`, `search`, `retention` say what they do), `waiter` wakes those who wait for records.
-//! `checkpoint` and `recovery` say what is known to be good and check the rest when a partition is opened.
+//! both of which lie outside its checksum. `batch` knows the header, `records` the inside of one batch; `segment` is
+//! one file of batches with its sparse `index` of offsets and times; `partition` is the whole log, whose `append`,
+//! `read`, `search` and `retention` have a file each; `waiter` wakes those who wait for records.
+//! `checkpoint` says what is known to be good, `recovery` checks the rest when a partition is opened, by `scan`.
 //!
 //! Invariants: an acknowledged batch has left this process by write(2) (with `fsync`, has reached the disk); what a
-//! reader sees never goes away but by retention; a batch is either wholly visible or not at all.
+//! reader has seen goes away only by retention; a batch is visible as a whole or not at all.
 //!
 //! Two things come later and have their place here: compaction (`compaction`, beside `retention`; readers already
-//! allow for gaps between offsets) and transactions (the aborted ranges and the last stable offset beside
-//! `partition`'s end offset, markers through `append`).
+//! allow for gaps between offsets) and transactions (aborted ranges and the last stable offset beside `partition`'s
+//! end offset, markers through `append`).
 
-pub(crate) mod batch;
+mod append;
+mod batch;
+mod checkpoint;
 mod config;
 mod error;
 mod file;
+mod index;
 mod partition;
+mod read;
+mod records;
+mod recovery;
+mod retention;
+mod scan;
+mod search;
+mod segment;
 mod waiter;
 
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
 pub(crate) use partition::Partition;
 pub(crate) use waiter::Waiter;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Locks without regard to panics elsewhere: what a lock guards here is changed only after what could fail.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs what waits for a disk so that other tasks of the runtime go on, if there is one.
+fn blocking<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}

@@ -1,118 +1,75 @@
-//! One partition's log: append, read, wait.
+//! The log of one partition: what its parts share.
+//!
+//! Writers take turns behind `writer`; what they have finished they publish (a segment's shape, then `end`), and
+//! readers look only at what is published. So reading never waits for a write, and nobody sees half of one:
+//! `append` and `read` meet in two atomics. Locks are taken in this order and held for as little as possible:
+//! `sync_turn`, `writer`, `segments`, a segment's own. Neither is held across an await.
+//!
+//! A partition that is not used holds no descriptor and some hundred bytes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::IoSlice;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use bytes::Bytes;
-
-use super::batch::{self, HEADER_SIZE, Header};
-use super::file;
+use super::append::Writer;
+use super::checkpoint::{Checkpoint, Note, boot};
+use super::read::Hints;
+use super::recovery;
+use super::segment::Segment;
 use super::waiter::{Registration, Waiter, Waiters};
-use super::{AppendError, LogConfig, ReadError, TimestampType};
+use super::{LogConfig, file, lock};
 use crate::error::Error;
-use crate::producers::{ProducerState, Producers};
-
-/// Where an appended batch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Appended {
-    /// Offset of the first record.
-    pub(crate) base_offset: i64,
-    /// The broker's timestamp of the records, -1 when they keep the producer's.
-    pub(crate) log_append_time: i64,
-    /// The first offset of the log.
-    pub(crate) log_start_offset: i64,
-}
-
-/// What was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fetched {
-    /// Whole batches; the first may begin before the offset asked for.
-    pub(crate) records: Bytes,
-    /// The next offset that will be written; also the last stable offset as long as there are no transactions.
-    pub(crate) high_watermark: i64,
-    /// The first offset of the log.
-    pub(crate) log_start_offset: i64,
-}
-
-/// What retention removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Retained {
-    /// Segments that were removed.
-    pub(crate) segments: usize,
-    /// Bytes that they had.
-    pub(crate) bytes: u64,
-}
+use crate::producers::ProducerState;
+use crate::snapshot::Durability;
 
 /// The log of one partition, shared by all who append and read.
 #[derive(Debug)]
 pub(crate) struct Partition {
-    path: PathBuf,
+    pub(super) folder: Arc<Path>,
     config: RwLock<Arc<LogConfig>>,
-    file: File,
-    start: AtomicI64,
-    deleted: AtomicBool,
-    writer: Mutex<Writer>,
-    waiters: Arc<Waiters>,
-}
-
-#[derive(Debug, Default)]
-struct Writer {
-    end: i64,
-    size: u64,
-    batches: Vec<(Header, u64)>,
-    producers: Producers,
+    /// By base offset; never empty, the last one is appended to.
+    pub(super) segments: RwLock<Vec<Arc<Segment>>>,
+    pub(super) start: AtomicI64,
+    pub(super) end: AtomicI64,
+    pub(super) writer: Mutex<Writer>,
+    /// Held by the one who forces the file to the disk for all who wait.
+    pub(super) sync_turn: Mutex<()>,
+    pub(super) hints: Mutex<Hints>,
+    pub(super) waiters: Arc<Waiters>,
+    /// Why nothing can be appended any more, once the disk has failed.
+    pub(super) failed: OnceLock<String>,
+    pub(super) deleted: AtomicBool,
 }
 
 impl Partition {
-    /// Opens the log in folder `dir`, which is created when missing.
+    /// Opens the log in `folder`, which is created when missing. A torn end is cut off and reported, damage refused.
     pub(crate) fn open(
-        dir: &Path,
+        folder: &Path,
         config: &Arc<LogConfig>,
         now_ms: i64,
     ) -> Result<Partition, Error> {
-        fs::create_dir_all(dir).map_err(Error::file("create", dir))?;
-        let path = dir.join("00000000000000000000.log");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::file("open", &path))?;
-        let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
-        let mut writer = Writer::default();
-        let mut rest = bytes.as_slice();
-        while let Some(header) = Header::parse(rest) {
-            let Some(batch) = header.size().and_then(|size| rest.split_off(..size)) else {
-                break;
-            };
-            if !batch::checksum_holds(&header, batch) {
-                break;
-            }
-            if let Some(sequenced) = header.sequenced() {
-                writer.producers.record(
-                    sequenced,
-                    header.base_offset,
-                    header.max_timestamp,
-                    now_ms,
-                );
-            }
-            writer.batches.push((header, writer.size));
-            writer.size += batch.len() as u64;
-            writer.end = header.last_offset() + 1;
-        }
-        Ok(Partition {
-            path: dir.to_path_buf(),
+        let found = recovery::open(folder, config.index_interval_bytes, now_ms)?;
+        let active = found.segments.last().map(Arc::clone);
+        let folder: Arc<Path> = Arc::from(folder);
+        let active = active.unwrap_or_else(|| Arc::new(Segment::new(&folder, found.start)));
+        let cut = found.cut > 0;
+        let partition = Partition {
+            folder,
             config: RwLock::new(Arc::clone(config)),
-            file,
-            start: AtomicI64::new(0),
-            deleted: AtomicBool::new(false),
-            writer: Mutex::new(writer),
+            start: AtomicI64::new(found.start),
+            end: AtomicI64::new(active.shape().end),
+            writer: Mutex::new(Writer::new(&active, found.producers, found.changed)),
+            segments: RwLock::new(found.segments),
+            sync_turn: Mutex::default(),
+            hints: Mutex::default(),
             waiters: Arc::default(),
-        })
+            failed: OnceLock::new(),
+            deleted: AtomicBool::new(false),
+        };
+        if cut {
+            partition.try_checkpoint(&mut lock(&partition.writer));
+        }
+        Ok(partition)
     }
 
     /// Replaces the configuration; it holds from the next operation on.
@@ -120,103 +77,8 @@ impl Partition {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(config);
     }
 
-    /// Appends one record batch as a producer sent it. What it holds is on its way to the file when this returns;
-    /// with `fsync`, it has reached the disk. A batch that an idempotent producer sent again is not stored twice:
-    /// its old place is returned.
-    pub(crate) fn append(&self, records: Bytes, now_ms: i64) -> Result<Appended, AppendError> {
-        if self.deleted.load(Ordering::Acquire) {
-            return Err(AppendError::Deleted);
-        }
-        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        let header = batch::validate(&records, &config, now_ms)?;
-        let mut writer = self.writer();
-        if let Some(sequenced) = header.sequenced()
-            && let Some(written) = writer.producers.admit(sequenced)?
-        {
-            return Ok(Appended {
-                base_offset: written.base_offset,
-                log_append_time: -1,
-                log_start_offset: self.start_offset(),
-            });
-        }
-        let stamp = (config.timestamp_type == TimestampType::LogAppend).then_some(now_ms);
-        let (header, head) = header.stamped(writer.end, stamp, &records);
-        let mut parts = [
-            IoSlice::new(&head),
-            IoSlice::new(records.get(HEADER_SIZE..).unwrap_or_default()),
-        ];
-        let written =
-            file::write_at(&self.file, writer.size, &mut parts).and_then(|()| match config.fsync {
-                true => file::sync(&self.file),
-                false => Ok(()),
-            });
-        if let Err(error) = written {
-            self.file.set_len(writer.size).ok();
-            return Err(AppendError::Storage(error.to_string()));
-        }
-        let position = writer.size;
-        writer.batches.push((header, position));
-        writer.size += records.len() as u64;
-        writer.end = header.last_offset() + 1;
-        if let Some(sequenced) = header.sequenced() {
-            writer
-                .producers
-                .record(sequenced, header.base_offset, header.max_timestamp, now_ms);
-        }
-        drop(writer);
-        self.waiters.wake();
-        Ok(Appended {
-            base_offset: header.base_offset,
-            log_append_time: stamp.unwrap_or(-1),
-            log_start_offset: self.start_offset(),
-        })
-    }
-
-    /// Reads whole batches, the first being the one that holds `from`: at most `max_bytes` of them, but with
-    /// `at_least_one` the first one whatever its size. Nothing at the end of the log.
-    pub(crate) fn read(
-        &self,
-        from: i64,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<Fetched, ReadError> {
-        if self.deleted.load(Ordering::Acquire) {
-            return Err(ReadError::Deleted);
-        }
-        let (start, end) = (self.start_offset(), self.end_offset());
-        if from < start || from > end {
-            return Err(ReadError::OutOfRange {
-                offset: from,
-                start,
-                end,
-            });
-        }
-        let (position, length) = {
-            let writer = self.writer();
-            let first = writer
-                .batches
-                .partition_point(|(header, _)| header.last_offset() < from);
-            let mut length = 0;
-            let mut position = 0;
-            for (header, at) in writer.batches.iter().skip(first) {
-                let size = header.size().unwrap_or(0);
-                if length == 0 {
-                    position = *at;
-                }
-                if length + size > max_bytes && !(at_least_one && length == 0) {
-                    break;
-                }
-                length += size;
-            }
-            (position, length)
-        };
-        let records = file::read_at(&self.file, position, length)
-            .map_err(|error| ReadError::Storage(error.to_string()))?;
-        Ok(Fetched {
-            records: records.into(),
-            high_watermark: self.end_offset(),
-            log_start_offset: start,
-        })
+    pub(super) fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The first offset that can be read.
@@ -226,57 +88,25 @@ impl Partition {
 
     /// The next offset that will be written, the high watermark.
     pub(crate) fn end_offset(&self) -> i64 {
-        self.writer().end
+        self.end.load(Ordering::Acquire)
     }
 
     /// Bytes of all segments.
     pub(crate) fn size(&self) -> u64 {
-        self.writer().size
-    }
-
-    /// The first record, by offset, whose timestamp is at least `timestamp`: its offset and timestamp.
-    pub(crate) fn offset_for_time(&self, timestamp: i64) -> Result<Option<(i64, i64)>, ReadError> {
-        let writer = self.writer();
-        let found = writer
-            .batches
+        self.segments()
             .iter()
-            .find(|(header, _)| header.max_timestamp >= timestamp);
-        Ok(found.map(|(header, _)| (header.base_offset, header.max_timestamp)))
+            .map(|segment| segment.shape().size)
+            .sum()
     }
 
-    /// The record with the largest timestamp: its offset and timestamp.
-    pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, ReadError> {
-        let writer = self.writer();
-        let found = writer
-            .batches
-            .iter()
-            .max_by_key(|(header, _)| header.max_timestamp);
-        Ok(found.map(|(header, _)| (header.last_offset(), header.max_timestamp)))
-    }
-
-    /// Moves the start of the log to `before`, or to the high watermark for -1; returns the new start.
-    pub(crate) fn delete_records(&self, before: i64) -> Result<i64, ReadError> {
-        let (start, end) = (self.start_offset(), self.end_offset());
-        let before = if before == -1 { end } else { before };
-        if before < 0 || before > end {
-            return Err(ReadError::OutOfRange {
-                offset: before,
-                start,
-                end,
-            });
-        }
-        self.start.fetch_max(before, Ordering::AcqRel);
-        Ok(self.start_offset())
-    }
-
-    /// The end of what was written in the leader epoch `epoch` or before it, and that epoch: there is only epoch 0.
+    /// The leader epoch not above `epoch` and where it ended: there is only epoch 0, which goes on.
     pub(crate) fn end_offset_for_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
         (epoch >= 0).then(|| (0, self.end_offset()))
     }
 
     /// What is known of idempotent producers.
     pub(crate) fn producers(&self) -> Vec<ProducerState> {
-        self.writer().producers.describe()
+        lock(&self.writer).producers.describe()
     }
 
     /// Has `waiter` woken at each append, and at deletion, until the registration is dropped.
@@ -284,36 +114,110 @@ impl Partition {
         self.waiters.register(waiter)
     }
 
-    /// Housekeeping that the broker calls every now and then: retention by time and size, expiry of producers.
-    pub(crate) fn retain(&self, now_ms: i64) -> Result<Retained, Error> {
-        let expiration = self
-            .config
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .producer_expiration_ms;
-        self.writer().producers.expire(now_ms, expiration);
-        Ok(Retained::default())
-    }
-
     /// Forces everything written to the disk.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        file::sync(&self.file).map_err(Error::file("sync", &self.path))
+        for segment in self.segments().iter() {
+            self.poison(segment.sync(segment.shape().size))?;
+        }
+        Ok(())
     }
 
     /// Flushes, and notes that nothing needs to be checked when the log is opened again.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        self.flush()
+        if self.deleted.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.flush()?;
+        let mut writer = lock(&self.writer);
+        if writer.is_dirty() {
+            self.checkpoint(
+                &mut writer,
+                self.start_offset(),
+                &self.segments(),
+                Durability::Process,
+            )?;
+        }
+        self.segments().iter().for_each(|segment| segment.close());
+        Ok(())
     }
 
     /// Refuses everything from now on and wakes those who wait. Removing the folder is the caller's.
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
+        self.segments().iter().for_each(|segment| segment.close());
         self.waiters.wake();
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
+
+    /// A failed sync is final: what the kernel still holds of the file is unknown, asking again would lie.
+    pub(super) fn poison(&self, result: Result<(), Error>) -> Result<(), Error> {
+        if let Err(error) = &result {
+            tracing::error!(%error, source = %cause(error), "disk failed, the partition takes no more records");
+            self.failed.get_or_init(|| cause(error));
+        }
+        result
+    }
+
+    /// Notes how `segments` are, of which the last is the writer's.
+    pub(super) fn checkpoint(
+        &self,
+        writer: &mut Writer,
+        start: i64,
+        segments: &[Arc<Segment>],
+        durability: Durability,
+    ) -> Result<(), Error> {
+        let mut notes = Vec::with_capacity(segments.len());
+        for segment in segments {
+            notes.push(note(segment, segment.base == writer.segment.base)?);
+        }
+        let checkpoint = Checkpoint {
+            boot: boot().to_owned(),
+            start,
+            segments: notes,
+            producers: writer.producers.clone(),
+        };
+        checkpoint.write(&self.folder, durability)?;
+        writer.clean();
+        Ok(())
+    }
+}
+
+fn note(segment: &Segment, active: bool) -> Result<Note, Error> {
+    let shape = segment.shape();
+    let mut index = segment.index();
+    // Only entries that are written count; with fewer of them the rest is found by walking.
+    if let Err(error) = index.write(&segment.index_path()) {
+        tracing::debug!(path = %segment.index_path().display(), %error, "failed to write to an index");
+    }
+    if active && shape.size > 0 {
+        let metadata = segment
+            .file(false)?
+            .metadata()
+            .map_err(|source| segment.failed("read", source))?;
+        segment.set_modified(file::modified(&metadata));
+    }
+    Ok(Note {
+        base: segment.base,
+        size: shape.size,
+        end: shape.end,
+        first_timestamp: shape.first_timestamp,
+        max_timestamp: shape.max_timestamp,
+        max_timestamp_batch: shape.max_timestamp_batch,
+        index: index.written(),
+        modified: segment.modified(),
+        synced: segment.synced() >= shape.size,
+    })
+}
+
+/// What the system said, for an answer to a client: paths are for the broker's log only.
+pub(super) fn cause(error: &Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]

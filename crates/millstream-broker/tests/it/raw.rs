@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -14,8 +15,8 @@ use kafka_protocol::messages::list_offsets_response::ListOffsetsPartitionRespons
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+    BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, RequestHeader,
+    ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -23,7 +24,7 @@ use kafka_protocol::records::{
 };
 use uuid::Uuid;
 
-use crate::support::Broker;
+use crate::support::{Broker, eventually};
 
 /// One connection.
 pub(crate) struct Client {
@@ -133,15 +134,18 @@ impl Client {
             response.topics[0].error_message
         );
         let id = response.topics[0].topic_id;
-        // A cluster of several processes needs a moment until the broker knows what the controller did.
-        crate::cluster::eventually("the topic in the broker's metadata", || {
-            let metadata = self.call(12, &MetadataRequest::default().with_topics(None));
-            let found = metadata.topics.iter().find(|topic| topic.topic_id == id)?;
-            let led = found
+        // Kafka's broker needs a moment until it knows of the topic, and another one until it leads the partitions.
+        eventually("a leader of every partition", || {
+            let mut request = fetch_request(name, 0, 0);
+            let part = request.topics[0].partitions[0].clone();
+            let all = (0..partitions).map(|index| part.clone().with_partition(index));
+            request.topics[0].partitions = all.collect();
+            let response = self.call(12, &request);
+            let led = response.responses[0]
                 .partitions
                 .iter()
-                .all(|partition| partition.leader_id.0 >= 0 && partition.error_code == 0);
-            (led && found.partitions.len() == usize::try_from(partitions).unwrap()).then_some(())
+                .all(|part| part.error_code == 0);
+            led.then_some(())
         });
         id
     }
@@ -153,8 +157,12 @@ impl Client {
         partition: i32,
         records: Bytes,
     ) -> PartitionProduceResponse {
-        let response = self.call(9, &produce_request(topic, partition, records));
-        response.responses[0].partition_responses[0].clone()
+        let request = produce_request(topic, partition, records);
+        // A broker that has just been given a partition may not lead it yet, as every client knows.
+        eventually("a leader", || {
+            let response = self.call(9, &request).responses[0].partition_responses[0].clone();
+            (response.error_code != ResponseError::NotLeaderOrFollower.code()).then_some(response)
+        })
     }
 
     /// Produces values with the given timestamps, as one batch; returns its first offset.
@@ -327,10 +335,19 @@ pub(crate) fn encode(records: &[Record], compression: Compression) -> Bytes {
     bytes.freeze()
 }
 
-/// All records of a fetched partition.
+/// All records of a fetched partition; a last batch that was cut off by a limit is left out, as clients do.
 pub(crate) fn records(data: &PartitionData) -> Vec<Record> {
-    let mut bytes = data.records.clone().unwrap_or_default();
-    let sets = RecordBatchDecoder::decode_all(&mut bytes).unwrap();
+    let bytes = data.records.clone().unwrap_or_default();
+    let mut end = 0;
+    while let Some(length) = bytes.get(end + 8..end + 12) {
+        let next =
+            end + 12 + usize::try_from(i32::from_be_bytes(*length.first_chunk().unwrap())).unwrap();
+        if next > bytes.len() {
+            break;
+        }
+        end = next;
+    }
+    let sets = RecordBatchDecoder::decode_all(&mut bytes.slice(..end)).unwrap();
     sets.into_iter().flat_map(|set| set.records).collect()
 }
 

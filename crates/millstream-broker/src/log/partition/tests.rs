@@ -1,58 +1,160 @@
-//! What appends and reads of one partition do.
+//! What a partition does, seen from outside and on the disk.
+//!
+//! Batches are made by the Kafka crate, so that what is stored is what clients send.
 
-use super::*;
+mod append;
+mod faults;
+mod model;
+mod read;
+mod recovery;
+mod retention;
+mod search;
+
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, Record,
     RecordBatchEncoder, RecordEncodeOptions, TimestampType as RecordTimestamp,
 };
+use tempfile::TempDir;
 
-fn batch(count: i64, timestamp: i64) -> Bytes {
-    let records: Vec<Record> = (0..count)
-        .map(|offset| Record {
+use super::*;
+use crate::log::batch::{HEADER_SIZE, Header};
+
+/// A folder for one partition, and its configuration.
+struct Place {
+    folder: TempDir,
+    config: LogConfig,
+}
+
+impl Place {
+    fn new(config: LogConfig) -> Place {
+        Place {
+            folder: tempfile::tempdir().unwrap(),
+            config,
+        }
+    }
+
+    fn open(&self) -> Partition {
+        self.try_open().unwrap()
+    }
+
+    fn try_open(&self) -> Result<Partition, Error> {
+        Partition::open(self.folder.path(), &Arc::new(self.config.clone()), NOW)
+    }
+
+    fn log(&self, base: i64) -> PathBuf {
+        self.folder.path().join(format!("{base:020}.log"))
+    }
+
+    /// The base offsets of all segment files.
+    fn bases(&self) -> Vec<i64> {
+        let names = fs::read_dir(self.folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut bases: Vec<i64> = names
+            .filter_map(|name| name.to_str()?.strip_suffix(".log")?.parse().ok())
+            .collect();
+        bases.sort_unstable();
+        bases
+    }
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place::new(LogConfig::default())
+    }
+}
+
+/// The broker's time in these tests.
+const NOW: i64 = 1_700_000_000_000;
+
+/// What a batch is made of.
+#[derive(Clone, Copy, Debug)]
+struct Make {
+    timestamps: &'static [i64],
+    value: usize,
+    compression: Compression,
+    producer: Option<(i64, i16, i32)>,
+}
+
+const MAKE: Make = Make {
+    timestamps: &[NOW],
+    value: 10,
+    compression: Compression::None,
+    producer: None,
+};
+
+impl Make {
+    fn bytes(self) -> Bytes {
+        encode(self.timestamps, self.value, self.compression, self.producer)
+    }
+}
+
+/// A batch of `count` records with values of `value` bytes.
+fn batch(count: usize, value: usize) -> Bytes {
+    encode(&vec![NOW; count], value, Compression::None, None)
+}
+
+fn encode(
+    timestamps: &[i64],
+    value: usize,
+    compression: Compression,
+    producer: Option<(i64, i16, i32)>,
+) -> Bytes {
+    let (id, epoch, sequence) =
+        producer.unwrap_or((NO_PRODUCER_ID, NO_PRODUCER_EPOCH, NO_SEQUENCE));
+    let records: Vec<Record> = timestamps
+        .iter()
+        .enumerate()
+        .map(|(place, timestamp)| Record {
             transactional: false,
             control: false,
-            partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
-            producer_id: NO_PRODUCER_ID,
-            producer_epoch: NO_PRODUCER_EPOCH,
-            timestamp_type: RecordTimestamp::Creation,
-            offset,
-            sequence: NO_SEQUENCE + offset as i32,
-            timestamp: timestamp + offset,
-            key: None,
-            value: Some(Bytes::from(format!("value {offset}"))),
-            headers: Default::default(),
             delete_horizon: false,
+            partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+            producer_id: id,
+            producer_epoch: epoch,
+            timestamp_type: RecordTimestamp::Creation,
+            offset: place as i64,
+            sequence: sequence.wrapping_add(place as i32),
+            timestamp: *timestamp,
+            key: None,
+            value: Some(Bytes::from(vec![b'a' + place as u8 % 26; value])),
+            headers: Default::default(),
         })
         .collect();
-    let mut bytes = bytes::BytesMut::new();
+    let mut bytes = BytesMut::new();
     let options = RecordEncodeOptions {
         version: 2,
-        compression: Compression::None,
+        compression,
     };
     RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
     bytes.freeze()
 }
 
-#[test]
-fn what_is_appended_is_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = Partition::open(folder.path(), &Arc::default(), 0).unwrap();
-    let sent = batch(3, 1000);
-    let appended = log.append(sent.clone(), 0).unwrap();
-    assert_eq!(
-        appended,
-        Appended {
-            base_offset: 0,
-            log_append_time: -1,
-            log_start_offset: 0
-        }
-    );
-    assert_eq!(log.append(sent.clone(), 0).unwrap().base_offset, 3);
-    let fetched = log.read(4, 1 << 20, true).unwrap();
-    assert_eq!(fetched.high_watermark, 6);
-    assert_eq!(Header::parse(&fetched.records).unwrap().base_offset, 3);
-    assert_eq!(fetched.records[21..], sent[21..]);
-    drop(log);
-    let log = Partition::open(folder.path(), &Arc::default(), 0).unwrap();
-    assert_eq!(log.end_offset(), 6);
+/// The headers of all batches in `bytes`, which must be whole and have valid checksums.
+fn headers(mut bytes: &[u8]) -> Vec<Header> {
+    let mut headers = Vec::new();
+    while !bytes.is_empty() {
+        let header = Header::parse(bytes).unwrap();
+        let (batch, rest) = bytes.split_at(header.size().unwrap());
+        assert!(crate::log::batch::checksum_holds(&header, batch));
+        headers.push(header);
+        bytes = rest;
+    }
+    headers
+}
+
+/// Base offsets of all batches from `from` to the end.
+fn offsets(log: &Partition, mut from: i64) -> Vec<i64> {
+    let mut offsets = Vec::new();
+    while from < log.end_offset() {
+        let fetched = log.read(from, 1000, true).unwrap();
+        let found = headers(&fetched.records);
+        from = found.last().unwrap().last_offset() + 1;
+        offsets.extend(found.iter().map(|header| header.base_offset));
+    }
+    offsets
 }

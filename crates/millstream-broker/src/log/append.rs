@@ -1,0 +1,281 @@
+//! Appending: validate, patch, write, publish, wake.
+//!
+//! One batch costs a look at its header, one pass of the checksum, and one write; nothing is copied but the header.
+//! Without `fsync` a batch is published when write(2) has returned. With it, writers wait outside the lock until one
+//! of them has forced the file to the disk for all that were written by then; only that is published.
+//!
+//! A write that fails for lack of space is taken back by cutting the file, so the next one may succeed. Any other
+//! failure, and every failed sync, is final for the partition: what the disk holds is unknown then.
+
+use std::io::IoSlice;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use bytes::Bytes;
+
+use super::batch::{self, HEADER_SIZE, Header};
+use super::index::Entry;
+use super::partition::{Partition, cause};
+use super::segment::{Segment, Shape};
+use super::{AppendError, LogConfig, TimestampType, blocking, file, lock};
+use crate::error::Error;
+use crate::producers::Producers;
+use crate::snapshot::{Durability, sync_folder};
+
+/// After so many bytes a checkpoint is made: more than this is not scanned after a kill.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+
+/// Offsets within a segment are stored in 31 bits, as in Apache Kafka.
+const MAX_OFFSETS: i64 = i32::MAX as i64;
+
+/// Where an appended batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Appended {
+    /// Offset of the first record.
+    pub(crate) base_offset: i64,
+    /// The broker's timestamp of the records, -1 when they keep the producer's.
+    pub(crate) log_append_time: i64,
+    /// The first offset of the log.
+    pub(crate) log_start_offset: i64,
+}
+
+/// What only the one who writes may touch.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) segment: Arc<Segment>,
+    /// What is written, which may be more than is published.
+    pub(super) shape: Shape,
+    pub(super) producers: Producers,
+    /// Bytes written since the last checkpoint.
+    since_checkpoint: u64,
+    dirty: bool,
+    /// Behind the written bytes lie some of a refused batch.
+    torn: bool,
+}
+
+impl Writer {
+    pub(super) fn new(segment: &Arc<Segment>, producers: Producers, dirty: bool) -> Writer {
+        Writer {
+            shape: segment.shape(),
+            segment: Arc::clone(segment),
+            producers,
+            since_checkpoint: 0,
+            dirty,
+            torn: false,
+        }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// A checkpoint was made.
+    pub(super) fn clean(&mut self) {
+        self.since_checkpoint = 0;
+        self.dirty = false;
+    }
+
+    fn wrote(&mut self, header: &Header, size: u64, config: &LogConfig, now_ms: i64) {
+        let entry = Entry {
+            offset: header.base_offset,
+            position: self.shape.size,
+            time_before: self.shape.max_timestamp,
+        };
+        let path = || self.segment.index_path();
+        self.segment
+            .index()
+            .observe(entry, size, config.index_interval_bytes, path);
+        self.shape = self.shape.with(header, size);
+        self.since_checkpoint += size;
+        self.dirty = true;
+        if let Some(sequenced) = header.sequenced() {
+            self.producers
+                .record(sequenced, header.base_offset, header.max_timestamp, now_ms);
+        }
+    }
+
+    fn is_full(&self, header: &Header, size: u64, config: &LogConfig, now_ms: i64) -> bool {
+        if self.shape.size == 0 {
+            return false;
+        }
+        let next_end = self
+            .shape
+            .end
+            .saturating_add(i64::from(header.last_offset_delta));
+        // By the records' time when they have one, as in Apache Kafka, so that old data is not kept in new segments.
+        let since = |newest: i64| newest.saturating_sub(self.shape.first_timestamp);
+        let age = match (self.shape.first_timestamp, header.max_timestamp) {
+            (0.., newest @ 0..) => since(newest),
+            (0.., _) => since(now_ms),
+            _ => 0,
+        };
+        self.shape.size + size > u64::from(config.segment_bytes)
+            || next_end - self.segment.base >= MAX_OFFSETS
+            || age > config.segment_ms
+    }
+}
+
+impl Partition {
+    /// Appends one record batch as a producer sent it. It has left for the file when this returns; with `fsync`, it
+    /// has reached the disk. A batch that an idempotent producer sent again is not stored twice: its old place is
+    /// returned.
+    pub(crate) fn append(&self, records: Bytes, now_ms: i64) -> Result<Appended, AppendError> {
+        let config = self.config();
+        let header = batch::validate(&records, &config, now_ms)?;
+        let stamp = (config.timestamp_type == TimestampType::LogAppend).then_some(now_ms);
+        let appended = |base_offset, time: Option<i64>| Appended {
+            base_offset,
+            log_append_time: time.unwrap_or(-1),
+            log_start_offset: self.start_offset(),
+        };
+        let mut writer = lock(&self.writer);
+        self.may_append()?;
+        if let Some(sequenced) = header.sequenced()
+            && let Some(written) = writer.producers.admit(sequenced)?
+        {
+            let end = written.last_offset + 1;
+            drop(writer);
+            self.await_durable(end)?;
+            return Ok(appended(
+                written.base_offset,
+                stamp.map(|_| written.timestamp),
+            ));
+        }
+        let size = records.len() as u64;
+        if writer.is_full(&header, size, &config, now_ms) {
+            self.roll(&mut writer).map_err(|error| refuse(&error))?;
+        }
+        let (header, head) = header.stamped(writer.shape.end, stamp, &records);
+        let body = records.get(HEADER_SIZE..).unwrap_or_default();
+        self.write(&mut writer, &mut [IoSlice::new(&head), IoSlice::new(body)])?;
+        writer.wrote(&header, size, &config, now_ms);
+        if !config.fsync {
+            self.publish(&writer.segment, writer.shape);
+        }
+        if writer.since_checkpoint >= CHECKPOINT_BYTES {
+            self.try_checkpoint(&mut writer);
+        }
+        let end = writer.shape.end;
+        drop(writer);
+        self.await_durable(end)?;
+        self.waiters.wake();
+        Ok(appended(header.base_offset, stamp))
+    }
+
+    fn may_append(&self) -> Result<(), AppendError> {
+        if self.deleted.load(Ordering::Acquire) {
+            return Err(AppendError::Deleted);
+        }
+        self.failed
+            .get()
+            .map_or(Ok(()), |reason| Err(AppendError::Storage(reason.clone())))
+    }
+
+    /// Writes behind what is written, all or nothing.
+    fn write(&self, writer: &mut Writer, parts: &mut [IoSlice<'_>]) -> Result<(), AppendError> {
+        let file = match writer.shape.size {
+            0 => self.begin(writer),
+            _ => writer.segment.file(false),
+        };
+        let file = file.map_err(|error| refuse(&error))?;
+        if writer.torn {
+            file.set_len(writer.shape.size)
+                .map_err(|error| AppendError::Storage(error.to_string()))?;
+            writer.torn = false;
+        }
+        let Err(source) = file::write_at(&file, writer.shape.size, parts) else {
+            return Ok(());
+        };
+        // Some of the batch may be in the file. Nobody sees it, but it must not be found after a kill either.
+        writer.torn = file.set_len(writer.shape.size).is_err();
+        let final_failure = !file::is_no_space(&source);
+        let error = writer.segment.failed("write", source);
+        if final_failure {
+            self.poison(Err(error))
+                .map_err(|error| AppendError::Storage(cause(&error)))
+        } else {
+            Err(refuse(&error))
+        }
+    }
+
+    /// Makes the file of a segment that has none yet, and notes that it is there.
+    fn begin(&self, writer: &mut Writer) -> Result<Arc<std::fs::File>, Error> {
+        let file = writer.segment.file(true)?;
+        if self.config().fsync {
+            blocking(|| sync_folder(&self.folder))?;
+        }
+        if !writer.torn {
+            self.try_checkpoint(writer);
+        }
+        Ok(file)
+    }
+
+    /// Seals the writer's segment and begins another.
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<(), Error> {
+        let sealed = Arc::clone(&writer.segment);
+        if self.config().fsync {
+            blocking(|| self.poison(sealed.sync(writer.shape.size)))?;
+            self.publish(&sealed, writer.shape);
+        }
+        let metadata = sealed
+            .file(false)?
+            .metadata()
+            .map_err(|source| sealed.failed("read", source))?;
+        sealed.set_modified(file::modified(&metadata));
+        let next = Arc::new(Segment::new(&self.folder, writer.shape.end));
+        self.segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&next));
+        writer.shape = next.shape();
+        writer.segment = next;
+        writer.dirty = true;
+        Ok(())
+    }
+
+    /// Returns when everything below `end` is published, forcing it to the disk if nobody else does.
+    fn await_durable(&self, end: i64) -> Result<(), AppendError> {
+        if self.end_offset() >= end {
+            return Ok(());
+        }
+        blocking(|| {
+            let _turn = lock(&self.sync_turn);
+            // Whoever had the turn before may have done it for this one too.
+            if self.end_offset() >= end {
+                return Ok(());
+            }
+            self.may_append()?;
+            let (segment, shape) = {
+                let writer = lock(&self.writer);
+                (Arc::clone(&writer.segment), writer.shape)
+            };
+            self.poison(segment.sync(shape.size))
+                .map_err(|error| AppendError::Storage(cause(&error)))?;
+            self.publish(&segment, shape);
+            Ok(())
+        })
+    }
+
+    fn publish(&self, segment: &Segment, shape: Shape) {
+        segment.publish(shape);
+        self.end.fetch_max(shape.end, Ordering::AcqRel);
+    }
+
+    /// A checkpoint that may fail: then the last one holds, and more is scanned after a kill.
+    pub(super) fn try_checkpoint(&self, writer: &mut Writer) {
+        let segments = self.segments();
+        if let Err(error) =
+            self.checkpoint(writer, self.start_offset(), &segments, Durability::Process)
+        {
+            tracing::warn!(%error, source = %cause(&error), "failed to write a checkpoint");
+            writer.clean();
+            writer.dirty = true;
+        }
+    }
+}
+
+/// Refuses an append, once, without consequence for later ones.
+fn refuse(error: &Error) -> AppendError {
+    tracing::error!(%error, source = %cause(error), "append refused");
+    AppendError::Storage(cause(error))
+}

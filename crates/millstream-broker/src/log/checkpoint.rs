@@ -1,0 +1,92 @@
+//! What is known of a partition's files without looking into them: `<partition>/checkpoint`.
+//!
+//! It is written when a segment begins, when the start of the log moves, every 64 MiB, now and then, and when the
+//! log is closed; always before files are removed. For each segment it says how many bytes are good, when the file
+//! was last changed, and whether the bytes are on the disk; it holds the state of the idempotent producers at that
+//! point. A file that is just as the checkpoint says needs no check.
+//!
+//! Good bytes that were only in the page cache stay good as long as the machine runs: the boot's identity tells.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::segment::Shape;
+use crate::error::Error;
+use crate::producers::Producers;
+use crate::snapshot::{Durability, Kind};
+
+const KIND: Kind = Kind {
+    magic: "millstream-log",
+    newest: 1,
+};
+
+/// The state of a log's files at one moment.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Checkpoint {
+    /// Identity of the machine's boot; empty where that is unknown.
+    pub(super) boot: String,
+    /// First offset of the log.
+    pub(super) start: i64,
+    /// All segments by base offset; the last one is appended to.
+    pub(super) segments: Vec<Note>,
+    pub(super) producers: Producers,
+}
+
+/// The state of one segment.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Note {
+    pub(super) base: i64,
+    pub(super) size: u64,
+    pub(super) end: i64,
+    pub(super) first_timestamp: i64,
+    pub(super) max_timestamp: i64,
+    pub(super) max_timestamp_batch: i64,
+    /// Entries in the index file.
+    pub(super) index: u32,
+    /// Time of the file's last change, in nanoseconds.
+    pub(super) modified: i64,
+    /// Whether all bytes are on the disk.
+    pub(super) synced: bool,
+}
+
+impl Note {
+    pub(super) fn shape(&self) -> Shape {
+        Shape {
+            size: self.size,
+            end: self.end,
+            first_timestamp: self.first_timestamp,
+            max_timestamp: self.max_timestamp,
+            max_timestamp_batch: self.max_timestamp_batch,
+        }
+    }
+}
+
+impl Checkpoint {
+    /// The checkpoint of a folder; `None` when there is none or it cannot be trusted: then everything is checked.
+    pub(super) fn read(folder: &Path) -> Result<Option<Checkpoint>, Error> {
+        match KIND.read(&folder.join("checkpoint")) {
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::warn!(%error, "checkpoint is unusable, the whole partition is checked");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    pub(super) fn write(&self, folder: &Path, durability: Durability) -> Result<(), Error> {
+        KIND.write(&folder.join("checkpoint"), self, durability)
+    }
+}
+
+/// Which boot of the machine this is; empty where the system does not say.
+pub(super) fn boot() -> &'static str {
+    static BOOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    BOOT.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map(|id| id.trim().to_owned())
+            .unwrap_or_default()
+    })
+}

@@ -1,0 +1,390 @@
+//! Opens a partition's folder: decides which bytes are known to be good and checks the rest.
+//!
+//! After a clean stop, and after a kill for all that the checkpoint covers, nothing is read but the checkpoint. What
+//! was written later, and any file that was changed behind our back, is scanned with all checksums. Then
+//! - bytes at the end of the last segment that are no batch, with no batch after them, are what a kill in the middle
+//!   of a write leaves: they are cut off and reported;
+//! - everything else that does not fit is damage and refused with file and position, as a missing file is: going on
+//!   would hide a loss. There is one exception: where the machine has lost power since and the bytes were never
+//!   forced to the disk, the log ends at the first damage, as in Apache Kafka; what is given up is reported.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::batch::Header;
+use super::checkpoint::{Checkpoint, Note, boot};
+use super::file;
+use super::index::{Entry, Index};
+use super::scan::{Found, Scan};
+use super::segment::{Segment, Shape, log_path};
+use crate::error::Error;
+use crate::producers::Producers;
+
+/// A log as it was found.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) start: i64,
+    pub(super) producers: Producers,
+    /// Whether the checkpoint no longer tells how the files are.
+    pub(super) changed: bool,
+    /// Bytes that were read to check them.
+    pub(super) scanned: u64,
+    /// Bytes that were cut off.
+    pub(super) cut: u64,
+}
+
+/// A segment file as it lies in the folder.
+#[derive(Clone, Copy, Debug)]
+struct Lying {
+    base: i64,
+    size: u64,
+    modified: i64,
+}
+
+/// What the checkpoint says of one file, held against the file.
+enum Verdict {
+    /// Nothing to do.
+    Good(Shape),
+    /// Good up to there, the rest is to be checked.
+    Grown(Shape),
+    /// To be checked from the beginning.
+    Unknown,
+}
+
+struct Recovery<'a> {
+    folder: Arc<Path>,
+    interval: u32,
+    now_ms: i64,
+    notes: &'a [Note],
+    same_boot: bool,
+    out: Recovered,
+}
+
+/// Opens the folder, which is created when missing.
+pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovered, Error> {
+    let lying = list(folder)?;
+    let checkpoint = Checkpoint::read(folder)?;
+    let known = checkpoint.is_some();
+    let checkpoint = checkpoint.unwrap_or_default();
+    let mut recovery = Recovery {
+        folder: Arc::from(folder),
+        interval,
+        now_ms,
+        notes: &checkpoint.segments,
+        // Without a checkpoint nothing excuses damage.
+        same_boot: !known || (!checkpoint.boot.is_empty() && checkpoint.boot == boot()),
+        out: Recovered {
+            segments: Vec::new(),
+            start: checkpoint.start,
+            producers: checkpoint.producers,
+            changed: !known && !lying.is_empty(),
+            scanned: 0,
+            cut: 0,
+        },
+    };
+    let lying = recovery.drop_leftovers(lying)?;
+    recovery.check_missing(&lying)?;
+    recovery.segments(&lying)?;
+    Ok(recovery.finish())
+}
+
+impl Recovery<'_> {
+    /// Removes segments below the first one noted: their removal was decided before a kill came between.
+    fn drop_leftovers(&mut self, lying: Vec<Lying>) -> Result<Vec<Lying>, Error> {
+        let first = self.notes.first().map_or(i64::MIN, |note| note.base);
+        let (leftovers, kept): (Vec<_>, Vec<_>) =
+            lying.into_iter().partition(|lying| lying.base < first);
+        for lying in leftovers {
+            self.segment(
+                Shape::empty(lying.base),
+                Index::new(lying.base, 0),
+                lying.base,
+            )
+            .remove()?;
+        }
+        Ok(kept)
+    }
+
+    fn check_missing(&self, lying: &[Lying]) -> Result<(), Error> {
+        let missing = self
+            .notes
+            .iter()
+            .find(|note| note.size > 0 && !lying.iter().any(|lying| lying.base == note.base));
+        match missing {
+            Some(note) => Err(Error::Corrupt {
+                path: log_path(&self.folder, note.base),
+                position: 0,
+                reason: format!(
+                    "the file is missing, it held offsets {} to {}",
+                    note.base,
+                    note.end - 1
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn segments(&mut self, lying: &[Lying]) -> Result<(), Error> {
+        let mut rest = lying.iter();
+        while let Some(one) = rest.next() {
+            let expected = self.out.segments.last().map(|before| before.shape().end);
+            if expected.is_some_and(|expected| one.base < expected) {
+                return Err(self.corrupt(
+                    one.base,
+                    0,
+                    "its offsets overlap with those of the segment before",
+                ));
+            }
+            let is_last = rest.as_slice().is_empty();
+            let ended = self.one(*one, is_last)?;
+            if ended && !is_last {
+                // Power was lost and so were bytes before these: nothing may follow a gap.
+                for lost in rest.by_ref() {
+                    tracing::error!(path = %log_path(&self.folder, lost.base).display(), bytes = lost.size, "segment behind lost bytes is given up");
+                    self.out.cut += lost.size;
+                    self.segment(Shape::empty(lost.base), Index::new(lost.base, 0), lost.base)
+                        .remove()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one file in; true when the log had to be ended inside it.
+    fn one(&mut self, lying: Lying, is_last: bool) -> Result<bool, Error> {
+        let note = self.notes.iter().find(|note| note.base == lying.base);
+        let (shape, written) = match self.judge(lying, note, is_last)? {
+            Verdict::Good(shape) => {
+                let segment = self.segment(
+                    shape,
+                    Index::new(lying.base, note.map_or(0, |note| note.index)),
+                    lying.base,
+                );
+                segment.set_modified(lying.modified);
+                if note.is_some_and(|note| note.synced) {
+                    segment.set_synced(shape.size);
+                }
+                self.out.segments.push(Arc::new(segment));
+                return Ok(false);
+            }
+            Verdict::Grown(shape) => (shape, note.map_or(0, |note| note.index)),
+            Verdict::Unknown => (Shape::empty(lying.base), 0),
+        };
+        self.out.changed = true;
+        self.scan(lying, shape, written, is_last)
+    }
+
+    fn judge(&self, lying: Lying, note: Option<&Note>, is_last: bool) -> Result<Verdict, Error> {
+        let Some(note) = note else {
+            return Ok(Verdict::Unknown);
+        };
+        let believed = self.same_boot || note.synced;
+        if lying.size < note.size {
+            // Only the end of the last segment may be torn, and only a lost page cache excuses more.
+            if is_last || !believed {
+                return Ok(Verdict::Unknown);
+            }
+            let reason = format!(
+                "the file has only {} of its {} bytes",
+                lying.size, note.size
+            );
+            return Err(self.corrupt(lying.base, lying.size, &reason));
+        }
+        Ok(match believed {
+            true if lying.size == note.size && lying.modified == note.modified => {
+                Verdict::Good(note.shape())
+            }
+            true if lying.size > note.size
+                && self.notes.last().is_some_and(|last| last.base == note.base) =>
+            {
+                Verdict::Grown(note.shape())
+            }
+            _ => Verdict::Unknown,
+        })
+    }
+
+    /// Checks a file from the end of `known` on and takes it in; true when the log had to be ended inside it.
+    fn scan(
+        &mut self,
+        lying: Lying,
+        known: Shape,
+        written: u32,
+        is_last: bool,
+    ) -> Result<bool, Error> {
+        let segment = self.segment(known, Index::new(lying.base, written), lying.base);
+        let file = segment.file(false)?;
+        let mut shape = known;
+        let mut scan = Scan::new(&file, lying.size, known.size);
+        let broken = loop {
+            match scan
+                .next(shape.end)
+                .map_err(|source| segment.failed("read", source))?
+            {
+                Found::Batch(header, size) => {
+                    let entry = Entry {
+                        offset: header.base_offset,
+                        position: shape.size,
+                        time_before: shape.max_timestamp,
+                    };
+                    segment
+                        .index()
+                        .observe(entry, size, self.interval, || segment.index_path());
+                    shape = shape.with(&header, size);
+                    self.replay(&header);
+                }
+                Found::End => break None,
+                Found::Broken(reason) => break Some(reason),
+            }
+        };
+        self.out.scanned += lying.size - known.size;
+        if let Some(reason) = broken {
+            self.refuse_damage(&segment, &mut scan, shape.end, Damage { reason, is_last })?;
+            tracing::warn!(
+                path = %segment.path().display(),
+                position = shape.size,
+                bytes = lying.size - shape.size,
+                offset = shape.end,
+                reason,
+                "torn end of a log is cut off"
+            );
+            let cut = file.set_len(shape.size).and_then(|()| file.sync_all());
+            cut.map_err(|source| segment.failed("truncate", source))?;
+            self.out.cut += lying.size - shape.size;
+        }
+        segment.publish(shape);
+        if let Err(error) = segment.index().write(&segment.index_path()) {
+            tracing::debug!(path = %segment.index_path().display(), %error, "failed to write to an index");
+        }
+        let metadata = file
+            .metadata()
+            .map_err(|source| segment.failed("read", source))?;
+        segment.set_modified(file::modified(&metadata));
+        segment.close();
+        self.out.segments.push(Arc::new(segment));
+        Ok(broken.is_some())
+    }
+
+    /// Whether the log may end where the scan stopped, at `offset`: not if that would hide damage.
+    fn refuse_damage(
+        &self,
+        segment: &Segment,
+        scan: &mut Scan<'_>,
+        offset: i64,
+        damage: Damage,
+    ) -> Result<(), Error> {
+        if !self.same_boot {
+            return Ok(());
+        }
+        let after = scan
+            .batch_after(offset)
+            .map_err(|source| segment.failed("read", source))?;
+        let follows = match after {
+            Some(after) => format!("a valid record batch follows at byte {after}"),
+            None if !damage.is_last => "segments follow".to_owned(),
+            None => return Ok(()),
+        };
+        let reason = format!("{} (offset {offset}), and {follows}", damage.reason);
+        Err(segment.corrupt(scan.position(), &reason))
+    }
+
+    /// Tells the producers' state of a batch that the checkpoint did not know.
+    fn replay(&mut self, header: &Header) {
+        let known = self.notes.last().map_or(i64::MIN, |note| note.end);
+        if header.base_offset >= known
+            && let Some(sequenced) = header.sequenced()
+        {
+            self.out.producers.record(
+                sequenced,
+                header.base_offset,
+                header.max_timestamp,
+                self.now_ms,
+            );
+        }
+    }
+
+    /// Adds what a log needs that has no file yet, and makes start, end and producers agree.
+    fn finish(mut self) -> Recovered {
+        let end = self.out.segments.last().map(|segment| segment.shape().end);
+        // The last segment noted may have no file yet. It counts unless bytes before it were given up.
+        let noted = match self.notes {
+            [.., before, last] if end == Some(before.end) => last.base,
+            [only] => only.base,
+            _ => self.out.start,
+        };
+        let lowest = noted.max(self.out.start);
+        if end.is_none_or(|end| end < lowest) {
+            let next = Segment::new(&self.folder, lowest);
+            self.out.segments.push(Arc::new(next));
+        }
+        let first = self.out.segments.first().map_or(0, |segment| segment.base);
+        self.out.start = self.out.start.max(first);
+        self.out.producers.truncate(end.unwrap_or(lowest));
+        self.out
+    }
+
+    fn segment(&self, shape: Shape, index: Index, base: i64) -> Segment {
+        Segment::existing(&self.folder, shape, index, base)
+    }
+
+    fn corrupt(&self, base: i64, position: u64, reason: &str) -> Error {
+        Error::Corrupt {
+            path: log_path(&self.folder, base),
+            position,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// Bytes that are no batch, and whether they are in the last segment.
+struct Damage {
+    reason: &'static str,
+    is_last: bool,
+}
+
+/// The segment files of a folder by base offset. Temporary files and indexes without a segment are removed.
+fn list(folder: &Path) -> Result<Vec<Lying>, Error> {
+    fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    let mut found = Vec::new();
+    let mut indexes = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
+        let entry = entry.map_err(Error::file("read", folder))?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let Some((stem, extension)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {
+            continue;
+        };
+        match (extension, stem.parse::<i64>()) {
+            ("log", Ok(base)) if stem.len() == 20 => {
+                let metadata = entry.metadata().map_err(Error::file("read", &path))?;
+                if !metadata.is_file() {
+                    let reason = "it is not a regular file".to_owned();
+                    return Err(Error::Corrupt {
+                        path,
+                        position: 0,
+                        reason,
+                    });
+                }
+                found.push(Lying {
+                    base,
+                    size: metadata.len(),
+                    modified: file::modified(&metadata),
+                });
+            }
+            ("index", Ok(base)) => indexes.push((base, path)),
+            ("tmp", _) => fs::remove_file(&path).map_err(Error::file("remove", &path))?,
+            _ => {}
+        }
+    }
+    found.sort_by_key(|lying| lying.base);
+    for (base, path) in indexes {
+        if found
+            .binary_search_by_key(&base, |lying| lying.base)
+            .is_err()
+        {
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,173 @@
+//! What leaves the log, and the housekeeping that goes with it.
+//!
+//! Segments go as a whole, oldest first: when all their records are older than `retention.ms`, when the log without
+//! them still has `retention.bytes`, or when `delete_records` has moved the start of the log behind them. The order
+//! is: the checkpoint on the disk says they are gone, readers are sent past them, the files are removed. A kill in
+//! between leaves files that the next start removes. Compaction will be the neighbour of this file.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::append::Writer;
+use super::partition::Partition;
+use super::segment::{Segment, Shape};
+use super::{LogConfig, ReadError, blocking, lock};
+use crate::error::Error;
+use crate::snapshot::Durability;
+
+/// What retention removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Retained {
+    /// Segments that were removed.
+    pub(crate) segments: usize,
+    /// Bytes that they had.
+    pub(crate) bytes: u64,
+}
+
+impl Partition {
+    /// Housekeeping, called every now and then: applies retention, forgets silent producers, forces sealed segments
+    /// to the disk, makes a checkpoint if something was written, closes files that nobody uses.
+    pub(crate) fn retain(&self, now_ms: i64) -> Result<Retained, Error> {
+        if self.deleted.load(Ordering::Acquire) {
+            return Ok(Retained::default());
+        }
+        let config = self.config();
+        for sealed in self.segments().iter().rev().skip(1) {
+            self.poison(sealed.sync(sealed.shape().size))?;
+        }
+        let removed = {
+            let mut writer = lock(&self.writer);
+            writer
+                .producers
+                .expire(now_ms, config.producer_expiration_ms);
+            let mut going = expired(&self.segments(), &config, self.start_offset(), now_ms);
+            if going == self.segments().len() {
+                // Even the newest record is too old: the log goes on in a new segment.
+                if writer.shape.size > 0 && self.end_offset() == writer.shape.end {
+                    self.roll(&mut writer)?;
+                } else {
+                    going -= 1;
+                }
+            }
+            let removed = self.drop_segments(&mut writer, going)?;
+            if removed.is_empty() && writer.is_dirty() {
+                self.try_checkpoint(&mut writer);
+            }
+            removed
+        };
+        self.segments().iter().for_each(|segment| segment.rest());
+        remove(&removed)
+    }
+
+    /// Moves the start of the log to `before`, or to the high watermark for -1, and returns the new start. It is on
+    /// the disk then. Records before it are never seen again; their space is freed as whole segments go.
+    pub(crate) fn delete_records(&self, before: i64) -> Result<i64, ReadError> {
+        let before = if before == -1 {
+            self.end_offset()
+        } else {
+            before
+        };
+        let end = self.end_offset();
+        if before < 0 || before > end {
+            return Err(ReadError::OutOfRange {
+                offset: before,
+                start: self.start_offset(),
+                end,
+            });
+        }
+        if self.in_range(self.end_offset())? >= before {
+            return Ok(self.start_offset());
+        }
+        let removed = blocking(|| {
+            let mut writer = lock(&self.writer);
+            let segments = self.segments();
+            self.checkpoint(
+                &mut writer,
+                before.max(self.start_offset()),
+                &segments,
+                Durability::Disk,
+            )?;
+            self.start.fetch_max(before, Ordering::AcqRel);
+            let going = passed(&segments, before);
+            let removed = self.drop_segments(&mut writer, going)?;
+            drop(writer);
+            remove(&removed)
+        });
+        removed.map_err(|error| self.unreadable(&error))?;
+        Ok(self.start_offset())
+    }
+
+    /// Takes the first `going` segments out of the log; their files remain to be removed.
+    fn drop_segments(&self, writer: &mut Writer, going: usize) -> Result<Vec<Arc<Segment>>, Error> {
+        if going == 0 {
+            return Ok(Vec::new());
+        }
+        let segments = self.segments();
+        let (_, kept) = segments.split_at_checked(going).unwrap_or((&segments, &[]));
+        let start = kept.first().map_or(self.start_offset(), |first| {
+            first.base.max(self.start_offset())
+        });
+        self.checkpoint(writer, start, kept, Durability::Disk)?;
+        self.start.fetch_max(start, Ordering::AcqRel);
+        Ok(self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..going)
+            .collect())
+    }
+}
+
+fn remove(segments: &[Arc<Segment>]) -> Result<Retained, Error> {
+    let mut retained = Retained::default();
+    for segment in segments {
+        retained.segments += 1;
+        retained.bytes += segment.shape().size;
+        tracing::info!(path = %segment.path().display(), bytes = segment.shape().size, "segment removed");
+        segment.remove()?;
+    }
+    Ok(retained)
+}
+
+/// How many segments, from the oldest on, the log need not keep: all of them if need be.
+fn expired(segments: &[Arc<Segment>], config: &LogConfig, start: i64, now_ms: i64) -> usize {
+    let by_start = passed(segments, start);
+    if !config.delete {
+        return by_start;
+    }
+    let shapes = || segments.iter().map(|segment| segment.shape());
+    let too_old = |shape: &Shape| now_ms.saturating_sub(shape.max_timestamp) > config.retention_ms;
+    let by_time = match config.retention_ms {
+        // Records without a timestamp have no age.
+        0.. => shapes()
+            .take_while(|shape| shape.size > 0 && shape.max_timestamp >= 0 && too_old(shape))
+            .count(),
+        _ => 0,
+    };
+    let by_size = match u64::try_from(config.retention_bytes) {
+        Ok(limit) => {
+            let mut excess = shapes()
+                .map(|shape| shape.size)
+                .sum::<u64>()
+                .saturating_sub(limit);
+            let fits = |shape: &Shape| match excess.checked_sub(shape.size) {
+                Some(left) if shape.size > 0 => {
+                    excess = left;
+                    true
+                }
+                _ => false,
+            };
+            shapes().take_while(fits).count()
+        }
+        Err(_) => 0,
+    };
+    by_start.max(by_time).max(by_size)
+}
+
+/// How many sealed segments lie wholly before `start`.
+fn passed(segments: &[Arc<Segment>], start: i64) -> usize {
+    segments
+        .windows(2)
+        .take_while(|pair| matches!(pair, [_, next] if next.base <= start))
+        .count()
+}
