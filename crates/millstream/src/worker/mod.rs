@@ -78,6 +78,8 @@ struct Core<S> {
     targets: Vec<Arc<str>>,
     table: Table<S>,
     pending: Option<Pending>,
+    /// A record that is sent alone, and since when it is waited for.
+    alone: Option<(partition::SlotId, Moment)>,
     /// Everything is paused until the log has room again.
     choked: bool,
     group: Group,
@@ -125,6 +127,7 @@ impl<S, L: Log> Worker<S, L> {
             context,
             targets,
             pending: None,
+            alone: None,
             choked: false,
             group: Group::Settled,
             stopping: false,
@@ -198,7 +201,7 @@ impl<S> Core<S> {
                     } else {
                         self.record(log, &message);
                     }
-                    if self.pending.is_some() || self.stopping {
+                    if self.is_blocked() || self.stopping {
                         break;
                     }
                 }

@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) missed: Option<Offset>,
     /// A record whose effects the cluster will never take; failed as such when it comes again.
     pub(crate) refused: Option<(Offset, Failure)>,
+    /// Up to here records are sent alone, because a batch with them was refused.
+    pub(crate) alone_until: Option<Offset>,
     pub(crate) meters: PartitionMeters,
     epoch: u16,
 }
@@ -202,6 +204,7 @@ impl<S> Table<S> {
             committed: None,
             missed: None,
             refused: None,
+            alone_until: None,
             meters,
             epoch,
         });

@@ -107,7 +107,7 @@ impl<S> Core<S> {
                 _ => None,
             });
         for partition in due.collect::<Vec<_>>() {
-            if self.pending.is_some() || self.stopping {
+            if self.is_blocked() || self.stopping {
                 break;
             }
             let Some(unit) = self.table.unit_mut(partition) else {

@@ -3,6 +3,9 @@
 //! The effects of one record are handed to the log before the next record is taken. When the log is full they stay in
 //! the context's buffer as [`Pending`]; the worker then serves reports only, and after a while pauses its partitions and
 //! polls, so that the group does not take it for dead. So what is under way is bounded by the log's bytes and one record.
+//!
+//! The cluster refuses a batch as a whole, and says of each record in it that it was refused. Which one is to blame shows when
+//! they are sent again alone, each waiting for the one before: one that is refused alone is refused for good.
 
 use std::time::Duration;
 
@@ -45,6 +48,9 @@ impl<S> Core<S> {
         let sequence = slot.ring.push(offset, count, dead);
         if effects == 0 {
             return;
+        }
+        if offset.is_some() && offset <= slot.alone_until {
+            self.alone = Some((id, self.now));
         }
         self.pending = Some(Pending {
             slot: id,
@@ -100,20 +106,19 @@ impl<S> Core<S> {
 
     /// Gets rid of pending effects before anything else is done; whether that is so by now. Waits for room up to `wait`.
     pub(super) fn unblock<L: Log>(&mut self, log: &L, wait: Duration) -> bool {
-        if self.pending.is_none() || self.send_pending(log) {
+        if self.is_clear(log) {
             self.unchoke(log);
             return true;
         }
         self.reports(log, wait.min(Duration::from_millis(20)));
         self.now = self.clock.now();
-        if self.send_pending(log) {
+        if self.is_clear(log) {
             self.unchoke(log);
             return true;
         }
-        let waited = self
-            .pending
-            .as_ref()
-            .map(|pending| self.now.since(pending.since));
+        let since = self.pending.as_ref().map(|pending| pending.since);
+        let since = since.or(self.alone.map(|(_, since)| since));
+        let waited = since.map(|since| self.now.since(since));
         if !self.choked && waited.is_some_and(|waited| waited >= PAUSE_AFTER) {
             self.choke(log);
         }
@@ -121,6 +126,23 @@ impl<S> Core<S> {
             self.keep_alive(log);
         }
         false
+    }
+
+    /// Whether the next record has to wait for the one before.
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.pending.is_some() || self.alone.is_some()
+    }
+
+    fn is_clear<L: Log>(&mut self, log: &L) -> bool {
+        if !self.send_pending(log) {
+            return false;
+        }
+        let alone = self.alone.and_then(|(id, _)| self.table.slot(id));
+        let is_clear = alone.is_none_or(|slot| slot.ring.is_empty());
+        if is_clear {
+            self.alone = None;
+        }
+        is_clear
     }
 
     /// Pauses everything until there is room again.
@@ -171,6 +193,17 @@ impl<S> Core<S> {
                 (None, _) => late.add(1),
             },
         );
+        let alone = self.alone.map(|(id, _)| id);
+        for (id, sequence, _, error) in &failures {
+            // All of a batch before the first of it is acted upon: the replay is to try each of them alone.
+            if is_refusal(error)
+                && Some(*id) != alone
+                && let Some(slot) = self.table.slot_mut(*id)
+            {
+                let offset = slot.ring.get(*sequence).and_then(|place| place.offset);
+                slot.alone_until = slot.alone_until.max(offset);
+            }
+        }
         for (id, sequence, token, error) in failures {
             // The failure before it may have replayed the partition already.
             if self.table.reported(token).is_some() {
@@ -181,15 +214,20 @@ impl<S> Core<S> {
 
     /// The client has given up on an effect.
     fn undelivered<L: Log>(&mut self, log: &L, id: SlotId, sequence: u32, error: Error) {
-        let Some(slot) = self.table.slot(id) else {
+        let Some(slot) = self.table.slot_mut(id) else {
             return;
         };
+        let place = slot.ring.get(sequence);
+        let is_timer = place.is_some_and(|place| place.offset.is_none());
         let source = slot.source.clone();
         self.meters.count_topic(DELIVERIES_FAILED, &source.topic, 1);
-        if !error.is_retriable() && error.outcome() == Outcome::NotApplied {
+        let alone = self.alone.is_some_and(|(alone, _)| alone == id);
+        if !is_refusal(&error) {
+            self.rewind_later(log, source.partition, &error);
+        } else if alone || is_timer {
             self.undeliverable(log, id, sequence, 1, error);
         } else {
-            self.rewind_later(log, source.partition, &error);
+            self.rewind_now(log, source.partition, &error);
         }
     }
 
@@ -242,4 +280,9 @@ impl<S> Core<S> {
             }
         }
     }
+}
+
+/// Whether the cluster will answer the same however often it is asked.
+fn is_refusal(error: &Error) -> bool {
+    !error.is_retriable() && error.outcome() == Outcome::NotApplied
 }

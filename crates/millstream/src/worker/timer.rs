@@ -23,7 +23,7 @@ impl<S> Core<S> {
         for partition in units {
             for timer in 0..self.definition.timers.len() {
                 // Effects that do not get out keep the later timers waiting; they stay due.
-                if self.pending.is_some() || self.stopping {
+                if self.is_blocked() || self.stopping {
                     return;
                 }
                 self.tick(log, partition, timer);

@@ -189,6 +189,41 @@ fn an_effect_the_cluster_will_never_take_fails_its_record() {
     assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
 }
 
+#[test]
+fn of_a_refused_batch_only_the_record_to_blame_is_failed() {
+    let mut bench = bench(OnError::dead_letter());
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a", "huge", "b"]);
+    bench.log.assign([0]);
+    bench.settle();
+    for sent in bench.log.sent("out") {
+        bench.log.report(sent.token, Err(kafka(false)));
+    }
+    let mut told = 3;
+    for _ in 0..100 {
+        bench.step();
+        let (out, dead) = (bench.log.sent("out"), bench.log.sent("in.dlq"));
+        for sent in &out[told..] {
+            let refused = sent.value == "huge";
+            bench
+                .log
+                .report(sent.token, if refused { Err(kafka(false)) } else { Ok(()) });
+        }
+        told = out.len();
+        if let [dead] = &*dead {
+            bench.log.report(dead.token, Ok(()));
+        }
+    }
+    assert_eq!(
+        bench.log.values("out")[..5],
+        ["a", "huge", "b", "a", "huge"]
+    );
+    assert_eq!(bench.log.values("out").last().unwrap(), "b");
+    assert_eq!(bench.log.values("in.dlq"), ["huge"]);
+    bench.after(SECOND);
+    assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
+}
+
 // fault 29
 #[test]
 fn a_dead_letter_that_cannot_be_written_halts_its_partition_only() {

@@ -1,0 +1,8 @@
+//! What the library promises, held against a broker.
+//!
+//! The broker is Apache Kafka at `KAFKA=host:port`, or else the embedded one, started here on a port of its own.
+
+#[cfg(test)]
+mod service;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,5 @@
+//! Services on a broker: delivery, rebalances, failures, shutdown.
+
+mod delivery;
+mod failures;
+mod running;

@@ -1,0 +1,80 @@
+//! The broker under test, and topics that no other test uses.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use millstream::admin::Admin;
+use millstream::codec::{Json, Text};
+use millstream::{Clock as _, Cluster, Emitter, Partition, SystemClock, Topic, TopicSpec};
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The address of the broker under test.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where the tests' configuration is read"
+)]
+pub(crate) fn brokers() -> String {
+    std::env::var("KAFKA").unwrap_or_else(|_| embedded())
+}
+
+fn embedded() -> String {
+    unimplemented!()
+}
+
+pub(crate) fn cluster() -> Cluster {
+    brokers().parse().unwrap()
+}
+
+pub(crate) fn admin() -> Admin {
+    Admin::new(&cluster()).unwrap().patience(PATIENCE)
+}
+
+/// A name that no other test and no earlier run uses.
+pub(crate) fn unique(what: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{what}-{}-{count}", std::process::id())
+}
+
+pub(crate) static NUMBERS: Topic<String, u64> = Topic::new("numbers", &Text, &Json);
+
+/// A fresh topic of numbers.
+pub(crate) fn numbers(partitions: i32) -> Topic<String, u64> {
+    let topic = NUMBERS.clone().named(unique("numbers"));
+    admin()
+        .create(&TopicSpec {
+            partitions: Some(partitions),
+            ..TopicSpec::named(topic.name())
+        })
+        .unwrap();
+    topic
+}
+
+/// Writes these numbers to one partition and waits until they are there.
+pub(crate) fn write(
+    topic: &Topic<String, u64>,
+    partition: i32,
+    numbers: impl IntoIterator<Item = u64>,
+) {
+    let emitter = Emitter::new(&cluster()).unwrap();
+    for number in numbers {
+        let key = format!("key-{number}");
+        emitter
+            .record(topic, &key, &number)
+            .partition(Partition(partition))
+            .send()
+            .unwrap();
+    }
+    emitter.flush(PATIENCE).unwrap();
+}
+
+/// Waits for a condition on the cluster, which need not hold at once.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let clock = SystemClock::new();
+    let deadline = clock.now().plus(PATIENCE);
+    while !holds() {
+        assert!(clock.now() < deadline, "waited in vain until {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
