@@ -162,6 +162,10 @@ impl<S, L: Log> Worker<S, L> {
             return Ok(Progress::Busy);
         }
         core.due(log);
+        // A retry or a timer may have met a full log: its effects leave the buffer before another handler fills it.
+        if core.is_blocked() {
+            return Ok(Progress::Busy);
+        }
         let progress = core.burst(log, wait);
         core.publish_when_due(log);
         Ok(progress)

@@ -1,11 +1,13 @@
 //! The broker under test, and topics that no other test uses.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use millstream::admin::Admin;
 use millstream::codec::{Json, Text};
 use millstream::{Clock as _, Cluster, Emitter, Partition, SystemClock, Topic, TopicSpec};
+use millstream_broker::{Config, Server};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -18,8 +20,16 @@ pub(crate) fn brokers() -> String {
     std::env::var("KAFKA").unwrap_or_else(|_| embedded())
 }
 
+/// One embedded broker for all tests of this process.
 fn embedded() -> String {
-    unimplemented!()
+    static SERVER: OnceLock<(Server, tempfile::TempDir)> = OnceLock::new();
+    let (server, _) = SERVER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(folder.path());
+        config.listen = ([127, 0, 0, 1], 0).into();
+        (Server::start(config).unwrap(), folder)
+    });
+    server.address().to_string()
 }
 
 pub(crate) fn cluster() -> Cluster {
