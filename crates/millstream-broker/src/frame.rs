@@ -23,6 +23,8 @@ pub(crate) enum Broken {
     UnknownApi { key: i16 },
     #[error("version {version} of API {key} is not served")]
     UnknownVersion { key: i16, version: i16 },
+    #[error("produce without acknowledgement failed with code {code}")]
+    Unanswerable { code: i16 },
     #[error("failed to decode: {reason}")]
     Decode { reason: String },
     #[error("failed to encode: {reason}")]

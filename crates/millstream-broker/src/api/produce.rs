@@ -2,7 +2,7 @@
 //!
 //! Requests are decoded here instead of by the generated code: they are the large ones, and their lengths must be checked
 //! before anything is allocated. Records are not copied. Topics are named until version 12 and identified since 13.
-//! With `acks=0` there is no answer, whatever happened; with 1 and -1 the answer means the same on one machine: the records
+//! With `acks=0` there is no answer, and a failure closes the connection; with 1 and -1 the answer means the same on one machine: the records
 //! have reached the file, or with fsync the disk.
 
 use bytes::{Buf, Bytes};
@@ -42,9 +42,18 @@ pub(super) async fn answer(
     let answered = request.acks != 0;
     let response = handle(broker, client, request, header.version).await;
     if answered {
-        encode(header, &response).map(Some)
-    } else {
-        Ok(None)
+        return encode(header, &response).map(Some);
+    }
+    let mut partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    match partitions.find(|partition| partition.error_code != 0) {
+        // As in Kafka: losing its connection is the only sign that such a client can be given.
+        Some(failed) => Err(Broken::Unanswerable {
+            code: failed.error_code,
+        }),
+        None => Ok(None),
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
     of("message.timestamp.type", Kind::Choice(&["CreateTime", "LogAppendTime"]), "CreateTime", Some("log.message.timestamp.type"), "Whose clock a record's timestamp is of."),
     of("min.cleanable.dirty.ratio", Kind::Double { least: 0.0, most: 1.0 }, "0.5", Some("log.cleaner.min.cleanable.ratio"), "Share of dirty bytes at which compaction starts."),
     of("min.compaction.lag.ms", long(0), "0", Some("log.cleaner.min.compaction.lag.ms"), "Earliest time at which a record is compacted."),
-    of("min.insync.replicas", int(1), "1", Some("min.insync.replicas"), "There is one replica; more than one refuses produce requests with acks=all."),
+    of("min.insync.replicas", int(1), "1", Some("min.insync.replicas"), "There is one replica, which is always in sync: more than one of one counts as one, as in Kafka."),
     of("preallocate", Kind::Boolean, "false", Some("log.preallocate"), STORED),
     of("remote.log.copy.disable", Kind::Boolean, "false", None, STORED),
     of("remote.log.delete.on.disable", Kind::Boolean, "false", None, STORED),

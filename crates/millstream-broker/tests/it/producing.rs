@@ -112,6 +112,16 @@ fn acks_1_is_answered_and_acks_0_is_not() {
 }
 
 #[test]
+fn a_failure_without_acknowledgement_closes_the_connection() {
+    let mut client = Cluster::start().connect();
+    client.send(
+        9,
+        &produce_request(&unique("none"), 0, batch(&[("v", 1)])).with_acks(0),
+    );
+    assert!(client.is_closed());
+}
+
+#[test]
 fn unknown_places_are_refused() {
     let (mut client, name) = Cluster::start().with_topic("places", 1);
     let unknown = ResponseError::UnknownTopicOrPartition.code();
