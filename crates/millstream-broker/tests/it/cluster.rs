@@ -52,8 +52,12 @@ pub(crate) struct Deadline(std::time::Instant);
 
 impl Deadline {
     #[expect(clippy::disallowed_methods, reason = "the clock of the tests")]
+    pub(crate) fn after(time: std::time::Duration) -> Deadline {
+        Deadline(std::time::Instant::now() + time)
+    }
+
     pub(crate) fn in_seconds(seconds: u64) -> Deadline {
-        Deadline(std::time::Instant::now() + std::time::Duration::from_secs(seconds))
+        Deadline::after(std::time::Duration::from_secs(seconds))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the clock of the tests")]

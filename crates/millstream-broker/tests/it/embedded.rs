@@ -1,5 +1,6 @@
 //! What only an own process can show: limits, restarts, broken bytes, memory.
 
 mod broken;
+mod crash;
 mod limits;
 mod restart;
