@@ -8,6 +8,7 @@
 //! handler are sent. A log belongs to one thread.
 
 pub(crate) mod kafka;
+pub(crate) mod simulation;
 
 use std::time::Duration;
 

@@ -1,0 +1,92 @@
+//! What may go wrong in a simulation, and how often.
+
+/// How likely each fault is, each time it could happen; 0 is never, 1 is always.
+///
+/// ```
+/// use millstream::testing::Faults;
+///
+/// let only_crashes = Faults { crash: 0.01, ..Faults::none() };
+/// assert_eq!(only_crashes.failed_send, 0.0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Faults {
+    /// A worker's process is killed; another is started a while later. For each step of a worker.
+    pub crash: f64,
+    /// The group moves its partitions to other members without need. For each step.
+    pub rebalance: f64,
+    /// A worker stands still, for so long at worst that its group gives it up: then it comes back as a zombie. For each
+    /// step.
+    pub stall: f64,
+    /// The group uses an assignor that takes everything from everybody at each rebalance. Drawn once per world.
+    pub eager: f64,
+    /// A record sent is refused by the cluster after a while, and not written.
+    pub failed_send: f64,
+    /// A record sent is reported as timed out although it was written.
+    pub unknown_send: f64,
+    /// A record sent is written twice.
+    pub duplicated_send: f64,
+    /// The member's queue of sent records is full.
+    pub full_queue: f64,
+    /// A commit is refused, and not applied.
+    pub failed_commit: f64,
+    /// A commit is applied and answered with an error.
+    pub unknown_commit: f64,
+    /// A commit is neither applied nor ever answered.
+    pub dropped_commit: f64,
+    /// The cluster does not tell committed offsets when a member asks where to begin.
+    pub failed_admit: f64,
+    /// There are records, and a poll finds none.
+    pub empty_poll: f64,
+    /// Retention takes records away, read or not: what a group then misses is lost by design, and counted. For each step.
+    pub retention: f64,
+}
+
+impl Faults {
+    /// Everything works.
+    #[must_use]
+    pub const fn none() -> Faults {
+        Faults {
+            crash: 0.0,
+            rebalance: 0.0,
+            stall: 0.0,
+            eager: 0.0,
+            failed_send: 0.0,
+            unknown_send: 0.0,
+            duplicated_send: 0.0,
+            full_queue: 0.0,
+            failed_commit: 0.0,
+            unknown_commit: 0.0,
+            dropped_commit: 0.0,
+            failed_admit: 0.0,
+            empty_poll: 0.0,
+            retention: 0.0,
+        }
+    }
+
+    /// Everything that loses nothing: all faults but [`Faults::retention`].
+    #[must_use]
+    pub const fn all() -> Faults {
+        Faults {
+            crash: 0.004,
+            rebalance: 0.01,
+            stall: 0.004,
+            eager: 0.3,
+            failed_send: 0.01,
+            unknown_send: 0.01,
+            duplicated_send: 0.01,
+            full_queue: 0.05,
+            failed_commit: 0.1,
+            unknown_commit: 0.1,
+            dropped_commit: 0.02,
+            failed_admit: 0.1,
+            empty_poll: 0.2,
+            retention: 0.0,
+        }
+    }
+}
+
+impl Default for Faults {
+    fn default() -> Faults {
+        Faults::none()
+    }
+}

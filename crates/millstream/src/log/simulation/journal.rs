@@ -1,0 +1,241 @@
+//! What really happened, kept beside the simulated cluster, and the rules of at-least-once delivery held against it.
+//!
+//! The journal notes each call of a handler and each effect's fate. A commit is right only if everything before it
+//! is done: its handler succeeded and all its effects are acknowledged, or its dead letter is. The first call for a
+//! record must not come before the first calls for the records before it, and a member may only process what it
+//! holds. A broken rule is noted with its sequence of events; the scheduler fails the run with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::world::MemberId;
+use crate::topic::{NextOffset, TopicPartition};
+
+/// One try of one record, or one tick of a timer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Source {
+    pub(crate) group: Arc<str>,
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: i64,
+    /// Counts the tries in the whole world, so that each has its own effects.
+    pub(crate) attempt: u64,
+}
+
+/// How a try went so far.
+#[derive(Debug, Default, Clone, Copy)]
+struct Attempt {
+    succeeded: bool,
+    effects: usize,
+    acknowledged: usize,
+    dead_lettered: bool,
+}
+
+impl Attempt {
+    fn is_done(self) -> bool {
+        self.dead_lettered || (self.succeeded && self.acknowledged >= self.effects)
+    }
+}
+
+/// How far a group's handlers are in one partition.
+#[derive(Debug, Default)]
+struct Way {
+    /// The next offset that was never handled.
+    next: Option<i64>,
+    open: BTreeMap<i64, Vec<u64>>,
+    done: BTreeSet<i64>,
+}
+
+/// The journal of a world.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    attempts: BTreeMap<u64, Attempt>,
+    count: u64,
+    ways: BTreeMap<(Arc<str>, TopicPartition), Way>,
+    /// The try whose effects each member is sending.
+    current: BTreeMap<MemberId, Source>,
+    /// The member that is being stepped.
+    active: Option<MemberId>,
+    held: BTreeMap<MemberId, BTreeSet<TopicPartition>>,
+    broken: Vec<String>,
+    handled: u64,
+}
+
+impl Journal {
+    /// The scheduler is about to step this member.
+    pub(crate) fn activate(&mut self, member: MemberId) {
+        self.active = Some(member);
+    }
+
+    /// A member was told that it holds partitions.
+    pub(super) fn hold(&mut self, member: MemberId, partitions: &[TopicPartition]) {
+        self.held
+            .entry(member)
+            .or_default()
+            .extend(partitions.iter().cloned());
+    }
+
+    /// A member gave partitions back.
+    pub(super) fn give_back(&mut self, member: MemberId, partitions: &[TopicPartition]) {
+        if let Some(held) = self.held.get_mut(&member) {
+            held.retain(|partition| !partitions.contains(partition));
+        }
+    }
+
+    /// A handler is called for a record.
+    pub(crate) fn begin(&mut self, group: &Arc<str>, partition: &TopicPartition, offset: i64) {
+        self.handled += 1;
+        self.count += 1;
+        let attempt = self.count;
+        self.attempts.insert(attempt, Attempt::default());
+        let way = self
+            .ways
+            .entry((Arc::clone(group), partition.clone()))
+            .or_default();
+        let next = *way.next.get_or_insert(offset);
+        if offset > next {
+            self.broken.push(format!(
+                "{partition}@{offset} was handled before {partition}@{next} ever was"
+            ));
+        }
+        way.next = Some(next.max(offset + 1));
+        way.open.entry(offset).or_default().push(attempt);
+        let Some(member) = self.active else { return };
+        if !self
+            .held
+            .get(&member)
+            .is_some_and(|held| held.contains(partition))
+        {
+            self.broken.push(format!(
+                "{member} handled {partition}@{offset} without holding the partition"
+            ));
+        }
+        let source = Source {
+            group: Arc::clone(group),
+            partition: partition.clone(),
+            offset,
+            attempt,
+        };
+        self.current.insert(member, source);
+    }
+
+    /// The handler has answered, with so many effects.
+    pub(crate) fn end(&mut self, succeeded: bool, effects: usize) {
+        let source = self.active.and_then(|member| self.current.get(&member));
+        if let Some(attempt) = source.and_then(|source| self.attempts.get_mut(&source.attempt)) {
+            attempt.succeeded = succeeded;
+            attempt.effects = effects;
+        }
+    }
+
+    /// A timer ticks: what follows belongs to no record.
+    pub(crate) fn tick(&mut self) {
+        if let Some(member) = self.active {
+            self.current.remove(&member);
+        }
+    }
+
+    /// The try whose effects a member is sending.
+    pub(super) fn current(&self, member: MemberId) -> Option<Source> {
+        self.current.get(&member).cloned()
+    }
+
+    /// A dead letter names its origin itself; it belongs to a try of that record.
+    pub(super) fn dead_letter_of(
+        &mut self,
+        group: &Arc<str>,
+        partition: TopicPartition,
+        offset: i64,
+    ) -> Source {
+        self.count += 1;
+        let attempt = self.count;
+        self.attempts.insert(attempt, Attempt::default());
+        let way = self
+            .ways
+            .entry((Arc::clone(group), partition.clone()))
+            .or_default();
+        way.open.entry(offset).or_default().push(attempt);
+        Source {
+            group: Arc::clone(group),
+            partition,
+            offset,
+            attempt,
+        }
+    }
+
+    /// A member was told that an effect is on the cluster.
+    pub(super) fn acknowledge(&mut self, source: &Source, dead_letter: bool) {
+        if let Some(attempt) = self.attempts.get_mut(&source.attempt) {
+            attempt.acknowledged += 1;
+            attempt.dead_lettered |= dead_letter;
+        }
+    }
+
+    /// A group commits `to`; `from` is what it had committed, or where it began, and `start` what is still there.
+    pub(super) fn commit(
+        &mut self,
+        member: MemberId,
+        (group, partition): (&Arc<str>, &TopicPartition),
+        (from, start): (NextOffset, NextOffset),
+        to: NextOffset,
+    ) {
+        if to < from {
+            self.broken.push(format!(
+                "{member} committed {partition} back from {from} to {to}"
+            ));
+        }
+        let way = self
+            .ways
+            .entry((Arc::clone(group), partition.clone()))
+            .or_default();
+        for offset in from.max(start).get()..to.get() {
+            let tries = way.open.get(&offset).map_or(&[][..], Vec::as_slice);
+            let is_done = |attempt: &u64| {
+                self.attempts
+                    .get(attempt)
+                    .is_some_and(|attempt| attempt.is_done())
+            };
+            if way.done.contains(&offset) || tries.iter().any(is_done) {
+                way.done.insert(offset);
+            } else {
+                let state = match tries.last().and_then(|attempt| self.attempts.get(attempt)) {
+                    None => "it was never handled".to_owned(),
+                    Some(attempt) if !attempt.succeeded => {
+                        "its handler has not succeeded".to_owned()
+                    }
+                    Some(attempt) => {
+                        format!(
+                            "{} of its {} effects are acknowledged",
+                            attempt.acknowledged, attempt.effects
+                        )
+                    }
+                };
+                self.broken
+                    .push(format!("{member} committed {partition} to {to}, but {partition}@{offset} is not done: {state}"));
+            }
+        }
+    }
+
+    /// A group begins at `start`, or retention took everything before it: handlers go on there.
+    pub(super) fn skip_to(
+        &mut self,
+        group: &Arc<str>,
+        partition: &TopicPartition,
+        start: NextOffset,
+    ) {
+        let way = self
+            .ways
+            .entry((Arc::clone(group), partition.clone()))
+            .or_default();
+        way.next = Some(way.next.unwrap_or(0).max(start.get()));
+    }
+
+    /// The first broken rule, if one was broken.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.broken.first().map(String::as_str)
+    }
+
+    /// How often handlers were called.
+    pub(crate) fn handled(&self) -> u64 {
+        self.handled
+    }
+}

@@ -1,0 +1,116 @@
+//! The cluster's and the client's side of one member: what it reads, what it has under way.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::group::Notice;
+use super::topics::{Stored, Topics};
+use crate::clock::Moment;
+use crate::error::Error;
+use crate::log::Token;
+use crate::policy::Start;
+use crate::topic::{NextOffset, Partition, TopicPartition};
+
+/// What a member reads, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    pub(crate) group: Arc<str>,
+    pub(crate) topics: Vec<Arc<str>>,
+    pub(crate) start: Start,
+    pub(crate) session_timeout: Duration,
+    pub(crate) max_bytes_in_flight: usize,
+}
+
+/// What becomes of a record that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Written,
+    WrittenTwice,
+    /// Written, and reported as timed out.
+    Unknown,
+    Failed,
+}
+
+/// A record on its way.
+pub(super) struct Sent {
+    pub(super) token: Token,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: Partition,
+    pub(super) record: Stored,
+    pub(super) bytes: usize,
+    pub(super) due: Moment,
+    pub(super) fate: Fate,
+    /// The cluster has decided; the member has not been told yet.
+    pub(super) is_decided: bool,
+}
+
+impl Sent {
+    pub(super) fn write(&self, topics: &mut Topics) {
+        let times = if self.fate == Fate::WrittenTwice {
+            2
+        } else {
+            1
+        };
+        for _ in 0..times {
+            topics.append(&self.topic, self.partition, self.record.clone());
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) next: NextOffset,
+    pub(super) paused: bool,
+    /// Out of range, and told not to choose: stands still.
+    pub(super) stuck: bool,
+}
+
+pub(super) struct Asked {
+    pub(super) offsets: Vec<(TopicPartition, NextOffset)>,
+    pub(super) due: Moment,
+    pub(super) result: Result<(), Error>,
+}
+
+/// The cluster's and the client's side of one member.
+pub(super) struct Member {
+    pub(super) subscription: Subscription,
+    pub(super) last_poll: Moment,
+    pub(super) crashed: bool,
+    pub(super) notices: VecDeque<Notice>,
+    pub(super) under_way: Vec<Sent>,
+    /// What the worker was told that it holds and has not given back.
+    pub(super) told: BTreeSet<TopicPartition>,
+    pub(super) lost: Option<Vec<TopicPartition>>,
+    pub(super) held: BTreeMap<TopicPartition, Held>,
+    /// Admitted without a committed offset, and told not to choose: the worker has still to be told.
+    pub(super) unplaced: VecDeque<TopicPartition>,
+    pub(super) asked: VecDeque<Asked>,
+    pub(super) last_due: BTreeMap<(Arc<str>, Partition), Moment>,
+}
+
+impl Member {
+    pub(super) fn new(subscription: Subscription, now: Moment) -> Member {
+        Member {
+            subscription,
+            last_poll: now,
+            crashed: false,
+            notices: VecDeque::new(),
+            under_way: Vec::new(),
+            told: BTreeSet::new(),
+            lost: None,
+            held: BTreeMap::new(),
+            unplaced: VecDeque::new(),
+            asked: VecDeque::new(),
+            last_due: BTreeMap::new(),
+        }
+    }
+
+    /// The group has thrown this member out; it learns of it when it polls.
+    pub(super) fn expelled(&mut self) {
+        self.notices.clear();
+        if !self.told.is_empty() && self.lost.is_none() {
+            self.lost = Some(self.told.iter().cloned().collect());
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Topics of the simulated cluster: partitions, and the records in them.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::journal::Source;
+use super::partitioner::partition_of;
+use crate::record::{Headers, Timestamp};
+use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
+
+/// A record as it lies in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Headers,
+    pub(crate) timestamp: Timestamp,
+    /// The input record whose handler wrote it, if one did.
+    pub(crate) origin: Option<Source>,
+    /// Its place among all records of the world, so that several partitions can be read in the order of writing.
+    pub(crate) sequence: u64,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    start: i64,
+    records: Vec<Rc<Stored>>,
+}
+
+/// All topics.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    topics: BTreeMap<Arc<str>, Vec<Lane>>,
+    written: u64,
+}
+
+impl Topics {
+    /// Makes a topic; one that exists stays as it is.
+    pub(crate) fn create(&mut self, name: &str, partitions: i32) {
+        let count = usize::try_from(partitions).unwrap_or(1).max(1);
+        let lanes = || std::iter::repeat_with(Lane::default).take(count).collect();
+        self.topics.entry(Arc::from(name)).or_insert_with(lanes);
+    }
+
+    /// The number of partitions, `None` for a topic that does not exist.
+    pub(crate) fn partitions(&self, name: &str) -> Option<i32> {
+        self.topics
+            .get(name)
+            .and_then(|lanes| i32::try_from(lanes.len()).ok())
+    }
+
+    /// The partitions of a topic that exists.
+    pub(crate) fn topic_partitions(&self, name: &str) -> Vec<TopicPartition> {
+        let Some((name, _)) = self.topics.get_key_value(name) else {
+            return Vec::new();
+        };
+        let count = self.partitions(name).unwrap_or(0);
+        (0..count)
+            .map(|number| TopicPartition::new(Arc::clone(name), Partition(number)))
+            .collect()
+    }
+
+    /// The partition a key goes to; one at `random` for records without a key.
+    pub(crate) fn choose(
+        &self,
+        name: &str,
+        key: Option<&[u8]>,
+        random: usize,
+    ) -> Option<Partition> {
+        let count = self.topics.get(name)?.len();
+        let number = key.map_or(random % count.max(1), |key| partition_of(key, count));
+        i32::try_from(number).ok().map(Partition)
+    }
+
+    /// Adds a record at the end; `None` if there is no such partition.
+    pub(crate) fn append(
+        &mut self,
+        name: &str,
+        partition: Partition,
+        mut record: Stored,
+    ) -> Option<Offset> {
+        record.sequence = self.written;
+        let lane = self.lane_mut(name, partition)?;
+        let offset = lane.end();
+        lane.records.push(Rc::new(record));
+        self.written += 1;
+        Some(Offset::new(offset))
+    }
+
+    /// The first offset that is still there, and the end.
+    pub(crate) fn range(&self, partition: &TopicPartition) -> (NextOffset, NextOffset) {
+        let lane = self.lane(&partition.topic, partition.partition);
+        let (start, end) = lane.map_or((0, 0), |lane| (lane.start, lane.end()));
+        (NextOffset::new(start), NextOffset::new(end))
+    }
+
+    /// The record at `offset`.
+    pub(crate) fn read(
+        &self,
+        partition: &TopicPartition,
+        offset: NextOffset,
+    ) -> Option<Rc<Stored>> {
+        let lane = self.lane(&partition.topic, partition.partition)?;
+        let index = usize::try_from(offset.get().checked_sub(lane.start)?).ok()?;
+        lane.records.get(index).cloned()
+    }
+
+    /// Every record of a topic in the order of writing.
+    pub(crate) fn all(&self, name: &str) -> Vec<(Partition, Offset, Rc<Stored>)> {
+        let lanes = self.topics.get(name).map_or(&[][..], Vec::as_slice);
+        let mut all: Vec<_> = (0_i32..)
+            .zip(lanes)
+            .flat_map(|(number, lane)| {
+                let offsets = lane.start..;
+                let records = offsets.zip(&lane.records);
+                records.map(move |(offset, record)| {
+                    (Partition(number), Offset::new(offset), Rc::clone(record))
+                })
+            })
+            .collect();
+        all.sort_by_key(|(_, _, record)| record.sequence);
+        all
+    }
+
+    /// Takes the oldest `count` records of a partition away.
+    pub(crate) fn forget(&mut self, partition: &TopicPartition, count: usize) {
+        if let Some(lane) = self.lane_mut(&partition.topic, partition.partition) {
+            let count = count.min(lane.records.len());
+            lane.records.drain(..count);
+            lane.start += i64::try_from(count).unwrap_or(0);
+        }
+    }
+
+    fn lane(&self, name: &str, partition: Partition) -> Option<&Lane> {
+        self.topics
+            .get(name)?
+            .get(usize::try_from(partition.0).ok()?)
+    }
+
+    fn lane_mut(&mut self, name: &str, partition: Partition) -> Option<&mut Lane> {
+        self.topics
+            .get_mut(name)?
+            .get_mut(usize::try_from(partition.0).ok()?)
+    }
+}
+
+impl Lane {
+    fn end(&self) -> i64 {
+        self.start + i64::try_from(self.records.len()).unwrap_or(i64::MAX)
+    }
+}

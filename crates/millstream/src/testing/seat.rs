@@ -1,0 +1,157 @@
+//! A service made ready for the simulation, and one of its workers in a seat.
+//!
+//! The handlers of the declaration are wrapped so that the world's journal learns of each call and its answer; nothing
+//! else of the service is changed, and the worker is the one that runs in production.
+
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Moment};
+use crate::error::Error;
+use crate::log::Log;
+use crate::log::simulation::{Journal, MemberId, SimulatedLog, Simulation, Subscription};
+use crate::service::{Definition, Input, Service, Timer};
+use crate::topic::TopicSpec;
+use crate::worker::{Progress, Worker};
+
+/// A worker of any service.
+pub(super) trait AnyWorker {
+    fn step(&mut self) -> Result<Progress, Error>;
+    fn stop(&mut self);
+}
+
+impl<S, L: Log> AnyWorker for Worker<S, L> {
+    fn step(&mut self) -> Result<Progress, Error> {
+        Worker::step(self, Duration::ZERO)
+    }
+
+    fn stop(&mut self) {
+        Worker::stop(self);
+    }
+}
+
+/// Makes worker number `n` of a service.
+type Spawn = dyn Fn(&Simulation, usize) -> (MemberId, Box<dyn AnyWorker>);
+
+/// A declared service, of which any number of workers can be started.
+pub(super) struct Declared {
+    pub(super) name: Arc<str>,
+    pub(super) group: Arc<str>,
+    pub(super) topics: Vec<TopicSpec>,
+    pub(super) inputs: Vec<Arc<str>>,
+    pub(super) threads: usize,
+    spawn: Rc<Spawn>,
+}
+
+impl Declared {
+    /// Validates and wraps a service; `dress` puts each worker's log into another one.
+    pub(super) fn new<S: 'static, L: Log + 'static>(
+        service: Service<S>,
+        journal: &Arc<Mutex<Journal>>,
+        dress: impl Fn(SimulatedLog) -> L + 'static,
+    ) -> Result<Declared, Error> {
+        let mut definition = service.into_definition()?;
+        let group: Arc<str> = definition.group.as_str().into();
+        if let Some(definition) = Arc::get_mut(&mut definition) {
+            watch(definition, &group, journal);
+        }
+        let inputs = definition.input_names();
+        let subscription = Subscription {
+            group: Arc::clone(&group),
+            topics: inputs.clone(),
+            start: definition.settings.start,
+            session_timeout: definition.settings.session_timeout,
+            max_bytes_in_flight: definition.settings.max_bytes_in_flight,
+        };
+        let name = Arc::clone(&definition.name);
+        let (topics, threads) = (definition.topics(), definition.settings.threads);
+        let spawn = move |simulation: &Simulation, number: usize| {
+            let log = simulation.join(subscription.clone());
+            let id = log.id();
+            let clock: Arc<dyn Clock + Send + Sync> = Arc::new(simulation.clock());
+            let worker = Worker::new(Arc::clone(&definition), dress(log), clock, number);
+            (id, Box::new(worker) as Box<dyn AnyWorker>)
+        };
+        Ok(Declared {
+            name,
+            group,
+            topics,
+            inputs,
+            threads,
+            spawn: Rc::new(spawn),
+        })
+    }
+
+    /// Starts a worker.
+    pub(super) fn sit_down(&self, simulation: &Simulation, service: usize, number: usize) -> Seat {
+        let (member, worker) = (self.spawn)(simulation, number);
+        Seat {
+            service,
+            member,
+            worker,
+            stalled_until: Moment::default(),
+        }
+    }
+}
+
+/// A worker that takes part in the world.
+pub(super) struct Seat {
+    pub(super) service: usize,
+    pub(super) member: MemberId,
+    pub(super) worker: Box<dyn AnyWorker>,
+    pub(super) stalled_until: Moment,
+}
+
+/// Has the journal told of every call of a handler or timer.
+fn watch<S: 'static>(
+    definition: &mut Definition<S>,
+    group: &Arc<str>,
+    journal: &Arc<Mutex<Journal>>,
+) {
+    let inputs = std::mem::take(&mut definition.inputs);
+    definition.inputs = inputs
+        .into_iter()
+        .map(|input| watch_input(input, group, journal))
+        .collect();
+    let timers = std::mem::take(&mut definition.timers);
+    definition.timers = timers
+        .into_iter()
+        .map(|timer| watch_timer(timer, journal))
+        .collect();
+}
+
+fn watch_input<S: 'static>(
+    input: Input<S>,
+    group: &Arc<str>,
+    journal: &Arc<Mutex<Journal>>,
+) -> Input<S> {
+    let (group, journal, handle) = (Arc::clone(group), Arc::clone(journal), input.handle);
+    Input {
+        handle: Box::new(move |state, source, message, context| {
+            note(&journal, |journal| {
+                journal.begin(&group, source, message.offset().get())
+            });
+            let answer = handle(state, source, message, context);
+            let effects = context.effects().len();
+            note(&journal, |journal| journal.end(answer.is_ok(), effects));
+            answer
+        }),
+        ..input
+    }
+}
+
+fn watch_timer<S: 'static>(timer: Timer<S>, journal: &Arc<Mutex<Journal>>) -> Timer<S> {
+    let (journal, tick) = (Arc::clone(journal), timer.tick);
+    Timer {
+        tick: Box::new(move |state, context| {
+            note(&journal, Journal::tick);
+            tick(state, context)
+        }),
+        ..timer
+    }
+}
+
+fn note(journal: &Mutex<Journal>, change: impl FnOnce(&mut Journal)) {
+    change(&mut journal.lock().unwrap_or_else(PoisonError::into_inner));
+}

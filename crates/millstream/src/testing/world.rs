@@ -1,0 +1,399 @@
+//! The world of a test: its cluster, its services, and the scheduler that lets them take turns.
+//!
+//! Each turn steps one worker drawn from the seed, moves the clock a little, and may do harm: kill a worker, stop one for
+//! longer than its group waits, move partitions. Harm comes in the first part of a run only, so that every run has to
+//! reach its end: after the storm everything must get done.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::seat::{Declared, Seat};
+use crate::clock::{Clock as _, Moment};
+use crate::error::Error;
+use crate::log::Log;
+use crate::log::simulation::{Faults, Journal, SimulatedLog, Simulation, VirtualClock};
+use crate::record::Timestamp;
+use crate::service::Service;
+use crate::topic::{NextOffset, Partition, TopicPartition};
+use crate::worker::Progress;
+
+/// How long, in virtual time, a world may need to become quiet.
+const PATIENCE: Duration = Duration::from_secs(4 * 60 * 60);
+/// The most turns in which harm is done, in one run.
+const STORM: usize = 1_500;
+
+/// A simulated cluster with the services of a test. See the [module](super) for examples.
+pub struct World {
+    seed: u64,
+    pub(super) simulation: Simulation,
+    journal: Arc<Mutex<Journal>>,
+    pub(super) clock: VirtualClock,
+    services: Vec<Declared>,
+    seats: Vec<Seat>,
+    /// Workers that will be started at a time, as a supervisor does after a crash.
+    restarts: Vec<(Moment, usize)>,
+    started: usize,
+    idle: usize,
+    storm: usize,
+    ended: Vec<Error>,
+}
+
+/// A service that was started in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running(usize);
+
+impl World {
+    /// A world in which everything works, always in the same order.
+    #[must_use]
+    pub fn new() -> World {
+        World::seeded(0, Faults::none())
+    }
+
+    /// A world whose every choice is drawn from `seed`.
+    #[must_use]
+    pub fn seeded(seed: u64, faults: Faults) -> World {
+        let simulation = Simulation::new(seed, faults);
+        World {
+            seed,
+            clock: simulation.clock(),
+            journal: simulation.journal(),
+            simulation,
+            services: Vec::new(),
+            seats: Vec::new(),
+            restarts: Vec::new(),
+            started: 0,
+            idle: 0,
+            storm: 0,
+            ended: Vec::new(),
+        }
+    }
+
+    /// The seed of this world.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Starts a service with as many workers as it declares threads. Its topics are created as they are declared, with
+    /// one partition where nothing is said.
+    ///
+    /// # Errors
+    /// The declaration is not valid.
+    pub fn start<S: 'static>(&mut self, service: Service<S>) -> Result<Running, Error> {
+        self.start_with(service, |log| log)
+    }
+
+    /// As [`World::start`], each worker's log put into another one: for planting mistakes.
+    pub(crate) fn start_with<S: 'static, L: Log + 'static>(
+        &mut self,
+        service: Service<S>,
+        dress: impl Fn(SimulatedLog) -> L + 'static,
+    ) -> Result<Running, Error> {
+        let declared = Declared::new(service, &self.journal, dress)?;
+        for spec in &declared.topics {
+            self.simulation
+                .topics(|topics| topics.create(&spec.name, spec.partitions.unwrap_or(1)));
+        }
+        self.co_partitioned(&declared)?;
+        let threads = declared.threads;
+        self.services.push(declared);
+        let running = Running(self.services.len() - 1);
+        for _ in 0..threads {
+            self.add_worker(running);
+        }
+        Ok(running)
+    }
+
+    /// As in production: records of equal partition number meet in one state.
+    fn co_partitioned(&self, declared: &Declared) -> Result<(), Error> {
+        let count = |topic: &str| {
+            self.simulation
+                .topics(|topics| topics.partitions(topic).unwrap_or(0))
+        };
+        let Some((first, others)) = declared.inputs.split_first() else {
+            return Ok(());
+        };
+        let other = others.iter().find(|other| count(other) != count(first));
+        other.map_or(Ok(()), |second| {
+            Err(Error::NotCoPartitioned {
+                service: declared.name.to_string(),
+                first: first.to_string(),
+                first_count: count(first),
+                second: second.to_string(),
+                second_count: count(second),
+            })
+        })
+    }
+
+    /// Starts one more worker of a service, as another process or machine would.
+    pub fn add_worker(&mut self, service: Running) {
+        if let Some(declared) = self.services.get(service.0) {
+            self.seats
+                .push(declared.sit_down(&self.simulation, service.0, self.started));
+            self.started += 1;
+        }
+    }
+
+    /// Kills one worker of a service; a new one is started in its place at once.
+    pub fn crash(&mut self, service: Running) {
+        if let Some(seat) = self.pick(|seat| seat.service == service.0) {
+            self.kill(seat, Duration::ZERO);
+        }
+    }
+
+    /// Has the group of a service deal its partitions anew.
+    pub fn rebalance(&mut self, service: Running) {
+        if let Some(declared) = self.services.get(service.0) {
+            self.simulation.rebalance(&declared.group);
+        }
+    }
+
+    /// Stops all workers of a service in order: they drain, commit and leave.
+    ///
+    /// # Errors
+    /// What a service ended with, if not because it was asked to.
+    pub fn stop(&mut self, service: Running) -> Result<(), Error> {
+        self.restarts
+            .retain(|(_, restarted)| *restarted != service.0);
+        for seat in self
+            .seats
+            .iter_mut()
+            .filter(|seat| seat.service == service.0)
+        {
+            seat.worker.stop();
+        }
+        let deadline = self.clock.now().plus(PATIENCE);
+        while self.seats.iter().any(|seat| seat.service == service.0) {
+            self.turn();
+            self.assert_before(deadline);
+        }
+        self.outcome()
+    }
+
+    /// What the group of a service has committed in a partition.
+    #[must_use]
+    pub fn committed(
+        &self,
+        service: Running,
+        topic: &str,
+        partition: Partition,
+    ) -> Option<NextOffset> {
+        let group = &self.services.get(service.0)?.group;
+        self.simulation
+            .committed(group, &TopicPartition::new(topic, partition))
+    }
+
+    /// The world's time, as handlers see it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// How often handlers were called so far, repetitions included.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        self.journal().handled()
+    }
+
+    /// Lets the services work while this much time passes.
+    ///
+    /// # Errors
+    /// What a service ended with, if not because it was asked to.
+    ///
+    /// # Panics
+    /// A service broke at-least-once delivery.
+    #[track_caller]
+    pub fn advance(&mut self, by: Duration) -> Result<(), Error> {
+        let until = self.clock.now().plus(by);
+        while self.clock.now() < until {
+            self.turn();
+        }
+        self.outcome()
+    }
+
+    /// Lets the services work until everything is processed, acknowledged and committed.
+    ///
+    /// # Errors
+    /// What a service ended with, if not because it was asked to.
+    ///
+    /// # Panics
+    /// A service broke at-least-once delivery, or did not get done in hours of virtual time.
+    #[track_caller]
+    pub fn run(&mut self) -> Result<(), Error> {
+        self.storm = if self.simulation.faults() == Faults::none() {
+            0
+        } else {
+            self.simulation.below(STORM)
+        };
+        let deadline = self.clock.now().plus(PATIENCE);
+        loop {
+            for _ in 0..16 {
+                self.turn();
+            }
+            let is_calm = self.storm == 0 && self.simulation.unfinished().is_empty();
+            if is_calm || !self.ended.is_empty() {
+                return self.outcome();
+            }
+            self.assert_before(deadline);
+        }
+    }
+
+    /// Holds everything that happened against at-least-once delivery; [`World::run`] does so all the time.
+    ///
+    /// # Panics
+    /// A service broke it.
+    #[track_caller]
+    pub fn check(&self) {
+        let journal = self.journal();
+        let broken = journal.broken();
+        assert!(
+            broken.is_none(),
+            "seed {}: {}",
+            self.seed,
+            broken.unwrap_or_default()
+        );
+    }
+
+    #[track_caller]
+    fn assert_before(&self, deadline: Moment) {
+        assert!(
+            self.clock.now() < deadline,
+            "seed {}: not done after {} virtual hours: {}",
+            self.seed,
+            PATIENCE.as_secs() / 3600,
+            self.simulation.unfinished().join("; ")
+        );
+    }
+
+    fn outcome(&mut self) -> Result<(), Error> {
+        if self.ended.is_empty() {
+            Ok(())
+        } else {
+            Err(self.ended.remove(0))
+        }
+    }
+
+    /// One worker's step, a little time, and perhaps harm.
+    #[track_caller]
+    fn turn(&mut self) {
+        self.restart_due();
+        if self.storm > 0 {
+            self.storm -= 1;
+            self.harm();
+        }
+        let now = self.clock.now();
+        match self.pick(|seat| seat.stalled_until <= now) {
+            Some(seat) => self.step(seat),
+            None => self.idle += 1,
+        }
+        self.check();
+        self.pass_time();
+    }
+
+    fn step(&mut self, index: usize) {
+        let Some(seat) = self.seats.get_mut(index) else {
+            return;
+        };
+        let journal = &self.journal;
+        journal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .activate(seat.member);
+        match seat.worker.step() {
+            Ok(Progress::Busy) => self.idle = 0,
+            Ok(Progress::Idle) => self.idle += 1,
+            Ok(Progress::Stopped) => drop(self.seats.swap_remove(index)),
+            Err(error) => {
+                self.ended.push(error);
+                drop(self.seats.swap_remove(index));
+            }
+        }
+    }
+
+    /// Little while there is work, more while all wait for something.
+    fn pass_time(&mut self) {
+        let most = if self.idle > 2 * self.seats.len() {
+            5_000 << (2 * self.simulation.below(4))
+        } else if self.simulation.chance(0.1) {
+            20_000
+        } else {
+            500
+        };
+        let micros = u64::try_from(self.simulation.below(most)).unwrap_or(0);
+        self.simulation.advance(Duration::from_micros(micros + 1));
+    }
+
+    fn harm(&mut self) {
+        let faults = self.simulation.faults();
+        if self.simulation.chance(faults.crash)
+            && let Some(seat) = self.pick(|_| true)
+        {
+            let pause =
+                Duration::from_millis(u64::try_from(self.simulation.below(5_000)).unwrap_or(0));
+            self.kill(seat, pause);
+        }
+        if self.simulation.chance(faults.stall)
+            && let Some(seat) = self.pick(|_| true)
+        {
+            let millis = u64::try_from(self.simulation.below(120_000)).unwrap_or(0);
+            let until = self.clock.now().plus(Duration::from_millis(millis));
+            if let Some(seat) = self.seats.get_mut(seat) {
+                seat.stalled_until = until;
+            }
+        }
+        if self.simulation.chance(faults.rebalance) {
+            let service = self.simulation.below(self.services.len());
+            self.rebalance(Running(service));
+        }
+        if self.simulation.chance(faults.retention) {
+            self.simulation.retain();
+        }
+    }
+
+    fn kill(&mut self, seat: usize, pause: Duration) {
+        let seat = self.seats.swap_remove(seat);
+        self.simulation.crash(seat.member);
+        self.restarts
+            .push((self.clock.now().plus(pause), seat.service));
+    }
+
+    fn restart_due(&mut self) {
+        let now = self.clock.now();
+        let due: Vec<_> = self.restarts.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, service) in due {
+            self.add_worker(Running(service));
+        }
+    }
+
+    /// A random seat among those that fit.
+    fn pick(&self, fits: impl Fn(&Seat) -> bool) -> Option<usize> {
+        let fitting: Vec<usize> = self
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(_, seat)| fits(seat))
+            .map(|(index, _)| index)
+            .collect();
+        fitting.get(self.simulation.below(fitting.len())).copied()
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unfinished = self.simulation.unfinished();
+        f.debug_struct("World")
+            .field("seed", &self.seed)
+            .field("unfinished", &unfinished)
+            .finish_non_exhaustive()
+    }
+}
