@@ -3,6 +3,12 @@
 //! The broker is Apache Kafka at `KAFKA=host:port`, or else the embedded one, started here on a port of its own.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
+mod emitter;
+#[cfg(test)]
+mod reader;
+#[cfg(test)]
 mod service;
 #[cfg(test)]
 mod support;

@@ -1,0 +1,297 @@
+//! Administration: topics and groups, and every refusal by name.
+
+use std::time::Duration;
+
+use millstream::admin::{Admin, Change, ResetTo, ensure};
+use millstream::{Cluster, NextOffset, Partition, TopicPartition, TopicSpec};
+
+use millstream::testing::eventually;
+
+use crate::support::{PATIENCE, admin, cluster, numbers, unique, write};
+
+fn spec(name: &str, partitions: i32) -> TopicSpec {
+    TopicSpec {
+        partitions: Some(partitions),
+        ..TopicSpec::named(name)
+    }
+}
+
+#[test]
+fn ensure_creates_what_is_missing_and_accepts_what_is_there() {
+    let name = unique("ensured");
+    let wanted = TopicSpec {
+        retention: Some(Duration::from_secs(3_600)),
+        max_message_bytes: Some(2_000_000),
+        ..spec(&name, 3)
+    };
+    let made = ensure(&cluster(), std::slice::from_ref(&wanted)).unwrap();
+    let again = ensure(&cluster(), std::slice::from_ref(&wanted)).unwrap();
+    assert_eq!(made, again);
+    let numbers: Vec<i32> = made[0]
+        .partitions
+        .iter()
+        .map(|info| info.partition.0)
+        .collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    let configs = admin().configs(&name).unwrap();
+    let of = |wanted: &str| {
+        configs
+            .iter()
+            .find(|config| config.name == wanted)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(
+        (
+            of("retention.ms").value.as_deref(),
+            of("retention.ms").is_set_on_topic
+        ),
+        (Some("3600000"), true)
+    );
+    assert_eq!(of("max.message.bytes").value.as_deref(), Some("2000000"));
+    assert!(!of("cleanup.policy").is_set_on_topic);
+}
+
+#[test]
+fn a_topic_that_is_not_as_declared_is_refused_with_both_values() {
+    let name = unique("other");
+    admin().create(&spec(&name, 2)).unwrap();
+    let said = |wanted: TopicSpec| ensure(&cluster(), &[wanted]).unwrap_err().to_string();
+    assert_eq!(
+        said(spec(&name, 4)),
+        format!("topic `{name}` has partitions 2 on the cluster, but 4 is declared")
+    );
+    let hour = TopicSpec {
+        retention: Some(Duration::from_secs(3_600)),
+        ..TopicSpec::named(&name)
+    };
+    assert_eq!(
+        said(hour),
+        format!(
+            "topic `{name}` has retention.ms 604800000 on the cluster, but 3600000 is declared"
+        )
+    );
+    let invalid = said(TopicSpec::named("a/b"));
+    assert!(
+        invalid.starts_with("topic `a/b` is not valid: "),
+        "{invalid}"
+    );
+}
+
+#[test]
+fn a_topic_lives_from_creation_to_deletion() {
+    let admin = admin();
+    let name = unique("life");
+    assert_eq!(
+        admin.create(&spec(&name, 1)).unwrap(),
+        admin.topic(&name).unwrap()
+    );
+    let exists = admin.create(&spec(&name, 1)).unwrap_err();
+    assert_eq!(exists.to_string(), format!("topic `{name}` exists already"));
+
+    admin.raise_partitions(&name, 3).unwrap();
+    let shown = || admin.topic(&name).unwrap().partitions.len() == 3;
+    eventually(PATIENCE, "three partitions are shown", shown);
+    let fewer = admin.raise_partitions(&name, 2).unwrap_err();
+    assert!(fewer.to_string().starts_with(&format!(
+        "failed to raise the partitions of topic `{name}` to 2: "
+    )));
+
+    assert!(
+        admin
+            .topics()
+            .unwrap()
+            .iter()
+            .any(|topic| topic.name == name)
+    );
+    admin.delete(&name).unwrap();
+    let gone = || {
+        matches!(
+            admin.topic(&name),
+            Err(millstream::Error::UnknownTopic { .. })
+        )
+    };
+    eventually(PATIENCE, "the topic is gone", gone);
+    let missing = admin.delete(&name).unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        format!("topic `{name}` does not exist")
+    );
+}
+
+#[test]
+fn altering_a_topic_keeps_what_was_not_named() {
+    let admin = admin();
+    let name = unique("altered");
+    admin
+        .create_with(
+            &spec(&name, 1),
+            &[("retention.ms", "1000"), ("segment.bytes", "2000000")],
+        )
+        .unwrap();
+    admin
+        .alter(
+            &name,
+            &[("retention.ms", None), ("max.message.bytes", Some("5000"))],
+        )
+        .unwrap();
+    let set = || {
+        let set = admin
+            .configs(&name)
+            .unwrap()
+            .into_iter()
+            .filter(|config| config.is_set_on_topic);
+        set.map(|config| (config.name, config.value.unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let expected = [("max.message.bytes", "5000"), ("segment.bytes", "2000000")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    eventually(PATIENCE, "the change is shown", || set() == expected);
+    let refused = admin
+        .alter(&name, &[("retention.ms", Some("soon"))])
+        .unwrap_err();
+    assert!(refused.to_string().starts_with(&format!(
+        "failed to change the configuration of topic `{name}`: "
+    )));
+}
+
+#[test]
+fn ranges_show_start_and_end_and_records_can_be_deleted() {
+    let admin = admin();
+    let topic = numbers(2);
+    write(&topic, 1, 0..5);
+    let ranges = || -> Vec<(i32, i64, i64)> {
+        let ranges = admin.ranges(topic.name()).unwrap();
+        ranges
+            .into_iter()
+            .map(|(partition, range)| (partition.0, range.start.get(), range.end.get()))
+            .collect()
+    };
+    assert_eq!(ranges(), [(0, 0, 0), (1, 0, 5)]);
+    let partition = TopicPartition::new(topic.name(), Partition(1));
+    admin
+        .delete_records(&[(partition.clone(), NextOffset::new(3))])
+        .unwrap();
+    assert_eq!(ranges(), [(0, 0, 0), (1, 3, 5)]);
+    let beyond = admin
+        .delete_records(&[(partition.clone(), NextOffset::new(9))])
+        .unwrap_err();
+    assert!(
+        beyond
+            .to_string()
+            .starts_with(&format!("failed to delete records of {partition}: ")),
+        "{beyond}"
+    );
+}
+
+#[test]
+fn a_group_is_reset_in_two_steps_and_described() {
+    let admin = admin();
+    let topic = numbers(2);
+    write(&topic, 0, 0..10);
+    write(&topic, 1, 0..4);
+    let group = unique("group");
+    let at = |partition: i32| TopicPartition::new(topic.name(), Partition(partition));
+    let next = NextOffset::new;
+
+    assert_eq!(
+        admin.group(&group).unwrap_err().to_string(),
+        format!("group `{group}` does not exist")
+    );
+    let plan = admin
+        .plan_reset(&group, &[topic.name()], ResetTo::Latest)
+        .unwrap();
+    let change = |partition, committed: Option<i64>, target| Change {
+        partition: at(partition),
+        committed: committed.map(next),
+        target: next(target),
+    };
+    assert_eq!(plan.changes, [change(0, None, 10), change(1, None, 4)]);
+    let applied = admin.apply_reset(&plan).unwrap();
+    assert_eq!(
+        applied.into_iter().collect::<Vec<_>>(),
+        [(at(0), next(10)), (at(1), next(4))]
+    );
+
+    // Without topics: those that have a committed offset.
+    let plan = admin.plan_reset(&group, &[], ResetTo::Shift(-6)).unwrap();
+    assert_eq!(
+        plan.changes,
+        [change(0, Some(10), 4), change(1, Some(4), 0)]
+    );
+    assert_eq!(
+        plan.changes
+            .iter()
+            .map(Change::distance)
+            .collect::<Vec<_>>(),
+        [Some(-6), Some(-4)]
+    );
+    admin.apply_reset(&plan).unwrap();
+
+    let described = admin.group(&group).unwrap();
+    assert_eq!(
+        (
+            described.group.state.as_str(),
+            described.group.members.len()
+        ),
+        ("Empty", 0)
+    );
+    let lags: Vec<_> = described
+        .offsets
+        .iter()
+        .map(|offset| (offset.partition.clone(), offset.lag()))
+        .collect();
+    assert_eq!(lags, [(at(0), Some(6)), (at(1), Some(4))]);
+    assert!(
+        admin
+            .groups()
+            .unwrap()
+            .iter()
+            .any(|info| info.name == group)
+    );
+
+    let error = admin
+        .plan_reset(&group, &[topic.name()], ResetTo::Offset(next(5)))
+        .unwrap_err();
+    let said = format!(
+        "cannot read {} from offset 5: the cluster has 0 to 4",
+        at(1)
+    );
+    assert_eq!(error.to_string(), said);
+
+    admin.delete_group(&group).unwrap();
+    assert_eq!(
+        admin.delete_group(&group).unwrap_err().to_string(),
+        format!("group `{group}` does not exist")
+    );
+}
+
+#[test]
+fn the_cluster_tells_its_brokers() {
+    let info = admin().cluster().unwrap();
+    assert!(info.id.is_some());
+    assert!(!info.brokers.is_empty());
+}
+
+#[test]
+fn waiting_for_a_cluster_that_never_comes_names_its_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let admin = Admin::new(&Cluster::new(address.to_string())).unwrap();
+    let mut tries = 0;
+    let error = admin
+        .reach(Duration::from_secs(60), |_| {
+            tries += 1;
+            tries < 3
+        })
+        .unwrap_err();
+    assert_eq!(tries, 3);
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("failed to reach the cluster at `{address}`: ")),
+        "{error}"
+    );
+    assert!(error.is_retriable());
+}

@@ -1,0 +1,299 @@
+//! The emitter: every record is accounted for.
+
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use millstream::codec::{Json, NoKey, Nullable, Raw, Text};
+use millstream::reader::{Polled, Reader, Until};
+use millstream::{Cluster, Counts, Emitter, Headers, Offset, Outcome, Partition, Timestamp, Topic};
+
+use crate::support::{PATIENCE, cluster, numbers, unique};
+
+#[test]
+fn what_was_sent_is_read_with_everything_it_carried() {
+    let topic = numbers(2);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let headers = Headers::new().with("trace", "abc").with("empty", "");
+    let position = emitter
+        .record(&topic, &"k".to_owned(), &7)
+        .partition(Partition(1))
+        .timestamp(Timestamp::from_millis(1_700_000_000_123))
+        .headers(&headers)
+        .send_and_wait()
+        .unwrap();
+    assert_eq!(position.to_string(), format!("{}[1]@0", topic.name()));
+
+    let mut reader = Reader::of(&topic)
+        .until(Until::End)
+        .open(&cluster())
+        .unwrap();
+    let record = loop {
+        match reader.poll(PATIENCE).unwrap() {
+            Polled::Record(record) => break record,
+            Polled::Nothing => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((record.key.as_str(), record.value), ("k", 7));
+    assert_eq!(record.headers, headers);
+    assert_eq!(record.timestamp, Timestamp::from_millis(1_700_000_000_123));
+    assert_eq!(record.position, position);
+}
+
+#[test]
+fn every_record_sent_by_many_threads_is_delivered_in_order_and_counted() {
+    let topic = numbers(3);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (emitter, topic) = (emitter.clone(), &topic);
+            scope.spawn(move || {
+                for number in 0..2_000 {
+                    emitter
+                        .record(topic, &format!("{thread}"), &number)
+                        .partition(Partition(thread))
+                        .send()
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let counts = emitter.close(PATIENCE).unwrap();
+    assert_eq!(
+        counts,
+        Counts {
+            accepted: 6_000,
+            delivered: 6_000,
+            failed: 0
+        }
+    );
+
+    let mut reader = Reader::of(&topic)
+        .until(Until::End)
+        .open(&cluster())
+        .unwrap();
+    let mut read = [vec![], vec![], vec![]];
+    loop {
+        match reader.poll(PATIENCE).unwrap() {
+            Polled::Record(record) => {
+                read[usize::try_from(record.position.partition.0).unwrap()].push(record.value);
+            }
+            Polled::Nothing => {}
+            Polled::End => break,
+            Polled::Undecodable(bad) => panic!("{bad}"),
+        }
+    }
+    let expected: Vec<u64> = (0..2_000).collect();
+    assert_eq!(read, [expected.clone(), expected.clone(), expected]);
+}
+
+#[test]
+fn a_full_queue_makes_the_sender_wait_and_loses_nothing() {
+    let topic = numbers(1);
+    let small = cluster()
+        .property("queue.buffering.max.messages", "10")
+        .unwrap();
+    let emitter = Emitter::new(&small).unwrap();
+    for number in 0..500 {
+        emitter.send(&topic, &String::new(), &number).unwrap();
+    }
+    emitter.flush(PATIENCE).unwrap();
+    assert_eq!(
+        emitter.counts(),
+        Counts {
+            accepted: 500,
+            delivered: 500,
+            failed: 0
+        }
+    );
+}
+
+#[test]
+fn a_receipt_tells_the_position_of_its_own_record() {
+    let topic = numbers(1);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let (told, positions) = mpsc::channel();
+    for number in 0..3 {
+        let told = told.clone();
+        let receipt = move |outcome: Result<millstream::Position, _>| {
+            told.send((number, outcome.unwrap().offset)).unwrap();
+        };
+        emitter
+            .record(&topic, &String::new(), &number)
+            .send_then(receipt)
+            .unwrap();
+    }
+    emitter.flush(PATIENCE).unwrap();
+    let positions: Vec<_> = positions.try_iter().collect();
+    assert_eq!(
+        positions,
+        [
+            (0, Offset::new(0)),
+            (1, Offset::new(1)),
+            (2, Offset::new(2))
+        ]
+    );
+}
+
+#[test]
+fn keys_and_values_may_be_null_or_raw() {
+    static MARKS: Topic<(), Option<String>> = Topic::new("marks", &NoKey, &Nullable(Text));
+    static BYTES: Topic<Vec<u8>, Option<Vec<u8>>> = Topic::new("marks", &Raw, &Nullable(Raw));
+    let name = numbers(1).name().to_owned();
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let marks = MARKS.clone().named(name.clone());
+    emitter.send(&marks, &(), &None).unwrap();
+    emitter.send(&marks, &(), &Some(String::new())).unwrap();
+    emitter.flush(PATIENCE).unwrap();
+
+    let mut reader = Reader::of(&BYTES.clone().named(name))
+        .until(Until::End)
+        .open(&cluster())
+        .unwrap();
+    let mut read = vec![];
+    loop {
+        match reader.poll(PATIENCE).unwrap() {
+            // The key is null, which `Raw` refuses: the record arrives with its bytes all the same.
+            Polled::Undecodable(bad) => read.push((bad.part, bad.key, bad.value)),
+            Polled::Record(record) => panic!("{record:?}"),
+            Polled::Nothing => {}
+            Polled::End => break,
+        }
+    }
+    assert_eq!(read, [("key", None, None), ("key", None, Some(vec![]))]);
+}
+
+#[test]
+fn a_record_the_codec_refuses_is_not_sent() {
+    static RATIOS: Topic<(), f64> = Topic::new("ratios", &NoKey, &Json);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let error = emitter.send(&RATIOS, &(), &f64::NAN).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to encode the value of a record for topic `ratios`"
+    );
+    assert_eq!(emitter.counts(), Counts::default());
+}
+
+#[test]
+fn an_oversized_record_is_refused_at_once_with_its_size() {
+    static BLOBS: Topic<(), Vec<u8>> = Topic::new("blobs", &NoKey, &Raw);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let error = emitter.send(&BLOBS, &(), &vec![0; 2_000_000]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to send a record of 2000000 bytes to topic `blobs`: message size too large"
+    );
+    assert_eq!(error.outcome(), Outcome::NotApplied);
+}
+
+/// An address that nothing listens on, for as long as the listener is kept: it never accepts.
+fn unreachable() -> (TcpListener, Cluster) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let cluster = Cluster::new(listener.local_addr().unwrap().to_string());
+    (listener, cluster)
+}
+
+#[test]
+fn without_a_broker_every_record_fails_loudly() {
+    let (_listener, cluster) = unreachable();
+    let cluster = cluster.property("message.timeout.ms", "500").unwrap();
+    let emitter = Emitter::new(&cluster).unwrap();
+    let topic = numbers_elsewhere();
+    emitter.send(&topic, &String::new(), &1).unwrap();
+    emitter.send(&topic, &String::new(), &2).unwrap();
+    let error = emitter.flush(PATIENCE).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "failed to deliver 2 records, 0 more are undecided: failed to deliver a record to topic `{}`: message \
+             timed out",
+            topic.name()
+        )
+    );
+    assert_eq!(
+        emitter.counts(),
+        Counts {
+            accepted: 2,
+            delivered: 0,
+            failed: 2
+        }
+    );
+    // What was told is not told again.
+    emitter.flush(PATIENCE).unwrap();
+    let error = emitter
+        .record(&topic, &String::new(), &3)
+        .send_and_wait()
+        .unwrap_err();
+    assert!(error.is_retriable(), "{error}");
+}
+
+#[test]
+fn a_flush_that_runs_out_of_time_says_how_much_is_undecided() {
+    let (_listener, cluster) = unreachable();
+    let emitter = Emitter::new(&cluster.property("message.timeout.ms", "2000").unwrap()).unwrap();
+    emitter
+        .send(&numbers_elsewhere(), &String::new(), &1)
+        .unwrap();
+    let error = emitter.flush(Duration::from_millis(20)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "failed to deliver 0 records, 1 more are undecided: no answer within 20 ms"
+    );
+    assert_eq!(error.outcome(), Outcome::Unknown);
+}
+
+#[test]
+fn a_closed_emitter_refuses_further_records() {
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let other = emitter.clone();
+    assert_eq!(emitter.close(PATIENCE).unwrap(), Counts::default());
+    let error = other
+        .send(&numbers_elsewhere(), &String::new(), &1)
+        .unwrap_err();
+    assert!(
+        error.to_string().ends_with(": the emitter is closed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_panicking_receipt_harms_no_other() {
+    let topic = numbers(1);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    emitter
+        .record(&topic, &String::new(), &1)
+        .send_then(|_| panic!("in a receipt"))
+        .unwrap();
+    emitter
+        .record(&topic, &String::new(), &2)
+        .send_and_wait()
+        .unwrap();
+    assert_eq!(
+        emitter.counts(),
+        Counts {
+            accepted: 2,
+            delivered: 2,
+            failed: 0
+        }
+    );
+}
+
+#[test]
+fn properties_that_exclude_idempotence_are_taken_without_it() {
+    let weak = cluster()
+        .properties([("acks", "1"), ("retries", "0")])
+        .unwrap();
+    Emitter::new(&weak).unwrap();
+    let contradiction = weak.property("enable.idempotence", "true").unwrap();
+    let error = Emitter::new(&contradiction).unwrap_err();
+    assert!(
+        error.to_string().starts_with("failed to make a producer: "),
+        "{error}"
+    );
+}
+
+fn numbers_elsewhere() -> Topic<String, u64> {
+    crate::support::NUMBERS.clone().named(unique("nowhere"))
+}
