@@ -1,4 +1,7 @@
 //! A broker in the foreground: `serve ADDRESS FOLDER`, until standard input ends.
+//!
+//! Prints the address as soon as it accepts connections; for trying things out and for tests that kill a broker. The whole
+//! command line, with options and signals, is `millstream broker`.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;

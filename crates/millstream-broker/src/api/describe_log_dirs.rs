@@ -1,4 +1,7 @@
 //! DescribeLogDirs: the one data folder, and how much of it each partition takes.
+//!
+//! A request without topics asks for all; topics and partitions that do not exist are left out, as in Kafka. The size of the
+//! disk comes from the file system that holds the folder.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,7 @@
 //! DescribeProducers: the idempotent producers that partitions remember.
+//!
+//! A producer is remembered from its first batch until it has been silent for `producer.id.expiration.ms`. There are no transactions
+//! yet, so that none has a coordinator or an open one.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ProducerId;
