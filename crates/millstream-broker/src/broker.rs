@@ -8,12 +8,13 @@ use std::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::api;
 use crate::config::Config;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::frame::MAX_COMMAND_BYTES;
 use crate::groups::Groups;
-use crate::metrics;
+use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
 use crate::topics::Topics;
 
@@ -31,6 +32,7 @@ pub struct Broker {
     pub(crate) request_room: Room,
     pub(crate) fetch_room: Room,
     pub(crate) stopping: Stopping,
+    pub(crate) metrics: PerRequest,
 }
 
 impl Broker {
@@ -55,6 +57,7 @@ impl Broker {
             request_room: Room::new(config.max_bytes_in_flight),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),
             stopping: Stopping::new(),
+            metrics: PerRequest::new(api::table().map(|served| (served.key as i16, served.name))),
             config,
         })
     }

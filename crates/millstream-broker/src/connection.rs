@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use crate::api::{self, Answer, Client};
 use crate::broker::{Broker, Taken, weight};
 use crate::frame::{self, Broken};
-use crate::metrics;
 
 /// What a connection without a request keeps for the next one.
 const IDLE_BUFFER: usize = 512;
@@ -88,7 +87,10 @@ impl Connection {
             () = stopping.wait() => return Err(Ended::Stopping),
         };
         let Request { mut frame, _room } = self.read_frame(length).await?;
-        ::metrics::counter!(metrics::RECEIVED_BYTES).increment(u64::try_from(length).unwrap_or(0));
+        self.broker
+            .metrics
+            .received_bytes
+            .increment(u64::try_from(length).unwrap_or(0));
         let header = frame::Header::decode(&mut frame)?;
         self.know_client(header.client_id.as_ref());
         let answer = api::answer(&self.broker, &self.client, &header, frame).await?;
@@ -183,7 +185,10 @@ impl Connection {
             sent += written;
             forget_written(&mut answer.parts, written);
         }
-        ::metrics::counter!(metrics::SENT_BYTES).increment(u64::try_from(sent).unwrap_or(0));
+        self.broker
+            .metrics
+            .sent_bytes
+            .increment(u64::try_from(sent).unwrap_or(0));
         Ok(())
     }
 }

@@ -204,3 +204,6 @@ impl ByteBuf for Guarded {
         self.bytes.try_get_bytes(size)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 //! They go through the `metrics` facade: without a recorder they cost next to nothing, with one they appear in its
 //! scrape. Labels come from closed sets (an API's name), never from topics, groups or clients.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use std::fmt;
+
+use metrics::{Counter, Histogram, Unit, describe_counter, describe_gauge, describe_histogram};
 
 pub(crate) const CONNECTIONS: &str = "millstream_broker_connections";
 pub(crate) const CONNECTIONS_REFUSED: &str = "millstream_broker_connections_refused_total";
@@ -17,6 +19,46 @@ pub(crate) const PARTITIONS: &str = "millstream_broker_partitions";
 pub(crate) const RETENTION_FAILURES: &str = "millstream_broker_retention_failures_total";
 pub(crate) const GROUP_REBALANCES: &str = "millstream_broker_group_rebalances_total";
 pub(crate) const GROUP_MEMBERS_LOST: &str = "millstream_broker_group_members_lost_total";
+
+/// What is counted with every request, found once instead of by name each time.
+pub(crate) struct PerRequest {
+    pub(crate) received_bytes: Counter,
+    pub(crate) sent_bytes: Counter,
+    apis: Vec<(i16, Counter, Histogram)>,
+}
+
+impl PerRequest {
+    /// Finds the metrics of the given APIs, by key and name.
+    pub(crate) fn new(apis: impl Iterator<Item = (i16, &'static str)>) -> PerRequest {
+        let api = |(key, name)| {
+            let requests = metrics::counter!(REQUESTS, "api" => name);
+            (
+                key,
+                requests,
+                metrics::histogram!(REQUEST_SECONDS, "api" => name),
+            )
+        };
+        PerRequest {
+            received_bytes: metrics::counter!(RECEIVED_BYTES),
+            sent_bytes: metrics::counter!(SENT_BYTES),
+            apis: apis.map(api).collect(),
+        }
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn answered(&self, key: i16, seconds: f64) {
+        if let Some((_, requests, times)) = self.apis.iter().find(|(api, ..)| *api == key) {
+            requests.increment(1);
+            times.record(seconds);
+        }
+    }
+}
+
+impl fmt::Debug for PerRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerRequest").finish_non_exhaustive()
+    }
+}
 
 /// Tells the installed recorder what each metric is.
 pub(crate) fn describe() {
@@ -35,7 +77,7 @@ pub(crate) fn describe() {
     describe_histogram!(
         REQUEST_SECONDS,
         Unit::Seconds,
-        "Time from a request's last byte to its answer, by API."
+        "Time from a request's last byte to its answer, by API; for Fetch, JoinGroup and SyncGroup with the wait."
     );
     describe_counter!(RECEIVED_BYTES, Unit::Bytes, "Bytes of requests received.");
     describe_counter!(SENT_BYTES, Unit::Bytes, "Bytes of answers sent.");

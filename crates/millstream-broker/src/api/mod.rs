@@ -56,7 +56,6 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::broker::Broker;
 use crate::clock::Stopwatch;
 use crate::frame::{Broken, Header, decode_body};
-use crate::metrics;
 use crate::topics::Refused;
 
 /// Who sent a request.
@@ -109,8 +108,20 @@ fn check_replicas(broker: &Broker, replicas: &[BrokerId]) -> Result<(), Refused>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) key: ApiKey,
+    pub(crate) name: &'static str,
     pub(crate) min: i16,
     pub(crate) max: i16,
+}
+
+impl Served {
+    const fn new(key: ApiKey, name: &'static str, min: i16, max: i16) -> Served {
+        Served {
+            key,
+            name,
+            min,
+            max,
+        }
+    }
 }
 
 /// An answer as it goes out: its frame in parts, and the room it takes in memory until then.
@@ -122,18 +133,7 @@ pub(crate) struct Answer {
 macro_rules! apis {
     ($($key:ident $min:literal..=$max:literal => $module:ident($request:ty)),* $(,)?) => {
         /// Every API but ApiVersions, Produce and Fetch, in the order of their keys.
-        const REGULAR: &[Served] = &[$(Served { key: ApiKey::$key, min: $min, max: $max }),*];
-
-        /// The name of an API as a metric's label.
-        fn name(key: i16) -> &'static str {
-            match ApiKey::try_from(key) {
-                Ok(ApiKey::Produce) => "Produce",
-                Ok(ApiKey::Fetch) => "Fetch",
-                Ok(ApiKey::ApiVersions) => "ApiVersions",
-                $(Ok(ApiKey::$key) => stringify!($key),)*
-                Ok(_) | Err(()) => "other",
-            }
-        }
+        const REGULAR: &[Served] = &[$(Served::new(ApiKey::$key, stringify!($key), $min, $max)),*];
 
         async fn regular(
             broker: &Broker,
@@ -190,21 +190,9 @@ apis! {
 /// minimum as a sign that the broker knows no compression (KAFKA-18659).
 pub(crate) fn table() -> impl Iterator<Item = Served> {
     const OWN_WAY: [Served; 3] = [
-        Served {
-            key: ApiKey::Produce,
-            min: 0,
-            max: 13,
-        },
-        Served {
-            key: ApiKey::Fetch,
-            min: 4,
-            max: 18,
-        },
-        Served {
-            key: ApiKey::ApiVersions,
-            min: 0,
-            max: 4,
-        },
+        Served::new(ApiKey::Produce, "Produce", 0, 13),
+        Served::new(ApiKey::Fetch, "Fetch", 4, 18),
+        Served::new(ApiKey::ApiVersions, "ApiVersions", 0, 4),
     ];
     let mut all: Vec<Served> = OWN_WAY.iter().chain(REGULAR).copied().collect();
     all.sort_by_key(|served| served.key as i16);
@@ -225,9 +213,7 @@ pub(crate) async fn answer(
         Ok(ApiKey::Fetch) => fetch::answer(broker, client, header, body).await.map(Some),
         _ => regular(broker, client, header, body).await.map(Some),
     }?;
-    let api = name(header.key);
-    ::metrics::counter!(metrics::REQUESTS, "api" => api).increment(1);
-    ::metrics::histogram!(metrics::REQUEST_SECONDS, "api" => api).record(watch.seconds());
+    broker.metrics.answered(header.key, watch.seconds());
     Ok(answer)
 }
 
