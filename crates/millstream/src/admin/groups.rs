@@ -1,4 +1,7 @@
 //! Consumer groups: who is in them, how far they are, and how to send them back or on.
+//!
+//! A reset is planned, shown and then applied; both steps refuse a group that has members, and what was committed is read
+//! back. Committed offsets are always asked for before the ends of partitions, so that no lag is negative.
 
 use std::collections::BTreeMap;
 

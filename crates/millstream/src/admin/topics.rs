@@ -1,4 +1,7 @@
 //! Topics: create, check, describe, change, delete.
+//!
+//! A declaration is checked property by property, and a difference names both values. What was created or changed is
+//! waited for until the cluster shows it, because brokers answer before all of them know.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

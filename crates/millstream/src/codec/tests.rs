@@ -113,7 +113,7 @@ fn empty_is_not_null() {
 
 #[test]
 fn json_refusals_name_kind_and_place() {
-    let cases: [(&[u8], Kind, usize, &str); 9] = [
+    let cases: [(&[u8], Kind, usize, &str); 8] = [
         (
             b"{\"id\":1,",
             Kind::Truncated,
@@ -162,12 +162,6 @@ fn json_refusals_name_kind_and_place() {
             10,
             "line 1 column 11: control character (\\u0000-\\u001F) found while parsing a string",
         ),
-        (
-            br#"{"id":7,"seconds":1.5,"note":null} x"#,
-            Kind::Trailing,
-            35,
-            "line 1 column 36: trailing characters",
-        ),
     ];
     for (bytes, kind, byte, text) in cases {
         assert_eq!(
@@ -175,6 +169,15 @@ fn json_refusals_name_kind_and_place() {
             (kind, Some(byte), format!("failed to decode json at {text}"))
         );
     }
+}
+
+#[test]
+fn json_refuses_what_follows_the_value() {
+    let text = "failed to decode json at line 1 column 36: trailing characters";
+    assert_eq!(
+        refusal::<Call>(&Json, br#"{"id":7,"seconds":1.5,"note":null} x"#),
+        (Kind::Trailing, Some(35), text.to_owned())
+    );
 }
 
 #[test]

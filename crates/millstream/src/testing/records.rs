@@ -1,4 +1,7 @@
 //! Typed records into a world and out of it.
+//!
+//! Keys and values go through the topic's own codecs in both directions, so that what a test reads is what a consumer
+//! would; bytes that no codec would write have a door of their own.
 
 use std::sync::Arc;
 

@@ -261,6 +261,104 @@ fn a_stopped_service_has_committed_what_it_did() {
 }
 
 #[test]
+fn two_inputs_meet_in_the_state_of_their_partition() {
+    static LEFT: Topic<String, u64> = Topic::new("left", &Text, &Json).partitions(3);
+    static RIGHT: Topic<String, u64> = Topic::new("right", &Text, &Json).partitions(3);
+    fn left(
+        _: &mut (),
+        record: Record<String, u64>,
+        context: &mut Context,
+    ) -> Result<(), ProcessError> {
+        context.emit(&OUT, &record.key, &(record.value, 0))
+    }
+    fn right(
+        _: &mut (),
+        record: Record<String, u64>,
+        context: &mut Context,
+    ) -> Result<(), ProcessError> {
+        context.emit(&OUT, &record.key, &(record.value, 1))?;
+        context.emit(&COUNTS, &record.key, &record.value)
+    }
+    simulate(0..300, |world| {
+        let service = Service::new("joiner", || ())
+            .input(&LEFT, left)
+            .input(&RIGHT, right)
+            .output(&OUT)
+            .output(&COUNTS);
+        world.start(service.threads(2)).unwrap();
+        for number in 0..30 {
+            let key = format!("key {number}");
+            world.send(&LEFT, &key, &number);
+            world.send(&RIGHT, &key, &(100 + number));
+        }
+        world.run().unwrap();
+        assert_eq!(copied(world), (0..30).chain(100..130).collect());
+    });
+}
+
+#[test]
+fn timers_and_records_share_the_way_out_under_faults() {
+    fn tick(count: &mut u64, context: &mut Context) -> Result<(), ProcessError> {
+        context.emit(&COUNTS, &"tick".to_owned(), count)
+    }
+    simulate(0..200, |world| {
+        world
+            .start(copier().every(Duration::from_millis(300), tick).threads(2))
+            .unwrap();
+        feed(world, 0..60);
+        world.run().unwrap();
+        assert_eq!(copied(world), (0..60).collect());
+    });
+}
+
+#[test]
+fn a_panicking_handler_and_a_refused_effect_become_dead_letters() {
+    fn touchy(
+        _: &mut (),
+        record: Record<String, u64>,
+        context: &mut Context,
+    ) -> Result<(), ProcessError> {
+        assert!(record.value != 7, "seven");
+        // More than the cluster takes in one record.
+        let size = if record.value == 8 { 2_000_000 } else { 1 };
+        context.emit(&WORDS, &record.key, &"x".repeat(size))?;
+        context.emit(
+            &OUT,
+            &record.key,
+            &(record.value, record.position.offset.get()),
+        )
+    }
+    static WORDS: Topic<String, String> = Topic::new("words", &Text, &Text);
+    static LETTERS: Topic<String, u64> = Topic::new("in.dlq", &Text, &Json);
+    simulate(0..100, |world| {
+        let service = Service::new("touchy", || ())
+            .input(&IN, touchy)
+            .output(&WORDS)
+            .output(&OUT);
+        let policy = OnError::retry(1).then_dead_letter();
+        world
+            .start(service.on_error(policy).dead_letter_limit(1.0).threads(2))
+            .unwrap();
+        feed(world, 0..20);
+        world.run().unwrap();
+        assert_eq!(
+            copied(world),
+            (0..20).filter(|number| ![7, 8].contains(number)).collect()
+        );
+        let reasons: BTreeSet<(u64, &'static str)> = world
+            .read(&LETTERS)
+            .into_iter()
+            .map(|letter| match letter.headers.get(dead_letter::REASON) {
+                Some(b"panic") => (letter.value, "panic"),
+                Some(b"refused") => (letter.value, "refused"),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(reasons, BTreeSet::from([(7, "panic"), (8, "refused")]));
+    });
+}
+
+#[test]
 fn inputs_of_unequal_partition_counts_are_refused() {
     static OTHER: Topic<String, u64> = Topic::new("other", &Text, &Json).partitions(3);
     let service = Service::new("joined", || 0)

@@ -22,7 +22,32 @@ const PATIENCE: Duration = Duration::from_secs(4 * 60 * 60);
 /// The most turns in which harm is done, in one run.
 const STORM: usize = 1_500;
 
-/// A simulated cluster with the services of a test. See the [module](super) for examples.
+/// A simulated cluster with the services of a test.
+///
+/// ```
+/// use millstream::codec::{Json, Text};
+/// use millstream::testing::World;
+/// use millstream::{Context, ProcessError, Record, Service, Topic};
+///
+/// static READINGS: Topic<String, f64> = Topic::new("readings", &Text, &Json).partitions(2);
+/// static ALARMS: Topic<String, f64> = Topic::new("alarms", &Text, &Json);
+///
+/// fn on_reading(_: &mut (), reading: Record<String, f64>, context: &mut Context) -> Result<(), ProcessError> {
+///     if reading.value > 90.0 {
+///         context.emit(&ALARMS, &reading.key, &reading.value)?;
+///     }
+///     Ok(())
+/// }
+///
+/// let mut world = World::new();
+/// world.start(Service::new("alarms", || ()).input(&READINGS, on_reading).output(&ALARMS))?;
+/// world.send(&READINGS, &"kitchen".to_owned(), &21.5);
+/// world.send(&READINGS, &"oven".to_owned(), &180.0);
+/// world.run()?;
+/// let alarms: Vec<f64> = world.read(&ALARMS).into_iter().map(|alarm| alarm.value).collect();
+/// assert_eq!(alarms, [180.0]);
+/// # Ok::<(), millstream::Error>(())
+/// ```
 pub struct World {
     seed: u64,
     pub(super) simulation: Simulation,

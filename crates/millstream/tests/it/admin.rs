@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use millstream::admin::{Admin, Change, ResetTo, ensure};
-use millstream::{Cluster, NextOffset, Partition, TopicPartition, TopicSpec};
+use millstream::{
+    Cluster, NextOffset, Partition, Service, Shutdown, Topic, TopicPartition, TopicSpec,
+};
 
 use millstream::testing::eventually;
 
@@ -184,50 +186,56 @@ fn ranges_show_start_and_end_and_records_can_be_deleted() {
     );
 }
 
-#[test]
-fn a_group_is_reset_in_two_steps_and_described() {
-    let admin = admin();
+/// A group without members that has committed the end of a topic with 10 and 4 numbers.
+fn group_at_the_end() -> (String, Topic<String, u64>) {
     let topic = numbers(2);
     write(&topic, 0, 0..10);
     write(&topic, 1, 0..4);
     let group = unique("group");
-    let at = |partition: i32| TopicPartition::new(topic.name(), Partition(partition));
-    let next = NextOffset::new;
-
-    assert_eq!(
-        admin.group(&group).unwrap_err().to_string(),
-        format!("group `{group}` does not exist")
-    );
-    let plan = admin
+    let plan = admin()
         .plan_reset(&group, &[topic.name()], ResetTo::Latest)
         .unwrap();
-    let change = |partition, committed: Option<i64>, target| Change {
+    admin().apply_reset(&plan).unwrap();
+    (group, topic)
+}
+
+#[test]
+fn a_reset_is_planned_applied_and_read_back() {
+    let admin = admin();
+    let (group, topic) = group_at_the_end();
+    let at = |partition: i32| TopicPartition::new(topic.name(), Partition(partition));
+    let next = NextOffset::new;
+    // Without topics: those that have a committed offset. Shifts stop at the first record.
+    let plan = admin.plan_reset(&group, &[], ResetTo::Shift(-6)).unwrap();
+    let change = |partition, committed, target| Change {
         partition: at(partition),
-        committed: committed.map(next),
+        committed: Some(next(committed)),
         target: next(target),
     };
-    assert_eq!(plan.changes, [change(0, None, 10), change(1, None, 4)]);
+    assert_eq!(plan.changes, [change(0, 10, 4), change(1, 4, 0)]);
+    let distances: Vec<_> = plan.changes.iter().map(Change::distance).collect();
+    assert_eq!(distances, [Some(-6), Some(-4)]);
     let applied = admin.apply_reset(&plan).unwrap();
     assert_eq!(
         applied.into_iter().collect::<Vec<_>>(),
-        [(at(0), next(10)), (at(1), next(4))]
+        [(at(0), next(4)), (at(1), next(0))]
     );
 
-    // Without topics: those that have a committed offset.
-    let plan = admin.plan_reset(&group, &[], ResetTo::Shift(-6)).unwrap();
-    assert_eq!(
-        plan.changes,
-        [change(0, Some(10), 4), change(1, Some(4), 0)]
+    let error = admin
+        .plan_reset(&group, &[topic.name()], ResetTo::Offset(next(5)))
+        .unwrap_err();
+    let said = format!(
+        "cannot read {} from offset 5: the cluster has 0 to 4",
+        at(1)
     );
-    assert_eq!(
-        plan.changes
-            .iter()
-            .map(Change::distance)
-            .collect::<Vec<_>>(),
-        [Some(-6), Some(-4)]
-    );
-    admin.apply_reset(&plan).unwrap();
+    assert_eq!(error.to_string(), said);
+}
 
+#[test]
+fn a_group_is_described_listed_and_deleted() {
+    let admin = admin();
+    let (group, topic) = group_at_the_end();
+    write(&topic, 0, 10..13);
     let described = admin.group(&group).unwrap();
     assert_eq!(
         (
@@ -239,9 +247,9 @@ fn a_group_is_reset_in_two_steps_and_described() {
     let lags: Vec<_> = described
         .offsets
         .iter()
-        .map(|offset| (offset.partition.clone(), offset.lag()))
+        .map(|offset| (offset.partition.partition.0, offset.lag()))
         .collect();
-    assert_eq!(lags, [(at(0), Some(6)), (at(1), Some(4))]);
+    assert_eq!(lags, [(0, Some(3)), (1, Some(0))]);
     assert!(
         admin
             .groups()
@@ -250,20 +258,46 @@ fn a_group_is_reset_in_two_steps_and_described() {
             .any(|info| info.name == group)
     );
 
-    let error = admin
-        .plan_reset(&group, &[topic.name()], ResetTo::Offset(next(5)))
-        .unwrap_err();
-    let said = format!(
-        "cannot read {} from offset 5: the cluster has 0 to 4",
-        at(1)
-    );
-    assert_eq!(error.to_string(), said);
-
     admin.delete_group(&group).unwrap();
-    assert_eq!(
-        admin.delete_group(&group).unwrap_err().to_string(),
-        format!("group `{group}` does not exist")
-    );
+    let said = format!("group `{group}` does not exist");
+    assert_eq!(admin.delete_group(&group).unwrap_err().to_string(), said);
+    assert_eq!(admin.group(&group).unwrap_err().to_string(), said);
+}
+
+#[test]
+fn a_group_in_use_shows_its_member_and_is_not_reset() {
+    let admin = admin();
+    let (group, topic) = group_at_the_end();
+    let service = Service::new(&group, || ()).input(&topic, |(), _, _| Ok(()));
+    let shutdown = Shutdown::new();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| service.run(&cluster(), shutdown.clone()));
+        let held = || {
+            let members = admin
+                .group(&group)
+                .map(|described| described.group.members)
+                .unwrap_or_default();
+            members
+                .iter()
+                .map(|member| member.partitions.len())
+                .sum::<usize>()
+                == 2
+        };
+        eventually(PATIENCE, "the member holds both partitions", held);
+        let refused = admin.plan_reset(&group, &[], ResetTo::Earliest);
+        let deleted = admin.delete_group(&group);
+        shutdown.request();
+        let said =
+            format!("group `{group}` is in use: it is Stable with 1 members; stop them first");
+        assert_eq!(refused.unwrap_err().to_string(), said);
+        assert!(
+            deleted
+                .unwrap_err()
+                .to_string()
+                .starts_with(&format!("failed to delete group `{group}`: "))
+        );
+        running.join().unwrap().unwrap();
+    });
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Headers between this library and librdkafka.
+//!
+//! Order, repeated names and null values are kept in both directions; a record without headers costs nothing.
 
 use rdkafka::message::{BorrowedHeaders, Header as ClientHeader, Headers as _, OwnedHeaders};
 

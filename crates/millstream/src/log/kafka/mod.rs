@@ -1,4 +1,7 @@
 //! Apache Kafka through librdkafka; the only place that names the client crate.
+//!
+//! `member` is the log of a worker; `producer`, `reader`, `admin` and `groups` are the clients behind the emitter, the reader and
+//! administration; `config` and `properties` make every client's configuration and keep secrets out of every text.
 
 pub(crate) mod admin;
 pub(crate) mod config;

@@ -1,4 +1,7 @@
 //! What may go wrong in a simulation, and how often.
+//!
+//! Each fault is something that real clusters, networks or machines do; those that lose records by design are apart
+//! from those that at-least-once delivery has to survive.
 
 /// How likely each fault is, each time it could happen; 0 is never, 1 is always.
 ///

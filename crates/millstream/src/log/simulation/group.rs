@@ -91,8 +91,10 @@ impl Group {
         self.rounds += 1;
         let members: Vec<MemberId> = self.members.iter().copied().collect();
         self.target.clear();
-        for (index, partition) in self.partitions.iter().enumerate() {
-            let chosen = (index + self.rounds).checked_rem(members.len());
+        for partition in &self.partitions {
+            // Equal numbers of several topics stay together, as the range assignor has it.
+            let number = usize::try_from(partition.partition.0).unwrap_or(0);
+            let chosen = (number + self.rounds).checked_rem(members.len());
             if let Some(member) = chosen.and_then(|chosen| members.get(chosen)) {
                 self.target.insert(partition.clone(), *member);
             }

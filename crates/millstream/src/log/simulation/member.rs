@@ -1,4 +1,7 @@
 //! The cluster's and the client's side of one member: what it reads, what it has under way.
+//!
+//! Data only; `reading` and `writing` act on it. What the group has decided (`notices`, `lost`) and what the worker
+//! knows (`told`, `held`) are kept apart, because a worker learns of everything late.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,7 @@
 //! Which partition a key goes to: murmur2, as in Kafka's Java client and as this crate configures librdkafka.
+//!
+//! So a test finds a key in the same partition as in production.
+//! The reference is `org.apache.kafka.common.utils.Utils.murmur2`.
 
 /// The partition of `key` among `count`.
 pub(super) fn partition_of(key: &[u8], count: usize) -> usize {

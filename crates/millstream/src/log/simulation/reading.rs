@@ -1,4 +1,7 @@
 //! What the simulated cluster answers a member that reads: events of its group, records, positions.
+//!
+//! The order is librdkafka's: what the group has to say comes before answers to commits, and those before records. Records
+//! come from a random partition of those that have any, in order within each.
 
 use std::sync::Arc;
 

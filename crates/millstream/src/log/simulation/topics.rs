@@ -1,4 +1,7 @@
 //! Topics of the simulated cluster: partitions, and the records in them.
+//!
+//! Offsets are dense and never used again; retention takes records only from the front. Every record has a place in the
+//! order of writing of the whole world.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -102,7 +102,8 @@ impl Simulation {
         world.last_member += 1;
         let id = MemberId(world.last_member);
         let now = world.clock.now();
-        let eager = world.eager;
+        // As in production: several inputs need the range assignor, which knows the eager way only.
+        let eager = world.eager || subscription.topics.len() > 1;
         world
             .groups
             .entry(Arc::clone(&subscription.group))
