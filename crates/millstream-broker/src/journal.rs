@@ -301,6 +301,11 @@ impl Journal {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn poison(&self) {
+        self.disk.poison("write", &io::Error::other("a test's"));
+    }
+
     /// Forces everything to the disk.
     pub(crate) fn flush(&self) -> Result<(), Error> {
         self.disk

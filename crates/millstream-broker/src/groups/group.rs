@@ -320,3 +320,6 @@ impl Group {
             .is_some_and(|kind| kind.as_str() == CONSUMER)
     }
 }
+
+#[cfg(test)]
+mod tests;

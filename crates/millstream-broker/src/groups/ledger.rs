@@ -93,6 +93,12 @@ impl Ledger {
         }
     }
 
+    /// As if the disk had failed.
+    #[cfg(test)]
+    pub(super) fn break_journal(&self) {
+        self.journal.poison();
+    }
+
     pub(super) fn flush(&self) -> Result<(), Error> {
         self.journal.flush()
     }

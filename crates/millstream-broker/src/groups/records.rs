@@ -318,3 +318,6 @@ impl Fields<'_> {
         Some(member)
     }
 }
+
+#[cfg(test)]
+mod tests;
