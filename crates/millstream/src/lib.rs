@@ -16,6 +16,7 @@ pub mod reader;
 mod record;
 mod runtime;
 mod service;
+mod startup;
 pub mod testing;
 mod topic;
 mod worker;

@@ -13,15 +13,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::admin::{self, TopicInfo};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::http::{Health, Listener, Part};
 use crate::log::kafka::member::{self, Member};
 use crate::metrics::Totals;
-use crate::policy::doubled;
 use crate::service::Definition;
+use crate::startup::{co_partitioned, ready_topics};
 use crate::worker::failure::panic_text;
 use crate::worker::{Progress, Worker};
 
@@ -162,59 +161,6 @@ pub(crate) fn run<S: 'static>(
     let result = watch.run();
     drop(listener);
     result
-}
-
-/// Waits until the cluster answers, then creates and checks the topics; `None` when shutdown came first.
-fn ready_topics<S>(
-    definition: &Definition<S>,
-    cluster: &Cluster,
-    shutdown: &Shutdown,
-) -> Result<Option<Vec<TopicInfo>>, Error> {
-    let specs = definition.topics();
-    let mut attempt = 0;
-    loop {
-        let error = match admin::ensure(cluster, &specs) {
-            Ok(topics) => return Ok(Some(topics)),
-            Err(error) if error.is_retriable() => error,
-            Err(error) => return Err(error),
-        };
-        attempt += 1;
-        let wait = doubled(Duration::from_millis(250), attempt, Duration::from_secs(10));
-        tracing::warn!(
-            service = %definition.name,
-            brokers = cluster.brokers(),
-            wait_ms = wait.as_millis(),
-            error = %error,
-            "waiting for the cluster"
-        );
-        if shutdown.wait(wait) {
-            return Ok(None);
-        }
-    }
-}
-
-/// Records of equal partition number meet in one state, so every input needs the same number of partitions.
-fn co_partitioned<S>(definition: &Definition<S>, topics: &[TopicInfo]) -> Result<(), Error> {
-    let count = |name: &str| {
-        let topic = topics.iter().find(|topic| topic.name == name);
-        topic.map_or(0, |topic| {
-            i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)
-        })
-    };
-    let mut inputs = definition.inputs.iter().map(|input| &*input.topic);
-    let Some(first) = inputs.next() else {
-        return Ok(());
-    };
-    let other = inputs.find(|name| count(name) != count(first));
-    other.map_or(Ok(()), |second| {
-        Err(Error::NotCoPartitioned {
-            service: definition.name.to_string(),
-            first: first.to_owned(),
-            first_count: count(first),
-            second: second.to_owned(),
-            second_count: count(second),
-        })
-    })
 }
 
 /// One thread of a service.

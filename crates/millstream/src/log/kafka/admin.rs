@@ -38,7 +38,7 @@ impl Client {
     pub(crate) fn open(cluster: &Cluster, patience: Duration) -> Result<Client, Error> {
         cluster.check_brokers()?;
         let fail = |error| kafka_error(cluster, "make an admin client", &error);
-        let config = client_config(cluster, Role::Consumer, &[], &[]);
+        let config = client_config(cluster, Role::Admin, &[], &[]);
         let admin = config
             .create_with_context(Logging(cluster.clone()))
             .map_err(fail)?;

@@ -22,6 +22,8 @@ pub(crate) enum Role {
     Consumer,
     /// A producer.
     Producer,
+    /// Neither: what a group's member may be told is nothing to it.
+    Admin,
 }
 
 /// Builds the configuration of one client: `defaults`, then the cluster's properties that belong to `role`,

@@ -56,6 +56,8 @@ impl PartitionReader {
         let defaults = [
             ("fetch.queue.backoff.ms", "5"),
             ("queued.max.messages.kbytes", "16384"),
+            // It is in no group, but librdkafka refuses a shorter poll interval than this.
+            ("session.timeout.ms", "6000"),
         ];
         let forced = [
             ("group.id", "millstream-reader"),

@@ -2,4 +2,5 @@
 
 mod delivery;
 mod failures;
+mod outages;
 mod running;

@@ -1,6 +1,8 @@
 //! A service on a thread of its own, and what it left on its output.
 
+use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream::reader::{Polled, Reader, Until};
@@ -27,6 +29,24 @@ impl Running {
             let _ = sender.send(service.run(&cluster, heeded));
         });
         Self { shutdown, result }
+    }
+
+    /// As [`on`](Self::on), and what the service's own thread logs until it has started its workers.
+    pub(crate) fn logged<S: 'static>(cluster: Cluster, service: Service<S>) -> (Self, Lines) {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let shutdown = Shutdown::new();
+        let (sender, result) = channel();
+        let heeded = shutdown.clone();
+        std::thread::spawn(move || {
+            let subscriber = tracing_subscriber::fmt()
+                .with_ansi(false)
+                .with_writer(move || written.clone());
+            tracing::subscriber::with_default(subscriber.finish(), || {
+                let _ = sender.send(service.run(&cluster, heeded));
+            });
+        });
+        (Self { shutdown, result }, lines)
     }
 
     /// Stops it and waits for its end.
@@ -92,4 +112,28 @@ pub(crate) fn lag(group: &str) -> Vec<Option<u64>> {
         .iter()
         .map(millstream::admin::GroupOffset::lag)
         .collect()
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    /// Whether a line has all of these words.
+    pub(crate) fn tell(&self, words: &[&str]) -> bool {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines()
+            .any(|line| words.iter().all(|word| line.contains(word)))
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

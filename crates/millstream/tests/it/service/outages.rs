@@ -1,0 +1,303 @@
+//! Brokers that are away, come back, or answer with errors.
+//!
+//! librdkafka's mock cluster is the broker here: it can be switched off and told to answer with errors.
+
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use millstream::reader::{Polled, Reader, Until};
+use millstream::{
+    Clock as _, Cluster, Context, Emitter, Error, Partition, Record, Service, SystemClock, Topic,
+};
+use millstream_broker::{Config, Server};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::delivery::copy;
+use super::running::{Running, group};
+use crate::support::{NUMBERS, PATIENCE, eventually, unique};
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
+type Numbers = Topic<String, u64>;
+
+/// A cluster of one broker that can be switched off.
+struct Outage {
+    mock: Mock,
+    cluster: Cluster,
+    emitter: Emitter,
+}
+
+impl Outage {
+    fn new() -> Self {
+        let mock = MockCluster::new(1).unwrap();
+        let cluster = Cluster::new(mock.bootstrap_servers());
+        let emitter = Emitter::new(&cluster).unwrap();
+        Self {
+            mock,
+            cluster,
+            emitter,
+        }
+    }
+
+    fn topic(&self, what: &str) -> Numbers {
+        let topic = NUMBERS.clone().named(unique(what));
+        self.mock.create_topic(topic.name(), 1, 1).unwrap();
+        topic
+    }
+
+    fn write(&self, topic: &Numbers, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            let key = number.to_string();
+            self.emitter
+                .record(topic, &key, &number)
+                .partition(Partition(0))
+                .send()
+                .unwrap();
+        }
+        self.emitter.flush(PATIENCE).unwrap();
+    }
+
+    fn numbers_on(&self, topic: &Numbers) -> Vec<u64> {
+        let mut reader = Reader::of(topic)
+            .until(Until::End)
+            .open(&self.cluster)
+            .unwrap();
+        let mut numbers = Vec::new();
+        loop {
+            match reader.poll(PATIENCE).unwrap() {
+                Polled::Record(record) => numbers.push(record.value),
+                Polled::Nothing => {}
+                Polled::End => return numbers,
+                Polled::Undecodable(bad) => panic!("{bad}"),
+            }
+        }
+    }
+
+    /// Waits until all of the first `count` numbers are on a topic; how many records there are.
+    fn wait_for(&self, topic: &Numbers, count: u64) -> usize {
+        let mut found = Vec::new();
+        eventually(&format!("the first {count} numbers are there"), || {
+            found = self.numbers_on(topic);
+            (0..count).all(|number| found.contains(&number))
+        });
+        found.len()
+    }
+
+    fn off(&self) {
+        self.mock.broker_down(1).unwrap();
+    }
+
+    fn on(&self) {
+        self.mock.broker_up(1).unwrap();
+    }
+}
+
+/// A pause of the test itself, while something outside is to go on.
+fn pass(time: Duration) {
+    let clock = SystemClock::new();
+    let end = clock.now().plus(time);
+    while clock.now() < end {
+        std::thread::park_timeout(end.since(clock.now()));
+    }
+}
+
+// fault 11
+#[test]
+fn a_broker_that_was_away_gets_everything_once_it_is_back() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    // Far less room than the records need: while the broker is away the service stands still, its memory with it.
+    let service = copy(&group(), &from, &to).max_bytes_in_flight(10_000);
+    outage.write(&from, 0..5_000);
+    let running = Running::on(outage.cluster.clone(), service);
+    eventually("the first records are copied", || {
+        !outage.numbers_on(&to).is_empty()
+    });
+    outage.off();
+    pass(Duration::from_secs(3));
+    outage.on();
+    assert_eq!(
+        outage.wait_for(&to, 5_000),
+        5_000,
+        "none is lost and none is doubled"
+    );
+    running.stop().unwrap();
+}
+
+// fault 12
+#[test]
+fn records_the_client_gave_up_on_are_sent_again() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    outage.write(&from, 0..100);
+    let impatient = outage
+        .cluster
+        .clone()
+        .property("message.timeout.ms", "1000")
+        .unwrap();
+    let seen = channel();
+    let (sender, target) = (seen.0, to.clone());
+    let on_number = move |(): &mut (), record: Record<String, u64>, context: &mut Context| {
+        let _ = sender.send(record.value);
+        context.emit(&target, &record.key, &record.value)
+    };
+    let service = Service::new(group(), || ())
+        .input(&from, on_number)
+        .output(&to);
+    let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 1_000];
+    outage.mock.request_errors(RDKafkaApiKey::Produce, &errors);
+    let running = Running::on(impatient, service);
+    let mut times = 0;
+    while times < 2 {
+        let number = seen.1.recv_timeout(PATIENCE).unwrap();
+        times += usize::from(number == 0);
+    }
+    outage.mock.clear_request_errors(RDKafkaApiKey::Produce);
+    outage.wait_for(&to, 100);
+    running.stop().unwrap();
+}
+
+// fault 17
+#[test]
+fn commits_the_coordinator_refuses_are_tried_again() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    let name = group();
+    let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 5];
+    outage
+        .mock
+        .request_errors(RDKafkaApiKey::OffsetCommit, &errors);
+    outage.write(&from, 0..100);
+    let running = Running::on(outage.cluster.clone(), copy(&name, &from, &to));
+    outage.wait_for(&to, 100);
+    running.stop().unwrap();
+    outage.write(&from, 100..101);
+    let running = Running::on(outage.cluster.clone(), copy(&name, &from, &to));
+    assert_eq!(
+        outage.wait_for(&to, 101),
+        101,
+        "the first hundred were committed"
+    );
+    running.stop().unwrap();
+}
+
+// fault 5
+#[test]
+fn a_stop_while_the_broker_is_away_ends_at_its_deadline() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    outage.write(&from, 0..100);
+    let name = group();
+    let service = copy(&name, &from, &to).drain_within(Duration::from_secs(1));
+    let running = Running::on(
+        outage.cluster.clone(),
+        service.commit_every(Duration::from_secs(60)),
+    );
+    outage.wait_for(&to, 100);
+    outage.off();
+    let clock = SystemClock::new();
+    let stopping = clock.now();
+    match running.stop() {
+        Err(Error::Stuck {
+            service, waiting, ..
+        }) => assert_eq!((service, waiting), (name, 1)),
+        other => panic!("the commit cannot have got through: {other:?}"),
+    }
+    assert!(
+        clock.now().since(stopping) >= Duration::from_secs(1),
+        "the drain has its budget"
+    );
+}
+
+// fault 13
+#[test]
+fn a_broker_that_is_not_there_yet_is_waited_for() {
+    let reserved = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let cluster = Cluster::new(address.to_string());
+    let (from, to) = (
+        NUMBERS.clone().named("from").partitions(1),
+        NUMBERS.clone().named("to"),
+    );
+    let (running, lines) = Running::logged(cluster.clone(), copy("early", &from, &to));
+    let brokers = format!("brokers=\"{address}\"");
+    eventually("the wait is told", || {
+        lines.tell(&["waiting for the cluster", "service=early", &brokers])
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.listen = address;
+    let server = Server::start(config).unwrap();
+    let emitter = Emitter::new(&cluster).unwrap();
+    emitter.send(&from, &"k".to_owned(), &7).unwrap();
+    eventually("the record is copied", || {
+        let reader = Reader::of(&to).until(Until::End).open(&cluster);
+        reader.is_ok_and(|mut reader| {
+            matches!(reader.poll(PATIENCE), Ok(Polled::Record(record)) if record.value == 7)
+        })
+    });
+    running.stop().unwrap();
+    server.stop().unwrap();
+}
+
+// fault 14
+#[test]
+fn a_broker_that_advertises_a_wrong_address_is_named_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::new(folder.path());
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.advertised = Some(("no-such-host.invalid".to_owned(), 4711));
+    let server = Server::start(config).unwrap();
+    let cluster = Cluster::new(server.address().to_string());
+    let (from, to) = (
+        NUMBERS.clone().named("from").partitions(1),
+        NUMBERS.clone().named("to"),
+    );
+    let (running, lines) = Running::logged(cluster, copy("misled", &from, &to));
+    eventually("the advertised address is told", || {
+        lines.tell(&[
+            "waiting for the cluster",
+            "service=misled",
+            "it advertises no-such-host.invalid:4711",
+        ])
+    });
+    assert_eq!(running.stop().unwrap().read, 0);
+    server.stop().unwrap();
+}
+
+// fault 19
+#[test]
+fn a_handler_slower_than_the_poll_interval_loses_its_partition_and_takes_it_again() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    outage.write(&from, 0..10);
+    let slow = outage
+        .cluster
+        .clone()
+        .property("max.poll.interval.ms", "6000")
+        .unwrap();
+    let target = to.clone();
+    let on_number = move |calls: &mut u32, record: Record<String, u64>, context: &mut Context| {
+        *calls += 1;
+        if record.value == 3 && context.attempt() == 1 && !outage_is_over() {
+            pass(Duration::from_secs(8));
+        }
+        context.emit(&target, &record.key, &record.value)
+    };
+    let service = Service::new(group(), || 0)
+        .input(&from, on_number)
+        .output(&to);
+    let running = Running::on(slow, service.session_timeout(Duration::from_secs(6)));
+    outage.wait_for(&to, 10);
+    running.stop().unwrap();
+}
+
+/// Whether the one slow call of this process has been made.
+fn outage_is_over() -> bool {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static OVER: AtomicBool = AtomicBool::new(false);
+    OVER.swap(true, Ordering::AcqRel)
+}
