@@ -12,7 +12,6 @@ use crate::api;
 use crate::config::Config;
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::frame::MAX_COMMAND_BYTES;
 use crate::groups::Groups;
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
@@ -146,14 +145,5 @@ impl Stopping {
     /// Completes when the broker stops.
     pub(crate) async fn wait(&self) {
         self.0.subscribe().wait_for(|stopping| *stopping).await.ok();
-    }
-}
-
-/// How much memory a request of this size may come to take: the fields of decoded requests are larger than their bytes.
-pub(crate) fn weight(frame_bytes: usize) -> usize {
-    if (64 << 10..=MAX_COMMAND_BYTES).contains(&frame_bytes) {
-        frame_bytes.saturating_mul(4)
-    } else {
-        frame_bytes
     }
 }

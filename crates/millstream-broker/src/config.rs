@@ -40,13 +40,14 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// Most connections at a time; excess ones are closed at once (Kafka: unlimited).
     pub max_connections: usize,
-    /// Memory that all requests being read or served may take together; others wait their turn.
+    /// Memory that the frames being read, and the records being appended, may take together; others wait their turn.
     pub max_bytes_in_flight: usize,
     /// Memory that the records of all fetch answers may take together until they are sent.
     pub max_fetch_bytes_in_flight: usize,
     /// A connection without a request for this long is closed.
     pub connections_max_idle: Duration,
-    /// A peer that takes nothing of an answer, or gives nothing of a started frame, for this long is cut off.
+    /// A peer that takes nothing of an answer, or gives nothing of a started frame, for this long is cut off; so is one
+    /// that takes four times as long for all of it.
     pub io_timeout: Duration,
     /// How long stopping waits for requests in progress.
     pub drain_within: Duration,

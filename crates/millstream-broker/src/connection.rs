@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::{self, Answer, Client};
-use crate::broker::{Broker, Taken, weight};
+use crate::broker::{Broker, Taken};
 use crate::frame::{self, Broken};
 
 /// What a connection without a request keeps for the next one.
@@ -24,6 +25,8 @@ const IDLE_BUFFER: usize = 512;
 /// A larger buffer is given back when no request follows within [`LINGER`].
 const LARGE_BUFFER: usize = 16 << 10;
 const LINGER: Duration = Duration::from_secs(1);
+/// Parts of an answer that one system call is given.
+const PARTS_AT_ONCE: usize = 64;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +48,27 @@ pub(crate) enum Ended {
 /// A frame with its share of the memory that requests may take.
 struct Request {
     frame: Bytes,
-    _room: Option<Taken>,
+    room: Option<Taken>,
+}
+
+/// How long a peer may be silent in the middle of a frame, and how long all of the frame may take.
+struct Patience {
+    step: Duration,
+    end: Instant,
+}
+
+impl Patience {
+    fn new(step: Duration) -> Patience {
+        Patience {
+            step,
+            end: Instant::now() + step * 4,
+        }
+    }
+
+    /// Until when the next bytes must have come or gone.
+    fn next(&self) -> Instant {
+        self.end.min(Instant::now() + self.step)
+    }
 }
 
 /// One accepted connection.
@@ -86,13 +109,16 @@ impl Connection {
             length = self.read_length() => length?,
             () = stopping.wait() => return Err(Ended::Stopping),
         };
-        let Request { mut frame, _room } = self.read_frame(length).await?;
+        let Request { mut frame, room } = self.read_frame(length).await?;
         self.broker
             .metrics
             .received_bytes
             .increment(u64::try_from(length).unwrap_or(0));
         let header = frame::Header::decode(&mut frame)?;
         self.know_client(header.client_id.as_ref());
+        // Only records are large while they are served, and only appending them never waits for others: a fetch or a
+        // join that kept its share while it sleeps could keep everyone from producing.
+        let _room = room.filter(|_| header.key == ApiKey::Produce as i16);
         let answer = api::answer(&self.broker, &self.client, &header, frame).await?;
         drop(_room);
         match answer {
@@ -144,20 +170,20 @@ impl Connection {
     }
 
     async fn read_frame(&mut self, length: usize) -> Result<Request, Ended> {
-        let room = self.broker.request_room.take(weight(length)).await;
-        let patience = self.broker.config.io_timeout;
+        let room = self.broker.request_room.take(length).await;
+        let patience = Patience::new(self.broker.config.io_timeout);
         self.held = self.held.max(length);
         self.buffer
             .reserve(length.saturating_sub(self.buffer.len()));
         while self.buffer.len() < length {
-            let read = timeout(patience, self.stream.read_buf(&mut self.buffer)).await;
+            let read = timeout_at(patience.next(), self.stream.read_buf(&mut self.buffer)).await;
             if read.map_err(|_| Ended::Stalled)?? == 0 {
                 return Err(Ended::Closed);
             }
         }
         Ok(Request {
             frame: self.buffer.split_to(length).freeze(),
-            _room: room,
+            room,
         })
     }
 
@@ -169,13 +195,13 @@ impl Connection {
     }
 
     async fn write(&mut self, mut answer: Answer) -> Result<(), Ended> {
-        let patience = self.broker.config.io_timeout;
+        let patience = Patience::new(self.broker.config.io_timeout);
         let mut sent = 0;
         while !answer.parts.is_empty() {
             let written = {
-                let slices: Vec<IoSlice<'_>> =
-                    answer.parts.iter().map(|part| IoSlice::new(part)).collect();
-                timeout(patience, self.stream.write_vectored(&slices))
+                let parts = answer.parts.iter().take(PARTS_AT_ONCE);
+                let slices: Vec<IoSlice<'_>> = parts.map(|part| IoSlice::new(part)).collect();
+                timeout_at(patience.next(), self.stream.write_vectored(&slices))
                     .await
                     .map_err(|_| Ended::Stalled)??
             };

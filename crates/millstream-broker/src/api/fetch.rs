@@ -23,8 +23,9 @@ use crate::broker::{Broker, Taken};
 use crate::frame::{Broken, Header, decode_body};
 use crate::log::{Partition, Waiter};
 
-/// Longest wait for records; a client that asks for more is answered with nothing in between.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// Longest wait for records; a client that asks for more is answered with nothing in between. A client that has gone
+/// away meanwhile is only found out by answering it.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn answer(
     broker: &Broker,
