@@ -185,7 +185,7 @@ pub enum Error {
     /// A codec refused a key or a value.
     #[error("failed to {action}")]
     Codec {
-        /// What was tried, with the thing named: "decode the value of calls[0]@7".
+        /// What was tried, with the thing named: `decode the value of calls[0]@7`.
         action: String,
         /// What the codec says.
         source: crate::codec::Error,
@@ -346,3 +346,6 @@ impl fmt::Debug for ProcessError {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests;

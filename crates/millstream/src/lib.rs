@@ -1,4 +1,86 @@
-//! millstream
+//! Kafka services: typed topics, handlers, at-least-once delivery without stopping the flow, tests without a broker.
+//!
+//! A [`Topic`] says what its keys and values are and how they are encoded. A [`Service`] says what it reads, what it
+//! writes, and what it does with a record; it holds a state of its own for each partition. The declaration is what is
+//! validated, described, tested and run:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::time::Duration;
+//!
+//! use millstream::codec::{Json, Text};
+//! use millstream::testing::World;
+//! use millstream::{Context, OnError, ProcessError, Record, Service, Topic};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Call {
+//!     seconds: f64,
+//! }
+//!
+//! static CALLS: Topic<String, Call> = Topic::new("calls", &Text, &Json).partitions(4);
+//! static TOTALS: Topic<String, f64> = Topic::new("call-totals", &Text, &Json).partitions(4);
+//!
+//! /// What one partition knows: the seconds each caller has talked.
+//! #[derive(Default)]
+//! struct Totals(HashMap<String, f64>);
+//!
+//! impl Totals {
+//!     fn on_call(&mut self, call: Record<String, Call>, context: &mut Context) -> Result<(), ProcessError> {
+//!         if call.value.seconds < 0.0 {
+//!             return Err(ProcessError::new("a call cannot take less than no time").permanent());
+//!         }
+//!         let total = self.0.entry(call.key.clone()).or_default();
+//!         *total += call.value.seconds;
+//!         context.emit(&TOTALS, &call.key, total)
+//!     }
+//! }
+//!
+//! fn call_totals() -> Service<Totals> {
+//!     Service::new("call-totals", Totals::default)
+//!         .input(&CALLS, Totals::on_call)
+//!         .output(&TOTALS)
+//!         .on_error(OnError::retry(3).then_dead_letter())
+//!         .commit_every(Duration::from_millis(500))
+//! }
+//!
+//! // The same service, in a simulated cluster: no broker, no waiting.
+//! let mut world = World::new();
+//! world.start(call_totals())?;
+//! world.send(&CALLS, &"ann".to_owned(), &Call { seconds: 60.0 });
+//! world.send(&CALLS, &"ann".to_owned(), &Call { seconds: 30.0 });
+//! world.run()?;
+//! let totals: Vec<f64> = world.read(&TOTALS).into_iter().map(|total| total.value).collect();
+//! assert_eq!(totals, [60.0, 90.0]);
+//! # Ok::<(), millstream::Error>(())
+//! ```
+//!
+//! In production the last part is two lines; the service then runs until it is told to stop, drains what is under way and
+//! commits it:
+//!
+//! ```no_run
+//! # use millstream::{Cluster, Service, Shutdown};
+//! # fn call_totals() -> Service<()> { Service::new("call-totals", || ()) }
+//! let summary = call_totals().run(&Cluster::new("kafka:9092"), Shutdown::new())?;
+//! println!("{} records", summary.read);
+//! # Ok::<(), millstream::Error>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - A record is committed when all of its effects are acknowledged, and never before one that is not (at least once). A
+//!   commit stops nothing.
+//! - Effects leave only when the handler has returned `Ok`; a handler's panic is treated as an error.
+//! - A record that cannot be processed is retried, dead-lettered or stops the service, as declared; nothing is skipped in
+//!   silence.
+//! - A partition that is taken away is drained and committed first; what is late afterwards is dropped.
+//! - What is sent and not yet acknowledged is bounded in bytes, whatever the cluster does.
+//! - State lives in memory and starts empty where a partition starts, also after a delivery that failed.
+//!
+//! # Where things are
+//!
+//! [`codec`] has the codecs, [`reader`] and [`Emitter`] are for programs that only read or only write, [`admin`] for those that
+//! manage, [`http`] and [`metrics`] for watching, [`testing`] for tests, [`log`] for who wants to run services on something else.
 
 pub mod admin;
 mod clock;

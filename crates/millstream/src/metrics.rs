@@ -1,7 +1,7 @@
 //! Every metric of the library: name, unit, help, and the handles a worker keeps.
 //!
 //! A worker looks a metric up once and keeps the handle; on the path of a record only plain integers are counted, and
-//! [`Meters`] gives them out a few times a second. Labels come from closed sets: the service, its declared topics,
+//! they are given out a few times a second. Labels come from closed sets: the service, its declared topics,
 //! their partitions, a failure's reason.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -58,71 +58,79 @@ pub const LATENCY: &str = "millstream_latency_seconds";
 /// The time a revocation or shutdown waits for effects, by service.
 pub const DRAIN: &str = "millstream_drain_seconds";
 
-/// Gives the installed recorder a unit and a help text for every metric of this library.
-pub fn describe() {
-    let counters = [
-        (RECORDS_IN, "records read"),
-        (RECORDS_OUT, "records written"),
-        (RECORDS_FAILED, "attempts at records that failed"),
-        (RECORDS_RETRIED, "records tried again"),
-        (
-            RECORDS_DEAD_LETTERED,
-            "records written to a dead-letter topic",
-        ),
-        (RECORDS_LOST, "records gone before they could be read"),
-        (
-            POSITIONS_OUT_OF_RANGE,
-            "positions found outside of what the cluster has",
-        ),
-        (DELIVERIES_FAILED, "deliveries the client gave up on"),
-        (
-            REPORTS_LATE,
-            "delivery reports dropped because their partition was given away or replayed",
-        ),
-        (PANICS, "panics contained in handlers"),
-        (TIMERS_FAILED, "timers that failed"),
-        (COMMITS_FAILED, "commits that failed"),
-        (
-            REBALANCES,
-            "assignments, revocations and losses of partitions",
-        ),
-        (REWINDS, "partitions replayed after a failed delivery"),
-        (
-            BACKPRESSURE,
-            "times reading was paused for unacknowledged effects",
-        ),
-    ];
-    for (name, help) in counters {
-        metrics::describe_counter!(name, Unit::Count, help);
-    }
-    let gauges = [
-        (
-            PARTITIONS_HALTED,
-            "partitions stopped because a dead letter could not be written",
-        ),
-        (PARTITIONS_ASSIGNED, "partitions held"),
-        (
-            LAG,
-            "offsets between what is done and the end of the partition",
-        ),
-    ];
-    for (name, help) in gauges {
-        metrics::describe_gauge!(name, Unit::Count, help);
-    }
-    metrics::describe_gauge!(
+/// Counters and their help texts.
+const COUNTERS: [(&str, &str); 15] = [
+    (RECORDS_IN, "records read"),
+    (RECORDS_OUT, "records written"),
+    (RECORDS_FAILED, "attempts at records that failed"),
+    (RECORDS_RETRIED, "records tried again"),
+    (
+        RECORDS_DEAD_LETTERED,
+        "records written to a dead-letter topic",
+    ),
+    (RECORDS_LOST, "records gone before they could be read"),
+    (
+        POSITIONS_OUT_OF_RANGE,
+        "positions found outside of what the cluster has",
+    ),
+    (DELIVERIES_FAILED, "deliveries the client gave up on"),
+    (
+        REPORTS_LATE,
+        "delivery reports of partitions that were given away or replayed, dropped",
+    ),
+    (PANICS, "panics contained in handlers"),
+    (TIMERS_FAILED, "timers that failed"),
+    (COMMITS_FAILED, "commits that failed"),
+    (
+        REBALANCES,
+        "assignments, revocations and losses of partitions",
+    ),
+    (REWINDS, "partitions replayed after a failed delivery"),
+    (
+        BACKPRESSURE,
+        "times reading was paused for unacknowledged effects",
+    ),
+];
+
+/// Gauges, their units and help texts.
+const GAUGES: [(&str, Unit, &str); 4] = [
+    (
+        PARTITIONS_HALTED,
+        Unit::Count,
+        "partitions stopped because a dead letter could not be written",
+    ),
+    (PARTITIONS_ASSIGNED, Unit::Count, "partitions held"),
+    (
+        LAG,
+        Unit::Count,
+        "offsets between what is done and the end of the partition",
+    ),
+    (
         IN_FLIGHT,
         Unit::Bytes,
-        "bytes sent and not yet acknowledged"
-    );
-    let histograms = [
-        (PROCESSING, "time a handler takes, sampled"),
-        (
-            LATENCY,
-            "time from a record's timestamp to the end of its handler, sampled",
-        ),
-        (DRAIN, "time a revocation or shutdown waits for effects"),
-    ];
-    for (name, help) in histograms {
+        "bytes sent and not yet acknowledged",
+    ),
+];
+
+/// Histograms of seconds and their help texts.
+const HISTOGRAMS: [(&str, &str); 3] = [
+    (PROCESSING, "time a handler takes, sampled"),
+    (
+        LATENCY,
+        "time from a record's timestamp to the end of its handler, sampled",
+    ),
+    (DRAIN, "time a revocation or shutdown waits for effects"),
+];
+
+/// Gives the installed recorder a unit and a help text for every metric of this library.
+pub fn describe() {
+    for (name, help) in COUNTERS {
+        metrics::describe_counter!(name, Unit::Count, help);
+    }
+    for (name, unit, help) in GAUGES {
+        metrics::describe_gauge!(name, unit, help);
+    }
+    for (name, help) in HISTOGRAMS {
         metrics::describe_histogram!(name, Unit::Seconds, help);
     }
 }
