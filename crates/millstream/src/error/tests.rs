@@ -226,8 +226,9 @@ fn only_the_clusters_errors_may_pass_or_have_an_unknown_outcome() {
     let all = declared().into_iter().chain(running()).chain(outside());
     for (error, text) in all {
         let is_kafka = matches!(error, Error::Kafka { .. });
+        let is_unknown = is_kafka || matches!(error, Error::Undelivered { .. });
         assert_eq!(error.is_retriable(), is_kafka, "{text}");
-        assert_eq!(error.outcome() == Outcome::Unknown, is_kafka, "{text}");
+        assert_eq!(error.outcome() == Outcome::Unknown, is_unknown, "{text}");
     }
 }
 
