@@ -72,19 +72,45 @@ fn without_faults_each_record_is_handled_once_and_everything_is_committed() {
     assert_eq!(committed.sum::<i64>(), 200);
 }
 
+/// The copier with settings drawn from the world's seed.
+fn any_copier(world: &World) -> Service<u64> {
+    let mut random = fastrand::Rng::with_seed(world.seed());
+    let mut millis = |range: std::ops::Range<u64>| Duration::from_millis(random.u64(range));
+    let service = copier()
+        .commit_every(millis(20..3_000))
+        .drain_within(millis(50..5_000))
+        .session_timeout(millis(6_000..60_000));
+    service
+        .max_bytes_in_flight(random.usize(1..2_000))
+        .threads(random.usize(1..4))
+}
+
 #[test]
 fn under_all_faults_nothing_acknowledged_is_lost() {
     simulate(0..1_000, |world| {
-        let copier = world
-            .start(copier().threads(1 + world.seed() as usize % 3))
-            .unwrap();
+        let copier = world.start(any_copier(world)).unwrap();
         feed(world, 0..60);
         world.run().unwrap();
         feed(world, 60..90);
         world.crash(copier);
+        world.add_worker(copier);
         world.run().unwrap();
         assert_eq!(copied(world), (0..90).collect());
     });
+}
+
+#[test]
+fn the_faults_do_harm_in_most_worlds() {
+    let (mut repeated, mut rewritten) = (0, 0);
+    for seed in 0..100 {
+        let mut world = World::seeded(seed, Faults::all());
+        world.start(any_copier(&world)).unwrap();
+        feed(&mut world, 0..90);
+        world.run().unwrap();
+        repeated += u32::from(world.handled() > 90);
+        rewritten += u32::from(world.read(&OUT).len() > 90);
+    }
+    assert!(repeated > 50 && rewritten > 50, "{repeated} {rewritten}");
 }
 
 #[test]
