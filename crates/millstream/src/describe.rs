@@ -1,4 +1,7 @@
 //! A service's declaration as plain data: what `explain` prints and a program can read.
+//!
+//! Made from the same definition that is validated and run, so that what is shown is what happens; the names of its fields
+//! are part of the public interface.
 
 use serde::Serialize;
 

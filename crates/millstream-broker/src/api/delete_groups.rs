@@ -1,4 +1,7 @@
 //! DeleteGroups: removes groups without members, with their offsets.
+//!
+//! A group that has members, or does not exist, answers with its own error; the others are removed all the same. Which state a
+//! group is in, and what the journal must hold before it is gone, is known in `groups`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,7 @@
-//! DescribeGroups: state, protocol and members of groups; one that does not exist is "Dead", and since version 6 an error.
+//! DescribeGroups: state, protocol and members of groups.
+//!
+//! One that does not exist is "Dead", and since version 6 an error as well. There is no authorizer: when authorized operations are
+//! asked for (since version 3), they are all that a group knows.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;

@@ -1,4 +1,7 @@
 //! Heartbeat: a member lives, and learns when the group rebalances.
+//!
+//! What a heartbeat puts off, and which generation it must name, is decided in `groups`; here only the code is put into the answer.
+//! The fields have the same meaning in every version.
 
 use kafka_protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 

@@ -1,4 +1,7 @@
-//! JoinGroup: a client becomes a member of a group; the answer may wait for the others.
+//! JoinGroup: a client becomes a member of a group.
+//!
+//! The answer may wait for the other members, as long as the group's rebalance timeout: until then this connection is
+//! served nothing else, as in Apache Kafka.
 
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 

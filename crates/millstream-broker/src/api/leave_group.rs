@@ -1,4 +1,7 @@
 //! LeaveGroup: members go. Since version 3 many at once, also by their instance id.
+//!
+//! Older requests name one member; they are turned into a list of one, and its error becomes that of the whole
+//! answer.
 
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};

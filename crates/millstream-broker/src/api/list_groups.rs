@@ -1,4 +1,7 @@
 //! ListGroups: all groups, or those in certain states (since version 4) and of certain types (since 5).
+//!
+//! An answer in an older version has no place for state and type: they are taken out again, because the encoder
+//! refuses what a version cannot carry.
 
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{ListGroupsRequest, ListGroupsResponse};

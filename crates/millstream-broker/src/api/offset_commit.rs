@@ -1,4 +1,7 @@
-//! OffsetCommit: a group stores how far it has read. The answer leaves when that is stored.
+//! OffsetCommit: a group stores how far it has read.
+//!
+//! The answer leaves when the offsets are in the journal. Partitions that the catalogue does not know are refused one by one; who
+//! may commit in which generation is decided in `groups`.
 
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 

@@ -1,4 +1,7 @@
 //! OffsetDelete: forgets offsets of a group for topics that it does not read.
+//!
+//! Partitions that the catalogue does not know, and topics that a member subscribes to, are refused one by one; an error of the
+//! group itself stands for the whole answer.
 
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 

@@ -1,4 +1,7 @@
 //! SyncGroup: a member gets its assignment; the leader brings those of all.
+//!
+//! The answer waits until the leader has spoken. Since version 5 a member says which protocol it believes in, and one
+//! that says nothing is refused before the group is asked.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};

@@ -1,5 +1,7 @@
-//! What a topic's configuration says to its partitions' logs. Resolved by the catalogue of topics; shared by all
-//! partitions of a topic and swapped whole when the configuration changes.
+//! What a topic's configuration says to its partitions' logs.
+//!
+//! Resolved by the catalogue of topics, which knows names, defaults and limits; shared by all partitions of a topic and
+//! swapped whole when the configuration changes, so that one append never sees half of a change.
 
 /// Whose time the records carry (`message.timestamp.type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,7 @@
 //! What others get to see of a group: in lists, in descriptions, and before something is deleted.
+//!
+//! Reads only: nothing here changes the state, and whatever may be missing before a group is stable is left out
+//! rather than made up.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};

@@ -1,4 +1,7 @@
 //! How a member's two clients are configured, and why.
+//!
+//! `defaults` give way to the user's own properties; `forced` do not, because the worker depends on them: it decides
+//! itself what is committed, and when.
 
 use std::sync::mpsc::Sender;
 
