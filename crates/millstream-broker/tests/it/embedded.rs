@@ -2,5 +2,6 @@
 
 mod broken;
 mod crash;
+mod groups;
 mod limits;
 mod restart;

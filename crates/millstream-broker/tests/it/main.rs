@@ -24,6 +24,8 @@ mod descriptions;
 #[cfg(test)]
 mod fetching;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod offsets;
 #[cfg(test)]
 mod producing;
