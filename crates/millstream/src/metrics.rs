@@ -57,9 +57,17 @@ pub const PROCESSING: &str = "millstream_processing_seconds";
 pub const LATENCY: &str = "millstream_latency_seconds";
 /// The time a revocation or shutdown waits for effects, by service.
 pub const DRAIN: &str = "millstream_drain_seconds";
+/// Records that emitters of this process delivered.
+pub const EMITTER_DELIVERED: &str = "millstream_emitter_delivered_total";
+/// Records that emitters of this process gave up on.
+pub const EMITTER_FAILED: &str = "millstream_emitter_failed_total";
+/// Records that emitters of this process have taken and not yet decided.
+pub const EMITTER_PENDING: &str = "millstream_emitter_pending_records";
 
 /// Counters and their help texts.
-const COUNTERS: [(&str, &str); 15] = [
+const COUNTERS: [(&str, &str); 17] = [
+    (EMITTER_DELIVERED, "records delivered by emitters"),
+    (EMITTER_FAILED, "records given up on by emitters"),
     (RECORDS_IN, "records read"),
     (RECORDS_OUT, "records written"),
     (RECORDS_FAILED, "attempts at records that failed"),
@@ -93,7 +101,12 @@ const COUNTERS: [(&str, &str); 15] = [
 ];
 
 /// Gauges, their units and help texts.
-const GAUGES: [(&str, Unit, &str); 4] = [
+const GAUGES: [(&str, Unit, &str); 5] = [
+    (
+        EMITTER_PENDING,
+        Unit::Count,
+        "records taken by emitters and not yet decided",
+    ),
     (
         PARTITIONS_HALTED,
         Unit::Count,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millstream::codec::{Json, NoKey, Nullable, Raw, Text};
 use millstream::reader::{Polled, Reader, Until};
+use millstream::testing::eventually;
 use millstream::{Cluster, Counts, Emitter, Headers, Offset, Outcome, Partition, Timestamp, Topic};
 
 use crate::support::{PATIENCE, cluster, numbers, unique};
@@ -296,4 +297,24 @@ fn properties_that_exclude_idempotence_are_taken_without_it() {
 
 fn numbers_elsewhere() -> Topic<String, u64> {
     crate::support::NUMBERS.clone().named(unique("nowhere"))
+}
+
+#[test]
+fn what_was_delivered_is_counted_for_prometheus() {
+    let recorder = millstream::metrics::recorder().unwrap();
+    let topic = numbers(1);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    emitter
+        .record(&topic, &String::new(), &1)
+        .send_and_wait()
+        .unwrap();
+    // Other tests of this process count in the same recorder, so only the presence is sure.
+    let is_shown = || {
+        let text = recorder.render();
+        let shown = text
+            .lines()
+            .find_map(|line| line.strip_prefix("millstream_emitter_delivered_total "));
+        shown.is_some_and(|count| count.parse::<u64>().unwrap() >= 1)
+    };
+    eventually(PATIENCE, "the delivery is counted", is_shown);
 }

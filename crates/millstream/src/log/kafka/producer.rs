@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use metrics::{counter, gauge};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -26,6 +27,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::{Outgoing, SendError};
+use crate::metrics::{EMITTER_DELIVERED, EMITTER_FAILED, EMITTER_PENDING};
 use crate::record::Position;
 use crate::topic::{Offset, Partition};
 
@@ -91,11 +93,7 @@ impl Producer {
         let serving = Arc::clone(&client);
         let thread = std::thread::Builder::new()
             .name("millstream-emitter".to_owned())
-            .spawn(move || {
-                while !serving.context().stop.load(Ordering::Acquire) {
-                    serving.poll(POLL);
-                }
-            })
+            .spawn(move || serve(&serving))
             .map_err(|error| Error::Kafka {
                 action: "start the producer's thread".to_owned(),
                 reason: error.to_string(),
@@ -157,15 +155,7 @@ impl Producer {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        let reports = self.client.context();
-        // The decided first: a record is never seen decided before it is seen accepted.
-        let delivered = reports.delivered.load(Ordering::Acquire);
-        let failed = reports.failed.load(Ordering::Acquire);
-        Counts {
-            accepted: reports.accepted.load(Ordering::Acquire),
-            delivered,
-            failed,
-        }
+        self.client.context().counts()
     }
 
     /// Takes the failures of records without a receipt since the last call.
@@ -187,6 +177,25 @@ impl Drop for Producer {
         if let Some(thread) = self.thread.take() {
             // A panic there was already reported by the thread; the client is closed all the same.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Serves delivery reports until the producer is dropped, and gives out what was counted.
+fn serve(client: &BaseProducer<Reports>) {
+    let mut shown = Counts::default();
+    loop {
+        let is_last = client.context().stop.load(Ordering::Acquire);
+        client.poll(if is_last { Duration::ZERO } else { POLL });
+        let counts = client.context().counts();
+        // Looked up each time: a recorder may be installed after the emitter was made.
+        counter!(EMITTER_DELIVERED).increment(counts.delivered - shown.delivered);
+        counter!(EMITTER_FAILED).increment(counts.failed - shown.failed);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        gauge!(EMITTER_PENDING).increment(counts.pending() as f64 - shown.pending() as f64);
+        shown = counts;
+        if is_last {
+            return;
         }
     }
 }
@@ -248,6 +257,17 @@ impl Reports {
             stop: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             progress: (Mutex::new(()), Condvar::new()),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        // The decided first: a record is never seen decided before it is seen accepted.
+        let delivered = self.delivered.load(Ordering::Acquire);
+        let failed = self.failed.load(Ordering::Acquire);
+        Counts {
+            accepted: self.accepted.load(Ordering::Acquire),
+            delivered,
+            failed,
         }
     }
 

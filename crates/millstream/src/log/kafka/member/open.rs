@@ -29,6 +29,15 @@ pub(super) fn consumer(
     } else {
         "range"
     };
+    let chosen = cluster
+        .raw_properties()
+        .find(|(name, _)| *name == "partition.assignment.strategy");
+    if assignor == "range" && chosen.is_some_and(|(_, chosen)| chosen != assignor) {
+        return Err(Error::InvalidProperty {
+            name: "partition.assignment.strategy".to_owned(),
+            reason: "a service with several inputs needs `range`: no other one keeps equal partitions together".to_owned(),
+        });
+    }
     let session = settings.session_timeout.as_millis().to_string();
     let heartbeat = (settings.session_timeout / 15)
         .as_millis()
