@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -38,6 +39,7 @@ struct Identity {
 impl Folder {
     /// Opens the folder, creating it when missing, and takes its lock.
     pub(crate) fn open(path: &Path) -> Result<Folder, Error> {
+        raise_open_files();
         fs::create_dir_all(path.join("topics")).map_err(Error::file("create", path))?;
         let lock = lock(path)?;
         let file = path.join("millstream.json");
@@ -107,6 +109,21 @@ fn lock(folder: &Path) -> Result<File, Error> {
             })
         }
         Err(TryLockError::Error(source)) => Err(Error::file("lock", &path)(source)),
+    }
+}
+
+/// Lets this process have as many files open as the system allows: every partition in use has one, and the usual
+/// soft limit of 1024 is for programs that call select(2).
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::debug!(%error, "failed to raise the limit of open files");
+        }
     }
 }
 

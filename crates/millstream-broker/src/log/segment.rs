@@ -298,34 +298,29 @@ impl Segment {
     ) -> Result<u64, Error> {
         let path = self.index_path();
         let mut index = self.index();
-        let fits = |entry: Option<Entry>| -> Result<Option<u64>, Error> {
-            let Some(entry) = entry else {
-                return Ok(Some(0));
-            };
-            if entry.position >= self.shape().size {
-                // Written, but not yet to be seen.
-                return Ok(Some(entry.position));
+        // Where to begin; none when the entry is not of this segment.
+        let begin = |entry: Option<Entry>| match entry {
+            None => Some(0),
+            // Written, but not yet to be seen.
+            Some(entry) if entry.position >= self.shape().size => Some(entry.position),
+            Some(entry) => {
+                let there = self.walk(entry.position, |_| true).ok().flatten();
+                let same = there.is_some_and(|(_, header)| header.base_offset == entry.offset);
+                same.then_some(entry.position)
             }
-            let header = self.header(entry.position)?;
-            Ok(header
-                .is_some_and(|header| header.base_offset == entry.offset)
-                .then_some(entry.position))
         };
-        match look(&index, &path) {
-            Ok(entry) => {
-                if let Some(position) = fits(entry)? {
-                    return Ok(position);
-                }
-            }
+        match look(&index, &path).map(begin) {
+            Ok(Some(position)) => return Ok(position),
+            Ok(None) => {}
             Err(error) if is_rebuilt_after(&error) => {}
             Err(error) => return Err(Error::file("read", &path)(error)),
         }
         tracing::warn!(path = %path.display(), "index is missing or damaged, built again");
         *index = self.build_index(&path)?;
-        match look(&index, &path) {
-            Ok(entry) => Ok(fits(entry)?.unwrap_or(0)),
-            Err(error) => Err(Error::file("read", &path)(error)),
-        }
+        let position = look(&index, &path)
+            .map(begin)
+            .map_err(Error::file("read", &path))?;
+        Ok(position.unwrap_or(0))
     }
 
     fn build_index(&self, path: &Path) -> Result<Index, Error> {
@@ -355,32 +350,33 @@ impl Segment {
         mut position: u64,
         wanted: impl Fn(&Header) -> bool,
     ) -> Result<Option<Place>, Error> {
-        while let Some(header) = self.header(position)? {
+        let size = self.shape().size;
+        if position >= size {
+            return Ok(None);
+        }
+        let file = self.file(false)?;
+        // Small batches lie many in a chunk: one read serves all their headers.
+        let (mut chunk, mut chunk_at) = (Vec::new(), position);
+        while position < size {
+            let inside = usize::try_from(position - chunk_at).unwrap_or(usize::MAX);
+            let header = match chunk.get(inside..).and_then(Header::parse) {
+                Some(header) => Some(header),
+                None => {
+                    chunk = file::read_at(&file, position, WALK_BYTES)
+                        .map_err(|source| self.failed("read", source))?;
+                    chunk_at = position;
+                    Header::parse(&chunk)
+                }
+            };
+            let header = header
+                .filter(|header| header.magic == 2 && fits(header, size - position))
+                .ok_or_else(|| self.corrupt(position, "no record batch begins there"))?;
             if wanted(&header) {
                 return Ok(Some((position, header)));
             }
             position += header.size().unwrap_or(HEADER_SIZE) as u64;
         }
         Ok(None)
-    }
-
-    /// The header of the batch at `position`, `None` at the end.
-    fn header(&self, position: u64) -> Result<Option<Header>, Error> {
-        let size = self.shape().size;
-        if position >= size {
-            return Ok(None);
-        }
-        let mut bytes = [0; HEADER_SIZE];
-        let file = self.file(false)?;
-        if !file::fill_at(&file, position, &mut bytes)
-            .map_err(|source| self.failed("read", source))?
-        {
-            return Err(self.corrupt(position, "the file ends inside a header"));
-        }
-        match Header::parse(&bytes) {
-            Some(header) if header.magic == 2 && fits(&header, size - position) => Ok(Some(header)),
-            _ => Err(self.corrupt(position, "no record batch begins there")),
-        }
     }
 
     fn exactly(&self, file: &File, position: u64, length: usize) -> Result<Vec<u8>, Error> {
@@ -407,6 +403,9 @@ impl Segment {
         }
     }
 }
+
+/// As much as lies between two entries of an index, most often.
+const WALK_BYTES: usize = 4096;
 
 /// Distance of entries in an index that is built again.
 const REBUILT_INTERVAL: u32 = 4096;
