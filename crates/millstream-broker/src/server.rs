@@ -110,6 +110,8 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 }
 
 /// Serves `broker` on a bound listener until `shutdown` completes; then drains, flushes and closes the data folder.
+///
+/// Needs a multi-threaded runtime: work on files blocks its thread, which others must be able to make up for.
 pub async fn serve(
     listener: TcpListener,
     broker: Arc<Broker>,

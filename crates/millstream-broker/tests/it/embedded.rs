@@ -1,6 +1,7 @@
 //! What only an own process can show: limits, restarts, broken bytes, memory.
 
 mod broken;
+mod churn;
 mod crash;
 mod groups;
 mod limits;

@@ -1,8 +1,8 @@
 //! ApiVersions, version edges, and what becomes of requests that are not served.
 
 use bytes::{Buf, BufMut, BytesMut};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, MetadataRequest};
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Decodable, Request};
 
 use crate::cluster::Cluster;
 use crate::raw::{Client, text};
@@ -127,4 +127,55 @@ fn an_unknown_api_closes_its_connection_only() {
         assert!(client.is_closed(), "{frame:?}");
     }
     assert_eq!(other.call(12, &MetadataRequest::default()).topics.len(), 0);
+}
+
+/// Sends an empty request in every version that is advertised; each must be answered, whatever the answer says.
+fn sweep<R: Request + Default>(
+    client: &mut Client,
+    apis: &ApiVersionsResponse,
+    change: fn(&mut R),
+) {
+    let key = ApiKey::try_from(R::KEY).unwrap();
+    let (min, max) = range(apis, key).unwrap_or_else(|| panic!("{key:?} is not advertised"));
+    for version in min.max(R::VERSIONS.min)..=max {
+        let mut request = R::default();
+        change(&mut request);
+        client.send(version, &request);
+        // Decoding the answer checks that it is whole, and nothing behind it.
+        client.receive::<R>(version);
+    }
+}
+
+#[test]
+fn every_version_of_every_api_is_answered() {
+    let mut client = Cluster::start().connect();
+    let apis = ask(&mut client, 4);
+    sweep::<ProduceRequest>(&mut client, &apis, |request| request.acks = 1);
+    sweep::<FetchRequest>(&mut client, &apis, |_| {});
+    sweep::<ListOffsetsRequest>(&mut client, &apis, |_| {});
+    sweep::<MetadataRequest>(&mut client, &apis, |_| {});
+    sweep::<OffsetCommitRequest>(&mut client, &apis, |_| {});
+    sweep::<OffsetFetchRequest>(&mut client, &apis, |_| {});
+    sweep::<FindCoordinatorRequest>(&mut client, &apis, |_| {});
+    sweep::<JoinGroupRequest>(&mut client, &apis, |_| {});
+    sweep::<HeartbeatRequest>(&mut client, &apis, |_| {});
+    sweep::<LeaveGroupRequest>(&mut client, &apis, |_| {});
+    sweep::<SyncGroupRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeGroupsRequest>(&mut client, &apis, |_| {});
+    sweep::<ListGroupsRequest>(&mut client, &apis, |_| {});
+    sweep::<CreateTopicsRequest>(&mut client, &apis, |_| {});
+    sweep::<DeleteTopicsRequest>(&mut client, &apis, |_| {});
+    sweep::<DeleteRecordsRequest>(&mut client, &apis, |_| {});
+    sweep::<InitProducerIdRequest>(&mut client, &apis, |_| {});
+    sweep::<OffsetForLeaderEpochRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeConfigsRequest>(&mut client, &apis, |_| {});
+    sweep::<AlterConfigsRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeLogDirsRequest>(&mut client, &apis, |_| {});
+    sweep::<CreatePartitionsRequest>(&mut client, &apis, |_| {});
+    sweep::<DeleteGroupsRequest>(&mut client, &apis, |_| {});
+    sweep::<IncrementalAlterConfigsRequest>(&mut client, &apis, |_| {});
+    sweep::<OffsetDeleteRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeClusterRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeProducersRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeTopicPartitionsRequest>(&mut client, &apis, |_| {});
 }

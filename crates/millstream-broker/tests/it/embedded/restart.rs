@@ -5,8 +5,8 @@ use std::path::Path;
 use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 use millstream_broker::{Config, Error, Server};
 
-use crate::cluster::Deadline;
-use crate::raw::{Client, fetch_request, records};
+use crate::cluster::{Deadline, eventually};
+use crate::raw::{Client, batch, fetch_request, frame, produce_request, records};
 
 fn start(data: &Path) -> (Server, Client) {
     let server = Server::start(Config::ephemeral(data)).unwrap();
@@ -70,6 +70,54 @@ fn a_fetch_that_a_stop_woke_is_answered() {
     // Either the request was read before the stop and is answered, or the connection was closed before.
     assert!(response.is_none_or(|frame| frame.len() > 40));
     assert!(client.is_closed());
+}
+
+#[test]
+fn what_was_acknowledged_while_the_broker_stopped_is_found_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, mut client) = start(data.path());
+    client.create_topic("stopped", 4, &[]);
+    let address = server.address().to_string();
+    let acknowledged: Vec<(i32, usize)> = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|partition| {
+                let address = address.clone();
+                scope.spawn(move || {
+                    let mut client = Client::connect(&address);
+                    let mut count = 0;
+                    loop {
+                        let value = count.to_string();
+                        client.write(&frame(
+                            9,
+                            1,
+                            &produce_request("stopped", partition, batch(&[(&value, 1000)])),
+                        ));
+                        match client.receive_frame() {
+                            Some(_) => count += 1,
+                            None => return (partition, count),
+                        }
+                    }
+                })
+            })
+            .collect();
+        eventually("some records", || {
+            (client.list_offset("stopped", 3, -1).offset > 20).then_some(())
+        });
+        server.stop().unwrap();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().unwrap())
+            .collect()
+    });
+    let (server, mut client) = start(data.path());
+    for (partition, count) in acknowledged {
+        let stored = client.list_offset("stopped", partition, -1).offset;
+        assert!(
+            stored >= i64::try_from(count).unwrap(),
+            "partition {partition}: {stored} of {count}"
+        );
+    }
+    server.stop().unwrap();
 }
 
 #[test]
