@@ -27,7 +27,7 @@ use crate::error::Error;
 /// Connections served at one time; further ones are closed at once.
 const CONNECTIONS: usize = 64;
 /// A client that has not sent its whole header by then is closed.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// The longest life of one connection, so that one that never reads ends too.
 const CONNECTION_LIFE: Duration = Duration::from_secs(120);
 /// How often samples of histograms are folded while nobody scrapes.
@@ -414,6 +414,20 @@ mod tests {
         let _ = stream.write_all(endless.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
+        assert_eq!(get(&listener, "/livez"), said("200 OK", "alive\n"));
+    }
+
+    #[test]
+    fn a_header_that_does_not_come_to_an_end_ends_its_connection() {
+        let listener = open(&Health::new());
+        let mut slow = TcpStream::connect(listener.address()).unwrap();
+        slow.write_all(b"GET /livez HTTP/1.1\r\nx: y").unwrap();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 408 "),
+            "{answer}"
+        );
         assert_eq!(get(&listener, "/livez"), said("200 OK", "alive\n"));
     }
 

@@ -318,11 +318,11 @@ impl<K, V> Reader<K, V> {
             Found::End(partition) => (partition, None),
             Found::Record(message) => (message.partition(), Some(message)),
         };
-        let Some(part) = self
+        // The parts are in the order of their numbers.
+        let place = self
             .parts
-            .iter_mut()
-            .find(|part| part.partition == partition)
-        else {
+            .binary_search_by_key(&partition, |part| part.partition);
+        let Some(part) = place.ok().and_then(|place| self.parts.get_mut(place)) else {
             return Ok(Polled::Nothing);
         };
         let wanted = record.filter(|message| part.wants(message.offset()));

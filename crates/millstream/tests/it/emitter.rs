@@ -318,3 +318,28 @@ fn what_was_delivered_is_counted_for_prometheus() {
     };
     eventually(PATIENCE, "the delivery is counted", is_shown);
 }
+
+#[test]
+fn an_error_of_the_client_shows_no_secret() {
+    let secrets = [
+        ("security.protocol", "sasl_ssl"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "alice-of-wonderland"),
+        ("sasl.password", "hunter2-and-more"),
+        ("ssl.key.pem", "no key but a secret"),
+    ];
+    let cluster = Cluster::new("127.0.0.1:9").properties(secrets).unwrap();
+    let error = Emitter::new(&cluster).unwrap_err();
+    let text = format!("{error} {error:?} {cluster:?}");
+    for secret in [
+        "alice-of-wonderland",
+        "hunter2-and-more",
+        "no key but a secret",
+    ] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+    assert!(
+        error.to_string().starts_with("failed to make a producer: "),
+        "{error}"
+    );
+}
