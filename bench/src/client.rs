@@ -50,6 +50,7 @@ pub(crate) fn consumer_config(brokers: &str, group: &str) -> ClientConfig {
         ("auto.offset.reset", "earliest"),
         // By default a full queue stops fetching for a whole second.
         ("fetch.queue.backoff.ms", "5"),
+        ("check.crcs", "true"),
         ("queued.max.messages.kbytes", "32768"),
     ] {
         config.set(name, value);

@@ -55,11 +55,12 @@ impl Peer {
         }
     }
 
-    /// Whether the suite `copy` runs it on so many threads; Kafka Streams is only compared at its best.
-    fn copies_on(self, threads: u32) -> bool {
+    /// Whether the suite `copy` runs it on so many threads in this round. Kafka Streams is only compared at its best, and
+    /// takes so long that every other round must do.
+    fn copies_on(self, threads: u32, round: u32) -> bool {
         match self {
             Self::Library | Self::ByHand => true,
-            Self::Streams => threads == 2,
+            Self::Streams => threads == 2 && !round.is_multiple_of(2),
             Self::Flush | Self::Nobody => false,
         }
     }
@@ -69,8 +70,10 @@ impl Peer {
 pub(crate) struct Plan {
     /// Records in the input; what is measured is the second half, on which every peer is warm.
     pub(crate) records: u64,
-    /// Rounds.
+    /// Rounds of the suite `copy`.
     pub(crate) rounds: u32,
+    /// Rounds of the suite `latency`.
+    pub(crate) latency_rounds: u32,
     /// How long each latency is measured.
     pub(crate) latency: Duration,
     /// How long records flow before.
@@ -86,10 +89,20 @@ pub(crate) fn run(crew: &Crew, broker: &Broker, plan: &Plan, report: &mut Report
     eprintln!("copy: writing {} records", plan.records);
     fill(broker, &input, plan.records)?;
     topics.warm_groups(&broker.address, &input)?;
+    eprintln!("copy: warming up");
+    let unused = &mut Report::default();
+    copy(
+        crew,
+        broker,
+        (Peer::ByHand, 2),
+        (&topics, &input),
+        plan,
+        unused,
+    )?;
     for round in 1..=plan.rounds {
         for threads in [1, 2] {
-            for &peer in &plan.peers {
-                if peer.copies_on(threads) {
+            for peer in in_turn(&plan.peers, round) {
+                if peer.copies_on(threads, round) {
                     eprintln!("copy: round {round}, {}, threads {threads}", peer.name());
                     copy(
                         crew,
@@ -114,13 +127,31 @@ pub(crate) fn latencies(
     report: &mut Report,
 ) -> Result<()> {
     let topics = Topics::new(&broker.address)?;
-    for round in 1..=plan.rounds {
-        for &peer in &plan.peers {
+    eprintln!("latency: warming up");
+    ping(
+        crew,
+        broker,
+        Peer::ByHand,
+        &topics,
+        plan,
+        &mut Report::default(),
+    )?;
+    for round in 1..=plan.latency_rounds {
+        for peer in in_turn(&plan.peers, round) {
             eprintln!("latency: round {round}, {}", peer.name());
             ping(crew, broker, peer, &topics, plan, report)?;
         }
     }
     Ok(())
+}
+
+/// Forwards in odd rounds, backwards in even ones: whoever comes later has the warmer broker.
+fn in_turn(peers: &[Peer], round: u32) -> Vec<Peer> {
+    let mut peers = peers.to_vec();
+    if round.is_multiple_of(2) {
+        peers.reverse();
+    }
+    peers
 }
 
 /// What both suites must reach, as the first issue sets it.

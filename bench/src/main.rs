@@ -128,7 +128,7 @@ fn broker_plan(quick: bool) -> broker::Plan {
         warm_up: if full { 2_000_000 } else { 200_000 },
         rounds: if full { 3 } else { 1 },
         starts: if full { 5 } else { 1 },
-        latency: Duration::from_secs(if full { 7 } else { 2 }),
+        latency: Duration::from_secs(if full { 5 } else { 2 }),
     }
 }
 
@@ -136,9 +136,10 @@ fn copy_plan(args: &Args) -> copy::Plan {
     let full = !args.quick;
     copy::Plan {
         records: if full { 6_000_000 } else { 600_000 },
-        rounds: if full { 2 } else { 1 },
-        latency: Duration::from_secs(if full { 8 } else { 3 }),
-        warm_up: Duration::from_secs(if full { 3 } else { 1 }),
+        rounds: if full { 3 } else { 1 },
+        latency_rounds: if full { 2 } else { 1 },
+        latency: Duration::from_secs(if full { 5 } else { 2 }),
+        warm_up: Duration::from_secs(if full { 2 } else { 1 }),
         peers: args.peers.clone(),
     }
 }
