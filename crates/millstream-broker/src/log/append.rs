@@ -48,7 +48,8 @@ pub(super) struct Writer {
     pub(super) producers: Producers,
     /// Bytes written since the last checkpoint.
     since_checkpoint: u64,
-    dirty: bool,
+    /// Whether the checkpoint no longer tells how the log is.
+    pub(super) dirty: bool,
     /// Behind the written bytes lie some of a refused batch.
     torn: bool,
 }
@@ -63,10 +64,6 @@ impl Writer {
             dirty,
             torn: false,
         }
-    }
-
-    pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
     }
 
     /// A checkpoint was made.

@@ -116,8 +116,16 @@ impl Partition {
 
     /// Forces everything written to the disk.
     pub(crate) fn flush(&self) -> Result<(), Error> {
-        for segment in self.segments().iter() {
-            self.poison(segment.sync(segment.shape().size))?;
+        self.sync(&self.segments())
+    }
+
+    /// Forces whole segments to the disk, as far as they are published.
+    pub(super) fn sync(&self, segments: &[Arc<Segment>]) -> Result<(), Error> {
+        for segment in segments {
+            if self.poison(segment.sync(segment.shape().size))? {
+                // The checkpoint can say so now.
+                lock(&self.writer).dirty = true;
+            }
         }
         Ok(())
     }
@@ -129,7 +137,7 @@ impl Partition {
         }
         self.flush()?;
         let mut writer = lock(&self.writer);
-        if writer.is_dirty() {
+        if writer.dirty {
             self.checkpoint(
                 &mut writer,
                 self.start_offset(),
@@ -155,9 +163,15 @@ impl Partition {
             .clone()
     }
 
-    /// A failed sync is final: what the kernel still holds of the file is unknown, asking again would lie.
-    pub(super) fn poison(&self, result: Result<(), Error>) -> Result<(), Error> {
-        if let Err(error) = &result {
+    /// A failed sync or write is final: what the kernel still holds of the file is unknown, asking again would lie.
+    pub(super) fn poison<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(
+            error @ Error::File {
+                verb: "sync" | "write",
+                ..
+            },
+        ) = &result
+        {
             tracing::error!(%error, source = %cause(error), "disk failed, the partition takes no more records");
             self.failed.get_or_init(|| cause(error));
         }

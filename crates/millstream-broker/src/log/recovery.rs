@@ -274,7 +274,9 @@ impl Recovery<'_> {
         offset: i64,
         damage: Damage,
     ) -> Result<(), Error> {
-        if !self.same_boot {
+        let note = self.notes.iter().find(|note| note.base == segment.base);
+        let on_disk = note.is_some_and(|note| note.synced && scan.position() < note.size);
+        if !self.same_boot && !on_disk {
             return Ok(());
         }
         let after = scan

@@ -32,8 +32,8 @@ impl Partition {
             return Ok(Retained::default());
         }
         let config = self.config();
-        for sealed in self.segments().iter().rev().skip(1) {
-            self.poison(sealed.sync(sealed.shape().size))?;
+        if let Some((_, sealed)) = self.segments().split_last() {
+            self.sync(sealed)?;
         }
         let removed = {
             let mut writer = lock(&self.writer);
@@ -50,7 +50,7 @@ impl Partition {
                 }
             }
             let removed = self.drop_segments(&mut writer, going)?;
-            if removed.is_empty() && writer.is_dirty() {
+            if removed.is_empty() && writer.dirty {
                 self.try_checkpoint(&mut writer);
             }
             removed

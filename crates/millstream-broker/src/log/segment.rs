@@ -198,14 +198,15 @@ impl Segment {
         *lock(&self.handle) = Handle::default();
     }
 
-    /// Forces `bytes` of the segment, which are written, to the disk.
-    pub(super) fn sync(&self, bytes: u64) -> Result<(), Error> {
-        if bytes > self.synced() {
-            let file = self.file(false)?;
-            file::sync(&file).map_err(|source| self.failed("sync", source))?;
-            self.set_synced(bytes);
+    /// Forces `bytes` of the segment, which are written, to the disk; false when they were there already.
+    pub(super) fn sync(&self, bytes: u64) -> Result<bool, Error> {
+        if bytes <= self.synced() {
+            return Ok(false);
         }
-        Ok(())
+        let file = self.file(false)?;
+        file::sync(&file).map_err(|source| self.failed("sync", source))?;
+        self.set_synced(bytes);
+        Ok(true)
     }
 
     /// Removes the files. Readers that have them open keep reading.

@@ -3,6 +3,7 @@
 mod broken;
 mod churn;
 mod crash;
+mod fixtures;
 mod groups;
 mod limits;
 mod restart;
