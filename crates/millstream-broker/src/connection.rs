@@ -2,17 +2,19 @@
 //!
 //! Answers leave in the order of the requests, as the protocol demands, and one connection never holds more than one
 //! request and one answer. A broken frame, a peer that is silent in the middle of a frame or takes nothing of its
-//! answer, and a connection without requests for long are ended here; other connections never notice.
+//! answer, and a connection without requests for long are ended here; other connections never notice. A request whose
+//! peer is gone is given up when it has not been answered soon after.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -119,7 +121,17 @@ impl Connection {
         // Only records are large while they are served, and only appending them never waits for others: a fetch or a
         // join that kept its share while it sleeps could keep everyone from producing.
         let _room = room.filter(|_| header.key == ApiKey::Produce as i16);
-        let answer = api::answer(&self.broker, &self.client, &header, frame).await?;
+        let answer = {
+            let mut answering = pin!(api::answer(&self.broker, &self.client, &header, frame));
+            tokio::select! {
+                biased;
+                answer = &mut answering => answer?,
+                // A join may wait for minutes: nobody will read the answer, or only one that comes soon.
+                () = closed(&self.stream) => timeout(self.broker.config.io_timeout, answering)
+                    .await
+                    .map_err(|_| Ended::Closed)??,
+            }
+        };
         drop(_room);
         match answer {
             Some(answer) => self.write(answer).await,
@@ -217,6 +229,20 @@ impl Connection {
             .increment(u64::try_from(sent).unwrap_or(0));
         Ok(())
     }
+}
+
+/// Completes when the peer will send no more, whether or not all that it sent has been read.
+///
+/// Tokio counts "closed for reading" to the priority interest, which unlike the plain one does not complete for a
+/// request that lies ready.
+async fn closed(stream: &TcpStream) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if stream.ready(Interest::PRIORITY).await.is_ok() {
+        return;
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = stream;
+    std::future::pending::<()>().await;
 }
 
 fn forget_written(parts: &mut std::collections::VecDeque<Bytes>, mut written: usize) {

@@ -116,7 +116,7 @@ impl Member {
         JoinGroupRequest::default()
             .with_group_id(group_id(&self.group))
             .with_session_timeout_ms(self.session_timeout_ms)
-            .with_rebalance_timeout_ms(30_000)
+            .with_rebalance_timeout_ms(60_000)
             .with_member_id(self.id.clone())
             .with_group_instance_id(self.instance.clone())
             .with_protocol_type(text("consumer"))

@@ -57,9 +57,9 @@ fn broker_process() {
 }
 
 /// A broker in a process of its own; it ends with this one, because its standard input does.
-struct Process {
+pub(super) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     _stdin: ChildStdin,
 }
 
@@ -99,11 +99,11 @@ impl Process {
         }
     }
 
-    fn start(folder: &Path, listen: &str) -> Process {
+    pub(super) fn start(folder: &Path, listen: &str) -> Process {
         eventually("a broker starts", || Process::try_start(folder, listen))
     }
 
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

@@ -9,13 +9,15 @@ use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, HeartbeatRequest, OffsetCommitRequest, OffsetFetchRequest,
+    DescribeGroupsRequest, HeartbeatRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchRequest, ResponseHeader,
 };
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::protocol::{Decodable, StrBytes};
 use millstream_broker::{Config, Server};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 
+use super::crash::Process;
 use crate::cluster::Cluster;
 use crate::groups::{Member, code, group_id};
 use crate::raw::{Client, text, topic_name};
@@ -29,15 +31,19 @@ fn start(data: &Path, listen: Option<SocketAddr>) -> Server {
     Server::start(config).unwrap()
 }
 
-fn commit(client: &mut Client, group: &str, topic: &str, offset: i64) -> i16 {
+fn commit_request(group: &str, topic: &str, offset: i64) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
     let topic = OffsetCommitRequestTopic::default()
         .with_name(topic_name(topic))
         .with_partitions(vec![partition]);
-    let request = OffsetCommitRequest::default()
+    OffsetCommitRequest::default()
         .with_group_id(group_id(group))
         .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic]);
+        .with_topics(vec![topic])
+}
+
+fn commit(client: &mut Client, group: &str, topic: &str, offset: i64) -> i16 {
+    let request = commit_request(group, topic, offset);
     client.call(9, &request).topics[0].partitions[0].error_code
 }
 
@@ -163,6 +169,70 @@ fn a_stop_answers_members_that_wait() {
         second.end_join().error_code,
         code(ResponseError::NotCoordinator)
     );
+}
+
+#[test]
+fn a_client_that_is_gone_while_it_waits_gives_its_connection_free() {
+    let cluster = Cluster::embedded(|config| {
+        config.max_connections = 2;
+        config.io_timeout = Duration::from_millis(50);
+    });
+    let mut first = Member::at(&cluster.address, "readers");
+    first.settle();
+    let mut gone = Member::at(&cluster.address, "readers");
+    gone.begin_join();
+    first.beat_until(ResponseError::RebalanceInProgress);
+    // A request behind the join does not hide that the connection is closed.
+    gone.client.send(4, &HeartbeatRequest::default());
+    drop(gone);
+    // The first member does not join, so the join would wait for a minute.
+    eventually("a place for another connection", || {
+        let mut other = Client::connect(&cluster.address);
+        other.send(0, &MetadataRequest::default());
+        other.receive_frame()
+    });
+    assert_eq!(first.beat(), code(ResponseError::RebalanceInProgress));
+    assert_eq!(first.join().members.len(), 2);
+}
+
+/// One commit; `None` when the broker was gone before it answered.
+fn try_commit(client: &mut Client, offset: i64) -> Option<i16> {
+    client.send(9, &commit_request("readers", "calls", offset));
+    let mut frame = client.receive_frame()?;
+    ResponseHeader::decode(&mut frame, 1).unwrap();
+    let response = OffsetCommitResponse::decode(&mut frame, 9).unwrap();
+    Some(response.topics[0].partitions[0].error_code)
+}
+
+#[test]
+fn no_acknowledged_commit_is_lost_by_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let mut next = 0;
+    for round in 0..5 {
+        let broker = Process::start(data.path(), "127.0.0.1:0");
+        let mut client = Client::connect(&broker.address.to_string());
+        if round == 0 {
+            client.create_topic("calls", 1, &[]);
+        } else {
+            let found = offset(&mut client, "readers").unwrap();
+            // The last one may have been stored and not acknowledged.
+            assert!(found == next - 1 || found == next, "{found} after {next}");
+        }
+        let last = next + fastrand::i64(1..3000);
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let killer = std::thread::spawn(move || {
+            stopped.recv().ok();
+            broker.kill();
+        });
+        while let Some(code) = try_commit(&mut client, next) {
+            assert_eq!(code, 0);
+            next += 1;
+            if next == last {
+                stop.send(()).ok();
+            }
+        }
+        killer.join().unwrap();
+    }
 }
 
 #[test]
