@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::MetadataRequest;
 use kafka_protocol::messages::create_partitions_request::{
     CreatePartitionsRequest, CreatePartitionsTopic,
 };
 use kafka_protocol::messages::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 
 use crate::cluster::Cluster;
 use crate::raw::{batch, fetch_request, topic_name};
@@ -21,65 +21,69 @@ impl Drop for Done<'_> {
     }
 }
 
-#[test]
-fn topics_are_deleted_and_made_again_under_producers_and_consumers() {
-    let cluster = Cluster::embedded(|_| {});
-    let name = "churned";
-    cluster.connect().create_topic(name, 1, &[]);
+const NAME: &str = "churned";
+
+/// What a client may be told while a topic is deleted and made again.
+fn is_fine(code: i16) -> bool {
     let gone = [
         ResponseError::UnknownTopicOrPartition.code(),
         ResponseError::OffsetOutOfRange.code(),
     ];
+    code == 0 || gone.contains(&code)
+}
+
+fn delete_and_make_again(cluster: &Cluster) {
+    let mut admin = cluster.connect();
+    for _ in 0..30 {
+        let state = DeleteTopicState::default().with_name(Some(topic_name(NAME)));
+        let delete = DeleteTopicsRequest::default().with_topics(vec![state]);
+        assert_eq!(admin.call(6, &delete).responses[0].error_code, 0);
+        admin.create_topic(NAME, 1, &[]);
+        let topic = CreatePartitionsTopic::default().with_name(topic_name(NAME));
+        let topic = topic.with_count(3).with_assignments(None);
+        let grow = CreatePartitionsRequest::default().with_topics(vec![topic]);
+        assert_eq!(admin.call(3, &grow).results[0].error_code, 0);
+    }
+}
+
+fn produce_until(done: &AtomicBool, cluster: &Cluster) {
+    let mut producer = cluster.connect();
+    while !done.load(Ordering::Relaxed) {
+        let code = producer
+            .produce(NAME, 0, batch(&[("value", 1000)]))
+            .error_code;
+        assert!(is_fine(code), "produce: {code}");
+    }
+}
+
+fn consume_until(done: &AtomicBool, cluster: &Cluster) {
+    let mut consumer = cluster.connect();
+    let mut offset = 0;
+    while !done.load(Ordering::Relaxed) {
+        let response = consumer.call(12, &fetch_request(NAME, 0, offset).with_max_wait_ms(20));
+        let data = &response.responses[0].partitions[0];
+        assert!(is_fine(data.error_code), "fetch: {}", data.error_code);
+        offset = if data.error_code == 0 {
+            data.high_watermark
+        } else {
+            0
+        };
+    }
+}
+
+#[test]
+fn topics_are_deleted_and_made_again_under_producers_and_consumers() {
+    let cluster = Cluster::embedded(|_| {});
+    cluster.connect().create_topic(NAME, 1, &[]);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let _done = Done(&done);
-            let mut admin = cluster.connect();
-            for _ in 0..30 {
-                let state = DeleteTopicState::default().with_name(Some(topic_name(name)));
-                let delete = DeleteTopicsRequest::default()
-                    .with_topics(vec![state])
-                    .with_timeout_ms(1000);
-                assert_eq!(admin.call(6, &delete).responses[0].error_code, 0);
-                admin.create_topic(name, 1, &[]);
-                let grow = CreatePartitionsTopic::default()
-                    .with_name(topic_name(name))
-                    .with_count(3);
-                let grow = CreatePartitionsRequest::default()
-                    .with_topics(vec![grow.with_assignments(None)]);
-                assert_eq!(admin.call(3, &grow).results[0].error_code, 0);
-            }
+            delete_and_make_again(&cluster);
         });
-        let (done, cluster) = (&done, &cluster);
         for _ in 0..2 {
-            scope.spawn(move || {
-                let mut producer = cluster.connect();
-                while !done.load(Ordering::Relaxed) {
-                    let code = producer
-                        .produce(name, 0, batch(&[("value", 1000)]))
-                        .error_code;
-                    assert!(code == 0 || gone.contains(&code), "produce: {code}");
-                }
-            });
-            scope.spawn(move || {
-                let mut consumer = cluster.connect();
-                let mut offset = 0;
-                while !done.load(Ordering::Relaxed) {
-                    consumer.send(12, &fetch_request(name, 0, offset).with_max_wait_ms(20));
-                    let data =
-                        consumer.receive::<FetchRequest>(12).responses[0].partitions[0].clone();
-                    assert!(
-                        data.error_code == 0 || gone.contains(&data.error_code),
-                        "fetch: {}",
-                        data.error_code
-                    );
-                    offset = if data.error_code == 0 {
-                        data.high_watermark
-                    } else {
-                        0
-                    };
-                }
-            });
+            scope.spawn(|| produce_until(&done, &cluster));
+            scope.spawn(|| consume_until(&done, &cluster));
         }
     });
     let metadata = cluster
