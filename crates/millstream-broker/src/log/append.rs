@@ -219,6 +219,7 @@ impl Partition {
             .metadata()
             .map_err(|source| sealed.failed("read", source))?;
         sealed.set_modified(file::modified(&metadata));
+        sealed.close();
         let next = Arc::new(Segment::new(&self.folder, writer.shape.end));
         self.segments
             .write()

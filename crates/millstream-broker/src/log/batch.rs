@@ -229,9 +229,7 @@ fn validate_fields(header: &Header, config: &LogConfig, now_ms: i64) -> Result<(
     }
     if config.timestamp_type == TimestampType::Create {
         if header.is_log_append_time() {
-            return Err(AppendError::InvalidRecord(
-                "producers may not claim the broker's timestamps",
-            ));
+            return Err(AppendError::TimestampType);
         }
         // -1 is "no timestamp". The newest record is held to the limit ahead, the first to the one behind: the
         // header tells no more of them.

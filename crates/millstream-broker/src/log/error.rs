@@ -22,6 +22,8 @@ pub(crate) enum AppendError {
     UnsupportedCompression(i16),
     #[error("timestamp {timestamp} is not within the limits around the broker's time {now}")]
     InvalidTimestamp { timestamp: i64, now: i64 },
+    #[error("timestamps are those of the broker, which only the broker may give")]
+    TimestampType,
     #[error(
         "sequence {sequence} of producer {producer_id} is out of order, {expected} was expected"
     )]
@@ -52,7 +54,9 @@ impl AppendError {
             AppendError::TooLargeForSegment { .. } => ResponseError::RecordListTooLarge,
             AppendError::UnsupportedFormat(_) => ResponseError::UnsupportedForMessageFormat,
             AppendError::UnsupportedCompression(_) => ResponseError::UnsupportedCompressionType,
-            AppendError::InvalidTimestamp { .. } => ResponseError::InvalidTimestamp,
+            AppendError::InvalidTimestamp { .. } | AppendError::TimestampType => {
+                ResponseError::InvalidTimestamp
+            }
             AppendError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
             AppendError::InvalidProducerEpoch { .. } => ResponseError::InvalidProducerEpoch,
             AppendError::Storage(_) => ResponseError::KafkaStorageError,

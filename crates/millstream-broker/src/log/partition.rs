@@ -123,8 +123,12 @@ impl Partition {
     pub(super) fn sync(&self, segments: &[Arc<Segment>]) -> Result<(), Error> {
         for segment in segments {
             if self.poison(segment.sync(segment.shape().size))? {
+                let mut writer = lock(&self.writer);
                 // The checkpoint can say so now.
-                lock(&self.writer).dirty = true;
+                writer.dirty = true;
+                if segment.base != writer.segment.base {
+                    segment.close();
+                }
             }
         }
         Ok(())

@@ -127,6 +127,11 @@ impl Partition {
                 let Batches { bytes, next } = current.read(position, max_bytes, at_least_one)?;
                 if let Some((offset, position)) = next {
                     lock(&self.hints).remember(from, (offset, current.base, position));
+                    let is_read = position >= current.shape().size;
+                    if is_read && self.segment_after(current.base).is_some() {
+                        // Whoever reads all of a long log would keep all of its files open.
+                        current.close();
+                    }
                 }
                 return Ok(bytes);
             }

@@ -184,6 +184,10 @@ fn every_kind_of_bad_batch_is_refused_by_its_reason() {
         refusal(altered(|bytes| bytes[43] = 0)),
         invalid("a producer id needs an epoch and a sequence")
     );
+    assert_eq!(
+        refusal(altered(|bytes| bytes[22] |= 0x08)),
+        AppendError::TimestampType
+    );
     let late = NOW + 3_600_001;
     assert_eq!(
         log.append(encode(&[late], 1, Compression::None, None), NOW),

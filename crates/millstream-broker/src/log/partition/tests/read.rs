@@ -204,7 +204,7 @@ fn an_idle_partition_keeps_no_file_open() {
             .filter(|link| link.starts_with(place.folder.path()))
             .count()
     };
-    assert_eq!(open(), 4);
+    assert_eq!(open(), 1);
     log.retain(NOW).unwrap();
     log.retain(NOW).unwrap();
     assert_eq!(open(), 0);
