@@ -234,3 +234,47 @@ fn a_consumer_that_was_away_for_too_long_cannot_commit_and_comes_back_clean() {
     }
     share(&[&zombie, &successor]);
 }
+
+/// Reads what there is and commits it; tells which numbers it were.
+fn take(reader: &Reader, seen: &mut BTreeSet<String>) {
+    match reader.poll(MOMENT) {
+        Some(Ok(record)) => {
+            seen.insert(record.payload_view::<str>().unwrap().unwrap().to_owned());
+            // Refused in the middle of a rebalance: whoever has the partition next reads it again.
+            reader.commit_message(&record, CommitMode::Sync).ok();
+        }
+        Some(Err(error)) => {
+            assert!(
+                !matches!(error, KafkaError::MessageConsumptionFatal(_)),
+                "{error}"
+            );
+        }
+        None => {}
+    }
+}
+
+#[test]
+fn a_storm_of_members_that_come_and_go_loses_no_record() {
+    let cluster = Cluster::start();
+    let (_, topic) = cluster.with_topic("storm", PARTITIONS);
+    let mut config = config(&cluster, &unique("storm"));
+    config.set("partition.assignment.strategy", "cooperative-sticky");
+    let steady = [subscribe(&config, &topic), subscribe(&config, &topic)];
+    share(&[&steady[0], &steady[1]]);
+    let mut seen = BTreeSet::new();
+    for gust in 0..5 {
+        produce(&cluster, &topic, gust * 100..(gust + 1) * 100);
+        let passing = subscribe(&config, &topic);
+        eventually("the passing member reads too", || {
+            take(&steady[0], &mut seen);
+            take(&steady[1], &mut seen);
+            take(&passing, &mut seen);
+            (!assigned(&passing).is_empty()).then_some(())
+        });
+    }
+    eventually("every record was read", || {
+        take(&steady[0], &mut seen);
+        take(&steady[1], &mut seen);
+        (seen.len() == 500).then_some(())
+    });
+}

@@ -2,6 +2,7 @@
 
 mod commits;
 mod joining;
+mod random;
 mod rebalancing;
 mod statics;
 mod syncing;
