@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The topic; created with 3 partitions if it does not exist
-    #[arg(long, env = "KAFKA_TOPIC", default_value = "rust-messages")]
+    #[arg(long, env = "KAFKA_TOPIC", default_value = MESSAGES.name())]
     pub topic: String,
     /// The consumer group: receivers of one group share the messages
     #[arg(long, env = "CONSUMER_GROUP", default_value = "rust-consumer-group")]
@@ -195,6 +195,6 @@ fn log(event: &str, statistics: &ReceiveStatistics) {
         messages_per_second = format_args!("{:.1}", statistics.messages_per_second),
         latency_p50_ms = format_args!("{:.1}", statistics.latency_p50_ms),
         latency_p99_ms = format_args!("{:.1}", statistics.latency_p99_ms),
-        "{event}"
+        message = event,
     );
 }

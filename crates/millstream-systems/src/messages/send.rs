@@ -27,7 +27,7 @@ const AFTER_STOP: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The topic; created with 3 partitions if it does not exist
-    #[arg(long, env = "KAFKA_TOPIC", default_value = "rust-messages")]
+    #[arg(long, env = "KAFKA_TOPIC", default_value = MESSAGES.name())]
     pub topic: String,
     /// Milliseconds between two messages; 0 sends as fast as possible
     #[arg(
@@ -244,6 +244,6 @@ fn log(event: &str, statistics: &SendStatistics) {
         failed = statistics.failed,
         failure_rate = format_args!("{:.4}", statistics.failure_rate),
         messages_per_second = format_args!("{:.1}", statistics.messages_per_second),
-        "{event}"
+        message = event,
     );
 }

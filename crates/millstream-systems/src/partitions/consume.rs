@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The topic; created with 6 partitions if it does not exist
-    #[arg(long, default_value = "partition-items")]
+    #[arg(long, default_value = ITEMS.name())]
     pub topic: String,
     /// Processes that read
     #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]

@@ -28,7 +28,7 @@ const AFTER_STOP: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// The topic; created if it does not exist
-    #[arg(long, default_value = "partition-items")]
+    #[arg(long, default_value = ITEMS.name())]
     pub topic: String,
     /// Partitions of the topic: 6 when it is created; a topic that has another number is refused
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=10_000))]

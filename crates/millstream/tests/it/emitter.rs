@@ -328,7 +328,7 @@ fn an_error_of_the_client_shows_no_secret() {
         ("sasl.password", "hunter2-and-more"),
         ("ssl.key.pem", "no key but a secret"),
     ];
-    let cluster = Cluster::new("127.0.0.1:9").properties(secrets).unwrap();
+    let cluster = Cluster::new("127.0.0.1:1").properties(secrets).unwrap();
     let error = Emitter::new(&cluster).unwrap_err();
     let text = format!("{error} {error:?} {cluster:?}");
     for secret in [
