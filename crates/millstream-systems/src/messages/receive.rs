@@ -191,10 +191,10 @@ impl Received {
 
 fn log(event: &str, statistics: &ReceiveStatistics) {
     tracing::info!(
+        message = event,
         total = statistics.total,
         messages_per_second = format_args!("{:.1}", statistics.messages_per_second),
         latency_p50_ms = format_args!("{:.1}", statistics.latency_p50_ms),
         latency_p99_ms = format_args!("{:.1}", statistics.latency_p99_ms),
-        message = event,
     );
 }

@@ -240,10 +240,10 @@ impl Reports {
 
 fn log(event: &str, statistics: &SendStatistics) {
     tracing::info!(
+        message = event,
         delivered = statistics.delivered,
         failed = statistics.failed,
         failure_rate = format_args!("{:.4}", statistics.failure_rate),
         messages_per_second = format_args!("{:.1}", statistics.messages_per_second),
-        message = event,
     );
 }
