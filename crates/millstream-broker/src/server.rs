@@ -118,7 +118,6 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     metrics::describe();
-    raise_file_limit();
     let mut connections = JoinSet::new();
     let groups = tokio::spawn({
         let broker = Arc::clone(&broker);
@@ -164,21 +163,6 @@ pub async fn serve(
         tracing::error!(%error, "the coordinator of groups panicked");
     }
     tokio::task::block_in_place(|| broker.close())
-}
-
-/// Lets this process open as many files as the system allows it: the usual soft limit of 1024 is below `max_connections`.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, most)
-    {
-        tracing::warn!(%error, "failed to raise the limit of open files");
-    }
 }
 
 fn welcome(

@@ -10,7 +10,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
 use kafka_protocol::messages::fetch_response::{
@@ -57,8 +57,11 @@ async fn handle(
     }
     let wait =
         Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
-    let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     let mut reads = Reads::new(broker, &request, version);
+    // More than may be given can never be there.
+    let min_bytes = usize::try_from(request.min_bytes)
+        .unwrap_or(0)
+        .min(reads.max_bytes);
     reads.read_grown(broker).await;
     if !reads.complete(min_bytes) && !wait.is_zero() {
         reads.wait(broker, min_bytes, wait).await;
@@ -73,6 +76,8 @@ struct Read {
     max_bytes: usize,
     /// The end of the partition when it was last looked at.
     seen_end: i64,
+    /// The limit of the last read, if it left records unread: reading again would give the same again.
+    cut_at: Option<usize>,
     records: Bytes,
     room: Option<Taken>,
     high_watermark: i64,
@@ -83,6 +88,8 @@ struct Read {
 struct Reads {
     all: Vec<Read>,
     max_bytes: usize,
+    /// Something was left unread because other answers take all the room.
+    crowded: bool,
 }
 
 impl Reads {
@@ -112,6 +119,7 @@ impl Reads {
         Reads {
             all,
             max_bytes: max_bytes.min(broker.config.max_fetch_bytes_in_flight / 4),
+            crowded: false,
         }
     }
 
@@ -122,7 +130,8 @@ impl Reads {
     /// Whether the answer need not wait: enough was read, or something is wrong and the client should know.
     fn complete(&self, min_bytes: usize) -> bool {
         self.all.is_empty()
-            || self.total() >= min_bytes
+            || self.crowded
+            || self.all.iter().map(Read::counted).sum::<usize>() >= min_bytes
             || self.all.iter().any(|read| read.partition.is_err())
     }
 
@@ -137,16 +146,19 @@ impl Reads {
             if !read.has_grown() {
                 continue;
             }
-            total -= read.records.len();
-            read.forget();
+            total -= read.forget();
             let limit = read.max_bytes.min(self.max_bytes.saturating_sub(total));
             if limit == 0 && total > 0 {
+                read.cut_at = Some(0);
                 continue;
             }
             let room = match broker.fetch_room.try_take(limit) {
                 Some(room) => Some(room),
                 // Waiting while holding a share could wait for ever: what was read so far is the answer then.
-                None if total > 0 => continue,
+                None if total > 0 => {
+                    self.crowded = true;
+                    continue;
+                }
                 None => broker.fetch_room.take(limit).await,
             };
             read.read(limit, total == 0, room);
@@ -174,7 +186,7 @@ impl Reads {
                 }
                 if !self.any_grown() {
                     // Woken by something else than an append: a deletion, which reading finds out.
-                    self.all.iter_mut().for_each(|read| read.seen_end = -1);
+                    self.all.iter_mut().for_each(Read::look_again);
                 }
             }
             self.read_grown(broker).await;
@@ -210,6 +222,21 @@ impl Reads {
     }
 }
 
+/// The offset after the last of some whole batches; `None` when there are none.
+fn end_of(mut batches: &[u8]) -> Option<i64> {
+    let mut end = None;
+    while let Some(header) = batches.first_chunk::<27>() {
+        let mut header = header.as_slice();
+        let (base, length) = (header.get_i64(), header.get_i32());
+        header.advance(11);
+        end = Some(base + i64::from(header.get_i32()) + 1);
+        batches = batches
+            .get(12 + usize::try_from(length).ok()?..)
+            .unwrap_or(&[]);
+    }
+    end
+}
+
 fn find(
     partition: Option<Arc<Partition>>,
     wanted: &FetchPartition,
@@ -225,6 +252,7 @@ impl Read {
             from: wanted.fetch_offset,
             max_bytes: usize::try_from(wanted.partition_max_bytes).unwrap_or(0),
             seen_end: -1,
+            cut_at: None,
             records: Bytes::new(),
             room: None,
             high_watermark: -1,
@@ -233,14 +261,28 @@ impl Read {
     }
 
     fn has_grown(&self) -> bool {
-        self.partition
+        let partition = self
+            .partition
             .as_ref()
-            .is_ok_and(|partition| partition.end_offset() != self.seen_end)
+            .ok()
+            .filter(|_| self.cut_at.is_none());
+        partition.is_some_and(|partition| partition.end_offset() != self.seen_end)
     }
 
-    fn forget(&mut self) {
-        self.records = Bytes::new();
+    /// What this partition counts towards `min_bytes`: as in Kafka, all that its limit allows if there is more.
+    fn counted(&self) -> usize {
+        self.records.len().max(self.cut_at.unwrap_or(0))
+    }
+
+    /// Drops what was read; returns how much it was.
+    fn forget(&mut self) -> usize {
         self.room = None;
+        std::mem::take(&mut self.records).len()
+    }
+
+    fn look_again(&mut self) {
+        self.seen_end = -1;
+        self.cut_at = None;
     }
 
     fn read(&mut self, limit: usize, at_least_one: bool, room: Option<Taken>) {
@@ -255,6 +297,13 @@ impl Read {
                 // Only what was really read stays taken.
                 self.room = room
                     .and_then(|mut room| room.split(fetched.records.len().min(room.num_permits())));
+                let next = end_of(&fetched.records).unwrap_or(self.from);
+                if at_least_one && fetched.records.is_empty() {
+                    // Nothing there; if the end is beyond this by now, there is, and it has to be read.
+                    self.seen_end = next;
+                } else {
+                    self.cut_at = (next < fetched.high_watermark).then_some(limit);
+                }
                 self.records = fetched.records;
             }
             Err(error) => self.partition = Err(error.code()),

@@ -189,6 +189,50 @@ fn a_fetch_waits_for_min_bytes_in_total() {
 }
 
 #[test]
+fn a_fetch_does_not_wait_for_more_than_it_may_be_given() {
+    let cluster = Cluster::start();
+    let (mut client, name) = cluster.with_topic("contradictory", 2);
+    let value = "x".repeat(1000);
+    for _ in 0..3 {
+        client.produce_at(&name, 0, &[(&value, 1000)]);
+        client.produce_at(&name, 1, &[(&value, 1000)]);
+    }
+    let mut request = fetch_request(&name, 0, 0)
+        .with_max_wait_ms(30_000)
+        .with_min_bytes(1 << 20)
+        .with_max_bytes(2500);
+    let second = FetchPartition::default()
+        .with_partition(1)
+        .with_partition_max_bytes(1 << 20);
+    request.topics[0].partitions.push(second);
+    let deadline = Deadline::in_seconds(20);
+    let response = client.call(12, &request);
+    assert!(
+        !deadline.passed(),
+        "the fetch waited for what it must not be given"
+    );
+    assert_eq!(records(&response.responses[0].partitions[0]).len(), 2);
+}
+
+#[test]
+fn a_partition_at_its_limit_is_not_read_again_and_again() {
+    let cluster = Cluster::start();
+    let (mut consumer, name) = cluster.with_topic("full", 1);
+    let mut producer = cluster.connect();
+    let value = "x".repeat(1000);
+    let mut request = fetch_request(&name, 0, 0)
+        .with_max_wait_ms(300)
+        .with_min_bytes(1 << 20);
+    request.topics[0].partitions[0].partition_max_bytes = 2500;
+    consumer.send(12, &request);
+    for _ in 0..5 {
+        producer.produce_at(&name, 0, &[(&value, 1000)]);
+    }
+    let response = consumer.receive::<FetchRequest>(12);
+    assert_eq!(records(&response.responses[0].partitions[0]).len(), 2);
+}
+
+#[test]
 fn a_fetch_returns_empty_when_its_time_is_up() {
     let (mut client, name) = Cluster::start().with_topic("time", 1);
     let response = client.call(12, &fetch_request(&name, 0, 0).with_max_wait_ms(50));
