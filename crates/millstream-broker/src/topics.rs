@@ -370,12 +370,11 @@ impl Topics {
         }
     }
 
-    /// Deletes a topic with all its records. Requests that still hold it find its partitions closed.
+    /// Deletes a topic with all its records. Requests that still hold it find its partitions deleted. When the system refuses to
+    /// rename its folder, it is gone until the next start, which finds it again.
     pub(crate) fn delete(&self, topic: &Topic) -> Result<(), Refused> {
         let _one_at_a_time = self.lock_changes();
         self.check_exists(topic)?;
-        let gone = self.root.join(format!("~{}.deleted", topic.id));
-        file::rename(&self.root.join(topic.name.as_str()), &gone)?;
         {
             let mut catalogue = self
                 .catalogue
@@ -384,9 +383,12 @@ impl Topics {
             catalogue.by_name.remove(topic.name.as_str());
             catalogue.by_id.remove(&topic.id);
         }
+        // The files go last: who still holds a partition must be told that it is deleted, not that files are missing.
         for partition in topic.partitions().iter() {
             partition.delete();
         }
+        let gone = self.root.join(format!("~{}.deleted", topic.id));
+        file::rename(&self.root.join(topic.name.as_str()), &gone)?;
         if let Err(error) = fs::remove_dir_all(&gone) {
             tracing::warn!(topic = topic.name.as_str(), %error, "files of a deleted topic stay until the next start");
         }
