@@ -18,6 +18,8 @@ fn fixture() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/data-1");
     copy_all(&original, copy.path());
+    // Git keeps no empty folders, and this partition has nothing in it.
+    fs::create_dir_all(copy.path().join("topics/plain/1")).unwrap();
     copy
 }
 
