@@ -5,6 +5,7 @@ use kafka_protocol::messages::{
 };
 
 use super::*;
+use crate::cluster::eventually;
 
 fn names(client: &mut Client, version: i16, request: &ListGroupsRequest) -> Vec<String> {
     let response = client.call(version, request);
@@ -167,7 +168,11 @@ fn a_group_that_gathers_tells_no_subscriptions() {
     let mut member = Member::new(&cluster, &group);
     member.join();
     let request = DescribeGroupsRequest::default().with_groups(vec![group_id(&group)]);
-    let described = member.client.call(6, &request).groups.remove(0);
+    // Apache Kafka describes a group as it was when it was last written to its journal, which may be before the join.
+    let described = eventually("the group is there", || {
+        let described = member.client.call(6, &request).groups.remove(0);
+        (described.group_state != text("Dead")).then_some(described)
+    });
     assert_eq!(described.group_state, text("CompletingRebalance"));
     assert_eq!(described.protocol_data, StrBytes::new());
     assert_eq!(described.members[0].member_metadata, Bytes::new());
