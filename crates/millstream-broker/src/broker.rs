@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::groups::Groups;
+use crate::log::close_all;
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
 use crate::topics::Topics;
@@ -87,12 +88,14 @@ impl Broker {
 
     /// Flushes everything and marks the data folder as closed cleanly. No request may follow.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        for topic in self.topics.all() {
-            for partition in topic.partitions().iter() {
-                partition.close()?;
-            }
-        }
-        self.groups.close()
+        let topics = self.topics.all();
+        let partitions: Vec<_> = topics
+            .iter()
+            .flat_map(|topic| topic.partitions().to_vec())
+            .collect();
+        let logs = close_all(&partitions);
+        self.groups.close()?;
+        logs
     }
 }
 

@@ -32,7 +32,7 @@ mod waiter;
 
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
-pub(crate) use partition::Partition;
+pub(crate) use partition::{Partition, close_all};
 pub(crate) use waiter::Waiter;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

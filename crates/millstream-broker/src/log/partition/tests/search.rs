@@ -124,6 +124,17 @@ fn fault_36_a_compression_bomb_is_refused_in_bounded_memory() {
 }
 
 #[test]
+fn raw_snappy_without_the_header_of_snappy_java_is_opened_too() {
+    // One record: length, attributes, timestamp and offset delta, no key, a value of one byte, no headers.
+    let record = [14, 0, 0, 0, 1, 2, b'x', 0];
+    let body = snap::raw::Encoder::new().compress_vec(&record).unwrap();
+    let place = Place::default();
+    let log = place.open();
+    log.append(forged(2, &body), NOW).unwrap();
+    assert_eq!(log.offset_for_time(NOW).unwrap(), Some((0, NOW)));
+}
+
+#[test]
 fn fault_36_broken_compression_is_an_error_and_no_crash() {
     // What stands before the reason is the codec's own.
     for codec in 1..=4 {
