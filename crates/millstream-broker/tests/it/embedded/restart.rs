@@ -100,8 +100,11 @@ fn what_was_acknowledged_while_the_broker_stopped_is_found_again() {
                 })
             })
             .collect();
-        eventually("some records", || {
-            (client.list_offset("stopped", 3, -1).offset > 20).then_some(())
+        eventually("some records of every writer", || {
+            let mut partitions = 0..4;
+            partitions
+                .all(|partition| client.list_offset("stopped", partition, -1).offset > 20)
+                .then_some(())
         });
         server.stop().unwrap();
         writers
