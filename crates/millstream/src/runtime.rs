@@ -28,7 +28,7 @@ use crate::worker::{Progress, Worker};
 const WAIT: Duration = Duration::from_millis(100);
 
 /// What closing a client may take beyond the drain budget.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A request to end, shared by whoever may ask for it and whoever heeds it.
 ///
@@ -126,6 +126,11 @@ pub(crate) fn run<S: 'static>(
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
     let health = definition.settings.health.clone().unwrap_or_default();
+    let threads = definition.settings.threads;
+    // Before anything is waited for: a service that waits for its cluster is not ready.
+    let parts: Vec<Part> = (0..threads)
+        .map(|number| health.part(&format!("worker-{number}")))
+        .collect();
     let listener = match definition.settings.http {
         Some(address) => Some(Listener::open(
             address,
@@ -135,23 +140,24 @@ pub(crate) fn run<S: 'static>(
         None => None,
     };
     let Some(topics) = ready_topics(&definition, cluster, &shutdown)? else {
+        health.drain();
         return Ok(Summary::default());
     };
     co_partitioned(&definition, &topics)?;
     let stop = Shutdown::new();
     let (sender, reports) = channel();
-    for number in 0..definition.settings.threads {
+    for (number, part) in parts.into_iter().enumerate() {
         let thread = Thread {
             number,
             definition: Arc::clone(&definition),
             stop: stop.clone(),
-            part: health.part(&format!("worker-{number}")),
+            part,
         };
         thread.start(cluster.clone(), sender.clone())?;
     }
     let watch = Watch {
         service: definition.name.to_string(),
-        threads: definition.settings.threads,
+        threads,
         budget: definition.settings.drain_within + CLOSE_WITHIN,
         reports,
         shutdown,

@@ -85,6 +85,17 @@ pub trait Log {
 
     /// The end of `partition` as far as the client knows without asking.
     fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset>;
+
+    /// What the group had committed for `partition` when it was admitted, where that is known.
+    fn committed(&self, partition: &TopicPartition) -> Option<NextOffset> {
+        let _ = partition;
+        None
+    }
+
+    /// Whether the cluster can be reached, as far as the client knows.
+    fn is_connected(&self) -> bool {
+        true
+    }
 }
 
 /// A record as it lies in the client's buffer.

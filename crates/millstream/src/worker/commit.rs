@@ -60,15 +60,21 @@ impl<S> Core<S> {
         }
     }
 
-    /// Commits what is done in some partitions and waits for the answer.
-    pub(super) fn commit_now<L: Log>(&mut self, log: &L, which: impl Fn(&TopicPartition) -> bool) {
-        let offsets = self.to_commit(which);
+    /// Commits what is done in some partitions and waits for the answer; whether there is nothing more to try.
+    pub(super) fn commit_now<L: Log>(&mut self, log: &L, which: &[TopicPartition]) -> bool {
+        let offsets = self.to_commit(|source| which.contains(source));
         if offsets.is_empty() {
-            return;
+            return true;
         }
         match log.commit_now(&offsets) {
-            Ok(()) => self.note(&offsets),
-            Err(error) => self.commit_failed(&error),
+            Ok(()) => {
+                self.note(&offsets);
+                true
+            }
+            Err(error) => {
+                self.commit_failed(&error);
+                !error.is_retriable()
+            }
         }
     }
 

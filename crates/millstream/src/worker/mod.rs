@@ -83,6 +83,8 @@ struct Core<S> {
     /// Everything is paused until the log has room again.
     choked: bool,
     group: Group,
+    /// The group has given this member something, be it nothing, at least once.
+    joined: bool,
     stopping: bool,
     failed: Option<Error>,
     /// The client has failed for good: nothing can be drained or committed any more.
@@ -130,6 +132,7 @@ impl<S, L: Log> Worker<S, L> {
             alone: None,
             choked: false,
             group: Group::Settled,
+            joined: false,
             stopping: false,
             failed: None,
             dead: false,
@@ -177,9 +180,10 @@ impl<S, L: Log> Worker<S, L> {
         self.core.stop();
     }
 
-    /// Whether the group has given this member its share, be it none.
-    pub(crate) const fn is_ready(&self) -> bool {
-        self.core.group.is_settled() && !self.core.stopping
+    /// Whether the group has given this member its share, be it none, and the cluster can be reached.
+    pub(crate) fn is_ready(&self) -> bool {
+        let core = &self.core;
+        core.joined && core.group.is_settled() && !core.stopping && self.log.is_connected()
     }
 
     /// What has been done so far.

@@ -18,6 +18,9 @@ use super::partition::{Hold, Unit};
 /// Between two attempts to be given a start position by a cluster that does not answer.
 const ADMIT_AGAIN: Duration = Duration::from_millis(500);
 
+/// Between two attempts to commit before partitions are given away.
+const COMMIT_AGAIN: Duration = Duration::from_millis(100);
+
 /// What the group waits for from this worker.
 #[derive(Debug)]
 pub(super) enum Group {
@@ -30,6 +33,8 @@ pub(super) enum Group {
         partitions: Vec<TopicPartition>,
         since: Moment,
         until: Moment,
+        /// Not before this time, because the cluster has just refused to commit.
+        again: Moment,
     },
     /// Everything was given away: the worker is at its end.
     Stopped,
@@ -93,19 +98,18 @@ impl<S> Core<S> {
         match &self.group {
             Group::Settled | Group::Stopped => {}
             Group::Admitting(..) => self.admit(log, wait),
-            Group::Draining { until, .. } => {
-                let until = *until;
-                let drained = self.is_drained();
-                if !drained && self.now < until && !self.dead {
-                    self.reports(
-                        log,
-                        wait.min(until.since(self.now))
-                            .min(Duration::from_millis(5)),
-                    );
+            Group::Draining { until, again, .. } => {
+                let (until, again) = (*until, *again);
+                let is_over = |core: &mut Self| {
+                    core.dead || core.now >= until || (core.now >= again && core.is_drained())
+                };
+                if !is_over(self) {
+                    let left = until.since(self.now).min(Duration::from_millis(5));
+                    self.reports(log, wait.min(left));
                     self.send_pending(log);
                     self.now = self.clock.now();
                 }
-                if self.dead || self.now >= until || self.is_drained() {
+                if is_over(self) {
                     self.drained(log);
                 }
             }
@@ -129,7 +133,8 @@ impl<S> Core<S> {
                 if self.choked {
                     log.pause(&partitions);
                 }
-                self.take_in(partitions);
+                self.joined = true;
+                self.take_in(log, partitions);
             }
             Err(error) if error.is_retriable() => {
                 tracing::warn!(
@@ -146,7 +151,7 @@ impl<S> Core<S> {
         }
     }
 
-    fn take_in(&mut self, partitions: Vec<TopicPartition>) {
+    fn take_in<L: Log>(&mut self, log: &L, partitions: Vec<TopicPartition>) {
         let definition = &*self.definition;
         let now = self.now;
         for source in partitions {
@@ -158,18 +163,29 @@ impl<S> Core<S> {
             if self.table.find(input, source.partition).is_some() {
                 continue;
             }
+            let declared = inputs.get(input).and_then(|input| input.spec.partitions);
+            if declared.is_some_and(|declared| source.partition.0 >= declared) {
+                tracing::warn!(
+                    service = %definition.name,
+                    topic = %source.topic,
+                    partition = source.partition.0,
+                    declared,
+                    "the topic has grown: keys move to other partitions, and their order and state with them"
+                );
+            }
+            let committed = log.committed(&source);
             let meters = self.meters.partition(&source);
-            self.table.insert(input, source, meters, || Unit {
+            let ticks = definition.timers.iter().map(|timer| now.plus(timer.every));
+            let id = self.table.insert(input, source, meters, || Unit {
                 state: (definition.init)(),
                 slots: Vec::new(),
                 hold: Hold::Free,
                 rewinds: 0,
-                ticks: definition
-                    .timers
-                    .iter()
-                    .map(|timer| now.plus(timer.every))
-                    .collect(),
+                ticks: ticks.collect(),
             });
+            if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
+                slot.committed = committed;
+            }
         }
         self.schedule_ticks();
     }
@@ -188,6 +204,7 @@ impl<S> Core<S> {
             partitions: earlier,
             since: earlier_since,
             until: earlier_until,
+            ..
         } = &mut self.group
         {
             earlier.retain(|source| !partitions.contains(source));
@@ -199,6 +216,7 @@ impl<S> Core<S> {
             partitions,
             since,
             until,
+            again: self.now,
         };
     }
 
@@ -217,24 +235,35 @@ impl<S> Core<S> {
     fn drained<L: Log>(&mut self, log: &L) {
         let is_complete = self.is_drained();
         let Group::Draining {
-            partitions, since, ..
+            partitions,
+            since,
+            until,
+            ..
         } = std::mem::replace(&mut self.group, Group::Settled)
         else {
             return;
         };
+        let is_committed = self.dead || self.commit_now(log, &partitions);
+        if !is_committed && self.now < until {
+            let again = self.now.plus(COMMIT_AGAIN);
+            self.group = Group::Draining {
+                partitions,
+                since,
+                until,
+                again,
+            };
+            return;
+        }
         Meters::observe(&self.meters.drain, self.now.since(since));
-        if !is_complete {
+        if !is_complete || !is_committed {
             tracing::warn!(
                 service = %self.definition.name,
                 worker = self.meters.worker(),
                 partitions = %names(&partitions),
-                "the drain budget is used up: what is not acknowledged will be processed again"
+                "the drain budget is used up: what is not acknowledged and committed will be processed again"
             );
         }
         self.publish(log);
-        if !self.dead {
-            self.commit_now(log, |source| partitions.contains(source));
-        }
         self.give_away(log, &partitions);
         if self.stopping {
             self.group = Group::Stopped;

@@ -63,6 +63,31 @@ fn a_drain_ends_with_its_budget_and_late_reports_are_dropped() {
     );
 }
 
+// fault 17
+#[test]
+fn a_refused_commit_is_tried_again_within_the_budget_before_a_partition_is_released() {
+    let mut bench = Bench::new(copier());
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.calls();
+    bench.log.commits_fail(2);
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    for _ in 0..5 {
+        bench.step();
+    }
+    assert_eq!(bench.log.calls(), ["commit now in[0]=1"]);
+    for _ in 0..2 {
+        bench.clock.advance(SECOND / 10);
+        bench.step();
+    }
+    let calls = bench.log.calls();
+    assert_eq!(
+        calls,
+        ["commit now in[0]=1", "commit now in[0]=1", "release in[0]"]
+    );
+}
+
 // fault 3, fault 19
 #[test]
 fn a_lost_partition_is_dropped_without_a_commit() {

@@ -82,6 +82,7 @@ pub(super) struct State {
     /// Every call that changes something outside, in order.
     calls: RefCell<Vec<String>>,
     admit_fails: Cell<u32>,
+    commit_fails: Cell<u32>,
     broken: RefCell<Option<Error>>,
 }
 
@@ -152,6 +153,10 @@ impl Script {
 
     pub(super) fn take_all(&self) {
         *self.0.refuses.borrow_mut() = None;
+    }
+
+    pub(super) fn commits_fail(&self, times: u32) {
+        self.0.commit_fails.set(times);
     }
 
     pub(super) fn admissions_fail(&self, times: u32) {
@@ -292,6 +297,10 @@ impl Log for Script {
 
     fn commit_now(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
         self.call(format!("commit now {}", offsets(positions)));
+        if let Some(left) = self.0.commit_fails.get().checked_sub(1) {
+            self.0.commit_fails.set(left);
+            return Err(kafka(true));
+        }
         Ok(())
     }
 

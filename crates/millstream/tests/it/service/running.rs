@@ -68,6 +68,7 @@ pub(crate) fn quick<S: 'static>(service: Service<S>) -> Service<S> {
     service
         .session_timeout(Duration::from_secs(6))
         .commit_every(Duration::from_millis(100))
+        .drain_within(Duration::from_secs(20))
 }
 
 /// A name for a service and its group.

@@ -73,6 +73,8 @@ struct Known {
     starts: HashMap<TopicPartition, NextOffset>,
     /// The ends, from the client's statistics.
     ends: HashMap<TopicPartition, NextOffset>,
+    /// Whether any broker is connected, from the client's statistics.
+    connected: bool,
 }
 
 impl Member {
@@ -118,8 +120,10 @@ impl Member {
                         None => continue,
                     }
                 }
-                Signal::Ends(ends) => {
-                    self.known.borrow_mut().ends.extend(ends);
+                Signal::Statistics(statistics) => {
+                    let mut known = self.known.borrow_mut();
+                    known.connected = statistics.connected;
+                    known.ends.extend(statistics.ends);
                     continue;
                 }
             };
@@ -246,7 +250,10 @@ impl Log for Member {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
         };
-        assigned.map_err(|error| self.fail("take partitions", &error))
+        assigned.map_err(|error| self.fail("take partitions", &error))?;
+        // The group's coordinator has just answered.
+        self.known.borrow_mut().connected = true;
+        Ok(())
     }
 
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
@@ -361,6 +368,14 @@ impl Log for Member {
 
     fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset> {
         self.known.borrow().ends.get(partition).copied()
+    }
+
+    fn committed(&self, partition: &TopicPartition) -> Option<NextOffset> {
+        self.known.borrow().starts.get(partition).copied()
+    }
+
+    fn is_connected(&self) -> bool {
+        self.known.borrow().connected
     }
 }
 

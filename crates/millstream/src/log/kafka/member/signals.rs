@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::Offset as ClientOffset;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::config::{forward_error, forward_log};
-use super::statistics;
+use super::statistics::{self, Statistics};
 use crate::config::Cluster;
 use crate::topic::{NextOffset, Partition, TopicPartition};
 
@@ -28,7 +28,7 @@ pub(super) enum Signal {
     Committed(Vec<(TopicPartition, NextOffset)>, Option<RDKafkaErrorCode>),
     /// The client wrote that it reset this position.
     Reset(TopicPartition, NextOffset),
-    Ends(Vec<(TopicPartition, NextOffset)>),
+    Statistics(Statistics),
 }
 
 /// The consumer's callbacks.
@@ -56,7 +56,10 @@ impl ClientContext for Signals {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        self.tell(Signal::Ends(statistics::ends(statistics)));
+        match serde_json::from_slice(statistics) {
+            Ok(statistics) => self.tell(Signal::Statistics(statistics::of_interest(statistics))),
+            Err(error) => tracing::warn!(%error, "the client's statistics cannot be read"),
+        }
     }
 }
 

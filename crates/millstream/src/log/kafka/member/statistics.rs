@@ -1,6 +1,7 @@
 //! What a consumer reads out of librdkafka's statistics and log lines.
 //!
-//! The statistics are a large JSON text, once a second; only the ends of the partitions are taken from it. The client tells
+//! The statistics are a large JSON text, once a second; only the ends of the partitions and the state of the connections are
+//! taken from it. The client tells
 //! of a position it reset in a log line only; the line is read for the partition's name and nothing else.
 
 use std::collections::HashMap;
@@ -9,21 +10,38 @@ use serde::Deserialize;
 
 use crate::topic::{NextOffset, Partition, TopicPartition};
 
+/// What is of interest.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Statistics {
+    /// The ends of the partitions, as far as they are known.
+    pub(super) ends: Vec<(TopicPartition, NextOffset)>,
+    /// Whether any broker is connected.
+    pub(super) connected: bool,
+}
+
+/// The text, as far as it is read.
 #[derive(Deserialize)]
-struct Statistics {
+pub(super) struct Raw {
     #[serde(default)]
-    topics: HashMap<String, TopicStatistics>,
+    brokers: HashMap<String, Broker>,
+    #[serde(default)]
+    topics: HashMap<String, Topic>,
 }
 
 #[derive(Deserialize)]
-struct TopicStatistics {
+struct Broker {
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Topic {
     topic: String,
     #[serde(default)]
-    partitions: HashMap<String, PartitionStatistics>,
+    partitions: HashMap<String, Place>,
 }
 
 #[derive(Deserialize)]
-struct PartitionStatistics {
+struct Place {
     partition: i32,
     #[serde(default = "unknown")]
     hi_offset: i64,
@@ -33,26 +51,20 @@ const fn unknown() -> i64 {
     -1
 }
 
-/// The ends of the partitions, as far as they are known.
-pub(super) fn ends(statistics: &[u8]) -> Vec<(TopicPartition, NextOffset)> {
-    let statistics: Statistics = match serde_json::from_slice(statistics) {
-        Ok(statistics) => statistics,
-        Err(error) => {
-            tracing::warn!(%error, "the client's statistics cannot be read");
-            return Vec::new();
-        }
-    };
+/// Takes out what is of interest.
+pub(super) fn of_interest(raw: Raw) -> Statistics {
     let mut ends = Vec::new();
-    for topic in statistics.topics.into_values() {
+    for topic in raw.topics.into_values() {
         let name: std::sync::Arc<str> = topic.topic.into();
-        for partition in topic.partitions.into_values() {
-            if partition.partition >= 0 && partition.hi_offset >= 0 {
-                let source = TopicPartition::new(name.clone(), Partition(partition.partition));
-                ends.push((source, NextOffset::new(partition.hi_offset)));
+        for place in topic.partitions.into_values() {
+            if place.partition >= 0 && place.hi_offset >= 0 {
+                let partition = TopicPartition::new(name.clone(), Partition(place.partition));
+                ends.push((partition, NextOffset::new(place.hi_offset)));
             }
         }
     }
-    ends
+    let connected = raw.brokers.values().any(|broker| broker.state == "UP");
+    Statistics { ends, connected }
 }
 
 /// The partition and position named by a line such as `calls [3]: offset reset (at offset 17 (leader epoch 0), broker 1) to ..`;
@@ -72,16 +84,24 @@ pub(super) fn reset(line: &str) -> Option<(TopicPartition, NextOffset)> {
 mod tests {
     use super::*;
 
+    fn read(text: &[u8]) -> Statistics {
+        of_interest(serde_json::from_slice(text).unwrap())
+    }
+
     #[test]
-    fn the_ends_are_read_and_the_rest_is_left() {
-        let text = br#"{"name":"x","topics":{"a":{"topic":"a","age":1,"partitions":{
+    fn the_ends_and_the_connection_are_read_and_the_rest_is_left() {
+        let text = br#"{"name":"x","brokers":{"a":{"state":"INIT"},"b":{"state":"UP"}},
+            "topics":{"a":{"topic":"a","age":1,"partitions":{
             "0":{"partition":0,"hi_offset":12,"lo_offset":3},
             "1":{"partition":1,"hi_offset":-1001},
             "-1":{"partition":-1,"hi_offset":7}}}}}"#;
-        let expected = (TopicPartition::new("a", Partition(0)), NextOffset::new(12));
-        assert_eq!(ends(text), [expected]);
-        assert_eq!(ends(b"no json"), []);
-        assert_eq!(ends(b"{}"), []);
+        let ends = vec![(TopicPartition::new("a", Partition(0)), NextOffset::new(12))];
+        let expected = Statistics {
+            ends,
+            connected: true,
+        };
+        assert_eq!(read(text), expected);
+        assert_eq!(read(b"{}"), Statistics::default());
     }
 
     #[test]
