@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod config;
+mod figures;
 mod hints;
 mod life;
 mod output;

@@ -3,12 +3,12 @@
 //! Built once from the common options and the configuration file; commands see the meaning, never the raw texts.
 
 use anyhow::Context;
-use millstream::http::{Health, Listener};
+use millstream::http::{Exposition, Health, Listener};
 use millstream::{Cluster, Shutdown};
 
 use crate::args::Common;
 use crate::config::{self, File};
-use crate::{life, supervised};
+use crate::{figures, life, supervised};
 
 /// Where the cluster is when nobody says.
 pub(crate) const DEFAULT_BROKERS: &str = "127.0.0.1:9092";
@@ -41,31 +41,44 @@ impl Session {
     /// Begins the life of a service process, and serves HTTP if it was told to.
     pub(crate) fn serve(&self) -> anyhow::Result<Serving> {
         let (shutdown, health) = (life::begin()?, Health::new());
-        let listener = match self.common.http {
-            Some(address) => {
-                let listener =
-                    Listener::open(address, health.clone(), millstream::metrics::recorder()?)?;
-                tracing::info!(address = %listener.address(), "serving metrics and health");
-                supervised::tell_address(listener.address())
-                    .context("failed to tell the supervisor our address")?;
-                Some(listener)
-            }
-            None => None,
+        let Some(address) = self.common.http else {
+            return Ok(Serving {
+                shutdown,
+                health,
+                served: None,
+            });
         };
+        let recorder = millstream::metrics::recorder()?;
+        let listener = Listener::open(address, health.clone(), recorder.clone())?;
+        tracing::info!(address = %listener.address(), "serving metrics and health");
+        supervised::tell_address(listener.address())
+            .context("failed to tell the supervisor our address")?;
         Ok(Serving {
             shutdown,
             health,
-            _listener: listener,
+            served: Some((listener, Box::new(recorder))),
         })
     }
 }
 
 /// A service process that runs.
-#[derive(Debug)]
 pub(crate) struct Serving {
     /// Ends it when requested.
     pub(crate) shutdown: Shutdown,
     /// Whether it is ready, for `/readyz`.
     pub(crate) health: Health,
-    _listener: Option<Listener>,
+    /// Where HTTP is served, and what it shows.
+    served: Option<(Listener, Box<dyn Exposition>)>,
+}
+
+impl Drop for Serving {
+    /// The last figures: when we are gone nobody can ask for them.
+    fn drop(&mut self) {
+        if let Some((_, metrics)) = &self.served
+            && let Some(records) = figures::read(&metrics.render()).records
+            && let Err(error) = supervised::tell_records(records)
+        {
+            tracing::debug!(%error, "the supervisor did not take our last figures");
+        }
+    }
 }

@@ -40,11 +40,20 @@ pub(crate) fn follow_parent(stop: impl FnOnce() + Send + 'static) -> io::Result<
 
 /// Tells the parent where this process serves `/metrics` and `/readyz`.
 pub(crate) fn tell_address(address: SocketAddr) -> io::Result<()> {
+    tell(&format!("http {address}"))
+}
+
+/// Tells the parent how many records this process has handled, at its end.
+pub(crate) fn tell_records(records: u64) -> io::Result<()> {
+    tell(&format!("records {records}"))
+}
+
+fn tell(line: &str) -> io::Result<()> {
     if config::supervisor().is_none() {
         return Ok(());
     }
     let mut socket = io::BufWriter::new(ControlSocket);
-    writeln!(socket, "http {address}")?;
+    writeln!(socket, "{line}")?;
     socket.flush()
 }
 

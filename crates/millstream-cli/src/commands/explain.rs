@@ -4,10 +4,9 @@
 
 use anyhow::bail;
 use clap::Parser;
-use millstream::Shutdown;
+use millstream::{Delivery, Description, Shutdown, Start, TopicDescription};
 use millstream_systems::messages::receive;
 use millstream_systems::partitions::{consume, worker};
-use serde_json::Value;
 
 use crate::Outcome;
 use crate::output::Output;
@@ -71,57 +70,91 @@ impl Args {
     }
 }
 
-fn print(description: &millstream::Description, json: bool) -> anyhow::Result<Outcome> {
+fn print(description: &Description, json: bool) -> anyhow::Result<Outcome> {
     let mut output = Output::new(json);
     if json {
         output.object(description)?;
     } else {
-        let value = serde_json::to_value(description)?;
-        for line in lines(&value) {
-            output.line(line)?;
+        for (name, value) in lines(description) {
+            output.line(format_args!("{name:<14}{value}"))?;
         }
     }
     output.flush()?;
     Ok(Outcome::Done)
 }
 
-/// `name  value`, a topic on a line of its own.
-fn lines(description: &Value) -> Vec<String> {
-    let fields = description.as_object().into_iter().flatten();
-    let width = 20;
-    let mut lines = Vec::new();
-    for (name, value) in fields {
-        let name = name.replace('_', " ");
-        match value {
-            Value::Array(values) if values.is_empty() => lines.push(format!("{name:width$}none")),
-            Value::Array(values) => {
-                for (position, value) in values.iter().enumerate() {
-                    let name = if position == 0 { name.as_str() } else { "" };
-                    lines.push(format!("{name:width$}{}", text(value)));
-                }
-            }
-            value => lines.push(format!("{name:width$}{}", text(value))),
+/// Name and value of each line; a further value of the same name has an empty one.
+fn lines(of: &Description) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("service", of.service.clone()), ("group", of.group.clone())];
+    several(&mut lines, "reads", of.inputs.iter().map(topic));
+    several(&mut lines, "writes", of.outputs.iter().map(topic));
+    let delivery = match of.delivery {
+        Delivery::AtLeastOnce => {
+            "at least once: an offset is committed after its effects are acknowledged"
         }
+        _ => "see the documentation of this version",
+    };
+    lines.push(("delivery", delivery.to_owned()));
+    lines.push(("on error", of.on_error.clone()));
+    several(
+        &mut lines,
+        "dead letters",
+        of.dead_letter_topics.iter().cloned(),
+    );
+    if !of.dead_letter_topics.is_empty() {
+        lines.push((
+            "",
+            format!(
+                "stops when more than {:.0} % of the records go there",
+                of.dead_letter_limit * 100.0
+            ),
+        ));
     }
+    lines.push(("starts from", start(of.start_from).to_owned()));
+    lines.push(("threads", of.threads.to_string()));
+    several(
+        &mut lines,
+        "timers",
+        of.timers_ms.iter().map(|every| format!("every {every} ms")),
+    );
+    lines.push((
+        "commits",
+        format!("every {} ms, without stopping the flow", of.commit_every_ms),
+    ));
+    lines.push(("drains within", format!("{} ms", of.drain_within_ms)));
     lines
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Object(fields) => {
-            let known = fields.iter().filter(|(_, value)| !value.is_null());
-            known
-                .map(|(name, value)| {
-                    if name == "topic" {
-                        text(value)
-                    } else {
-                        format!("{} {}", name.replace('_', " "), text(value))
-                    }
-                })
-                .collect::<Vec<_>>()
-                .join(", ")
-        }
-        other => other.to_string(),
+fn several(
+    lines: &mut Vec<(&'static str, String)>,
+    name: &'static str,
+    values: impl Iterator<Item = String>,
+) {
+    let before = lines.len();
+    for value in values {
+        let name = if lines.len() == before { name } else { "" };
+        lines.push((name, value));
+    }
+    if lines.len() == before {
+        lines.push((name, "none".to_owned()));
+    }
+}
+
+fn topic(of: &TopicDescription) -> String {
+    let mut text = format!("{}, key {}, value {}", of.topic, of.key, of.value);
+    if let Some(partitions) = of.partitions {
+        text.push_str(&format!(", {partitions} partitions"));
+    }
+    if let Some(retention) = of.retention_ms {
+        text.push_str(&format!(", kept {retention} ms"));
+    }
+    text
+}
+
+fn start(from: Start) -> &'static str {
+    match from {
+        Start::Earliest => "the earliest record, when nothing is committed",
+        Start::Latest => "the end, when nothing is committed",
+        Start::Fail => "what is committed; without it, an error",
     }
 }

@@ -24,8 +24,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::scrape::Figures;
 use crate::config::SUPERVISOR_VARIABLE;
+use crate::figures::Figures;
 
 /// A line longer than this is broken.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -50,6 +50,8 @@ pub(crate) enum Event {
     Address(Life, SocketAddr),
     /// It was asked for its figures.
     Figures(Life, Option<Figures>),
+    /// It ends, having handled so many records.
+    Records(Life, u64),
     /// It ended.
     Ended(Life, io::Result<ExitStatus>),
 }
@@ -107,12 +109,9 @@ impl Launcher {
             .kill_on_drop(true)
             .spawn()?;
         let pid = child.id();
-        tokio::spawn(listen(
-            UnixStream::from_std(ours)?,
-            life,
-            self.events.clone(),
-        ));
-        let lines = [
+        let said = listen(UnixStream::from_std(ours)?, life, self.events.clone());
+        let readers = [
+            Some(tokio::spawn(said)),
             child
                 .stdout
                 .take()
@@ -123,7 +122,7 @@ impl Launcher {
                 .map(|pipe| tokio::spawn(lines(pipe, life, self.events.clone()))),
         ];
         let (orders, received) = mpsc::unbounded_channel();
-        tokio::spawn(attend(child, received, lines, life, self.events.clone()));
+        tokio::spawn(attend(child, received, readers, life, self.events.clone()));
         Ok(Running { pid, orders })
     }
 }
@@ -132,7 +131,7 @@ impl Launcher {
 async fn attend(
     mut child: Child,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    lines: [Option<JoinHandle<()>>; 2],
+    readers: [Option<JoinHandle<()>>; 3],
     life: Life,
     events: mpsc::Sender<Event>,
 ) {
@@ -142,7 +141,7 @@ async fn attend(
             Some(order) = orders.recv() => carry_out(order, child.id()),
         }
     };
-    for mut reader in lines.into_iter().flatten() {
+    for mut reader in readers.into_iter().flatten() {
         if timeout(READ_OUT, &mut reader).await.is_err() {
             reader.abort();
         }
@@ -168,6 +167,12 @@ fn carry_out(order: Order, pid: Option<u32>) {
 async fn listen(stream: UnixStream, life: Life, events: mpsc::Sender<Event>) {
     let mut said = BufReader::new(stream.take(LONGEST_LINE)).lines();
     while let Ok(Some(line)) = said.next_line().await {
+        if let Some(records) = line
+            .strip_prefix("records ")
+            .and_then(|records| records.parse().ok())
+        {
+            _ = events.send(Event::Records(life, records)).await;
+        }
         if let Some(address) = line
             .strip_prefix("http ")
             .and_then(|address| address.parse().ok())

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::child::Running;
 use super::plan::Planned;
 use super::restarts::{Restarts, Verdict};
-use super::scrape::Figures;
 use super::status::{Row, State};
+use crate::figures::Figures;
 
 /// The rate shown is that of the last so many samples.
 const SAMPLES: usize = 6;
@@ -102,6 +102,11 @@ impl Service {
     /// It told where it serves HTTP.
     pub(crate) fn serves(&mut self, address: SocketAddr) {
         self.address = Some(address);
+    }
+
+    /// It ends and told how many records it has handled in this life.
+    pub(crate) fn handled(&mut self, records: u64) {
+        self.records = Some(records);
     }
 
     /// It was asked for its figures, and answered or not.

@@ -99,6 +99,7 @@ impl<W: Write> Supervisor<W> {
         match event {
             Event::Line(life, line) => self.tell(life.service, &line),
             Event::Address(life, address) => self.with(life, |service| service.serves(address)),
+            Event::Records(life, records) => self.with(life, |service| service.handled(records)),
             Event::Figures(life, figures) => self.with(life, |service| service.said(figures, now)),
             Event::Ended(life, ended) => self.on_end(life, failure(&ended), now),
         }

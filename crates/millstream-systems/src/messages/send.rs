@@ -76,6 +76,11 @@ pub fn run(
             ("retries", "3"),
             ("message.timeout.ms", &timeout),
             ("client.id", &options.producer_id),
+            // At a pace there is nothing to wait for; at full speed batches pay.
+            (
+                "linger.ms",
+                if options.interval_ms == 0 { "5" } else { "0" },
+            ),
         ],
     )?;
     let topic = MESSAGES.clone().named(options.topic.clone());

@@ -24,16 +24,42 @@ pub struct Report {
 pub struct Process {
     /// Its number, from 0.
     pub process: u32,
-    /// Its process id; none when it has ended.
-    pub pid: Option<u32>,
+    /// Its process id.
+    pub pid: u32,
+    /// Whether it runs.
+    pub state: State,
     /// The partitions it reads; none of them: it idles.
     pub reads: Vec<i32>,
     /// Records it has read of each partition.
     pub records: BTreeMap<i32, u64>,
-    /// Records per second between the last two reports.
+    /// Records per second between the last two reports; at the end, over all its time.
     pub records_per_second: f64,
     #[serde(skip)]
+    started: Moment,
+    #[serde(skip)]
     reported: Option<Moment>,
+}
+
+/// Whether a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It runs.
+    Running,
+    /// It ended because it was asked to.
+    Ended,
+    /// It ended without being asked, or not well.
+    Died,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Ended => "ended",
+            Self::Died => "died",
+        }
+    }
 }
 
 impl Process {
@@ -52,15 +78,16 @@ pub struct Board {
 
 impl Board {
     /// A process has started.
-    pub fn started(&mut self, pid: u32, reads: Vec<i32>) {
+    pub fn started(&mut self, pid: u32, reads: Vec<i32>, now: Moment) {
         let process = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
-        let records = BTreeMap::new();
         self.processes.push(Process {
             process,
-            pid: Some(pid),
+            pid,
+            state: State::Running,
             reads,
-            records,
+            records: BTreeMap::new(),
             records_per_second: 0.0,
+            started: now,
             reported: None,
         });
     }
@@ -76,20 +103,18 @@ impl Board {
         process.records = report.records;
         let elapsed = process
             .reported
-            .map_or(Duration::ZERO, |then| now.since(then))
-            .as_secs_f64();
-        if elapsed > 0.0 {
-            process.records_per_second = process.total().saturating_sub(before) as f64 / elapsed;
-        }
+            .map_or(Duration::ZERO, |then| now.since(then));
+        process.records_per_second = per_second(process.total().saturating_sub(before), elapsed);
         process.reported = Some(now);
         moved
     }
 
-    /// Process `number` has ended.
-    pub fn ended(&mut self, number: usize) {
+    /// Process `number` has ended, as it was asked to or not.
+    pub fn ended(&mut self, number: usize, well: bool) {
         if let Some(process) = self.processes.get_mut(number) {
-            process.pid = None;
-            process.records_per_second = 0.0;
+            process.state = if well { State::Ended } else { State::Died };
+            let last = process.reported.unwrap_or(process.started);
+            process.records_per_second = per_second(process.total(), last.since(process.started));
         }
     }
 
@@ -133,24 +158,37 @@ impl Board {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{:>7}  {:>8}  {:>9}  {:>9}  {}\n",
-            "PROCESS", "PID", "RECORDS", "RECORDS/S", "PARTITION:RECORDS"
+            "{:>7}  {:>8}  {:<7}  {:>9}  {:>9}  {}\n",
+            "PROCESS", "PID", "STATE", "RECORDS", "RECORDS/S", "PARTITION:RECORDS"
         );
         for process in &self.processes {
-            let pid = process
-                .pid
-                .map_or_else(|| "ended".to_owned(), |pid| pid.to_string());
-            let (number, total, rate) =
-                (process.process, process.total(), process.records_per_second);
+            let (number, pid, state) = (process.process, process.pid, process.state.word());
+            let (total, rate) = (process.total(), process.records_per_second);
             // Writing into a String cannot fail.
             _ = writeln!(
                 text,
-                "{number:>7}  {pid:>8}  {total:>9}  {rate:>9.0}  {}",
+                "{number:>7}  {pid:>8}  {state:<7}  {total:>9}  {rate:>9.0}  {}",
                 shares(process)
             );
         }
-        _ = writeln!(text, "{:>7}  {:>8}  {:>9}", "all", "", self.total());
+        _ = writeln!(
+            text,
+            "{:>7}  {:>8}  {:<7}  {:>9}",
+            "all",
+            "",
+            "",
+            self.total()
+        );
         text
+    }
+}
+
+fn per_second(records: u64, time: Duration) -> f64 {
+    let seconds = time.as_secs_f64();
+    if seconds > 0.0 {
+        records as f64 / seconds
+    } else {
+        0.0
     }
 }
 
@@ -206,28 +244,31 @@ mod tests {
     #[test]
     fn the_table_shows_who_reads_what_and_who_idles() {
         let mut board = Board::default();
-        board.started(71, vec![0, 1]);
-        board.started(72, vec![]);
+        board.started(71, vec![0, 1], at(0));
+        board.started(72, vec![], at(0));
         assert_eq!(board.duty(0), "reads partitions 0, 1");
         assert_eq!(
             board.duty(1),
             "idles: there are fewer partitions than processes"
         );
         board.reported(0, report(&[0, 1], &[(0, 5)]), at(1));
-        board.reported(0, report(&[0, 1], &[(0, 25), (1, 10)]), at(3));
-        board.ended(1);
-        let expected = "PROCESS       PID    RECORDS  RECORDS/S  PARTITION:RECORDS\n      \
-                  0        71         35         15  0:25 1:10\n      \
-                  1     ended          0          0  idle\n    all                   35\n";
+        board.reported(0, report(&[0, 1], &[(0, 26), (1, 10)]), at(3));
+        board.ended(1, false);
+        let expected = "PROCESS       PID  STATE      RECORDS  RECORDS/S  PARTITION:RECORDS\n      \
+                  0        71  running         36         16  0:26 1:10\n      \
+                  1        72  died             0          0  idle\n    \
+                  all                            36\n";
         assert_eq!(board.table(), expected);
-        assert_eq!(board.partitions(), BTreeMap::from([(0, 25), (1, 10)]));
+        assert_eq!(board.partitions(), BTreeMap::from([(0, 26), (1, 10)]));
+        board.ended(0, true);
+        assert_eq!(board.processes()[0].records_per_second, 12.0);
     }
 
     #[test]
     fn a_partition_that_moved_keeps_its_count_in_brackets() {
         let mut board = Board::default();
-        board.started(71, vec![]);
-        board.started(72, vec![]);
+        board.started(71, vec![], at(0));
+        board.started(72, vec![], at(0));
         assert!(board.reported(0, report(&[0, 1], &[(0, 3), (1, 4)]), at(1)));
         assert!(board.reported(0, report(&[0], &[(0, 3), (1, 4)]), at(2)));
         assert!(!board.reported(0, report(&[0], &[(0, 9), (1, 4)]), at(3)));

@@ -107,6 +107,7 @@ pub fn run(
     let mut parent = Parent {
         board: Board::default(),
         processes: Vec::new(),
+        clock: SystemClock::new(),
         stopping: false,
         failed: 0,
         events,
@@ -140,6 +141,7 @@ enum Event {
 struct Parent<'a> {
     board: Board,
     processes: Vec<Process>,
+    clock: SystemClock,
     stopping: bool,
     failed: usize,
     events: Receiver<Event>,
@@ -185,7 +187,7 @@ impl Parent<'_> {
             .name(format!("process-{number}"))
             .spawn(read)
             .map_err(failed)?;
-        self.board.started(child.id(), share);
+        self.board.started(child.id(), share, self.clock.now());
         if options.group.is_none() {
             self.tell(number, &self.board.duty(number));
         }
@@ -198,7 +200,7 @@ impl Parent<'_> {
     }
 
     fn watch(&mut self, count: Option<u64>, shutdown: &Shutdown, read: &Counter) {
-        let clock = SystemClock::new();
+        let clock = self.clock;
         let mut kill_at = None;
         while self.processes.iter().any(|process| !process.ended) {
             if !self.stopping
@@ -249,7 +251,7 @@ impl Parent<'_> {
         let status = process.child.wait();
         let well = status.as_ref().is_ok_and(ExitStatus::success);
         if well && self.stopping {
-            self.board.ended(number);
+            self.board.ended(number, true);
             return;
         }
         self.failed += 1;
@@ -269,7 +271,7 @@ impl Parent<'_> {
             format!("; nobody reads its partitions now: {}", list(&lost))
         };
         self.tell(number, &format!("ended with {status}{consequence}"));
-        self.board.ended(number);
+        self.board.ended(number, false);
     }
 
     fn tell(&mut self, number: usize, what: &str) {
@@ -277,8 +279,7 @@ impl Parent<'_> {
             .board
             .processes()
             .get(number)
-            .and_then(|process| process.pid)
-            .unwrap_or(0);
+            .map_or(0, |process| process.pid);
         (self.show)(Told::Line(format!("process {number} (pid {pid}) {what}")));
     }
 }

@@ -27,7 +27,10 @@ const SESSION_TIMEOUT: Duration = Duration::from_millis(6000);
 /// # Errors
 /// The cluster refuses to let us read, or the service cannot go on.
 pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<(), Error> {
-    let tally = Tally::default();
+    let tally = Tally {
+        shutdown: shutdown.clone(),
+        ..Tally::default()
+    };
     thread::scope(|scope| {
         let reporting = scope.spawn(|| report(&tally, shutdown));
         let outcome = match &options.group {
@@ -45,11 +48,14 @@ pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<
 
 /// What this process has read so far.
 #[derive(Debug, Clone, Default)]
-struct Tally(Arc<Mutex<Report>>);
+struct Tally {
+    report: Arc<Mutex<Report>>,
+    shutdown: Shutdown,
+}
 
 impl Tally {
     fn with<T>(&self, act: impl FnOnce(&mut Report) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn count(&self, partition: i32) {
@@ -169,9 +175,12 @@ impl Held {
 }
 
 impl Drop for Held {
-    /// The partition was taken away, or is replayed: then a new state follows at once.
+    /// The partition was taken away, or is replayed: then a new state follows at once. At the end of the process its
+    /// last report shows what it has read to the last.
     fn drop(&mut self) {
-        if let Some(partition) = self.partition {
+        if let Some(partition) = self.partition
+            && !self.tally.shutdown.is_requested()
+        {
             self.tally
                 .with(|report| report.reads.retain(|held| *held != partition));
         }
