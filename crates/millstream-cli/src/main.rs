@@ -1,7 +1,6 @@
 //! The binary `millstream`: reads command line and configuration, runs one command, answers with its exit code.
 //!
-//! 0: done. 1: the answer is no. 2: an error, told with what to try next. A reader that closed our standard output
-//! has seen enough: 0.
+//! 0: done. 1: the answer is no. 2: an error, told with what to try next. A closed standard output is no error.
 
 mod args;
 mod commands;

@@ -20,6 +20,8 @@ use crate::{arrival, duration, settings};
 
 /// After the last message its outcome is waited for this much longer than a message may take.
 const AFTER_TIMEOUT: Duration = Duration::from_secs(3);
+/// So many refusals in a row are no accident: a new process has to try.
+const REFUSALS: u32 = 10;
 /// When asked to stop there is less time: a supervisor kills after 4 s.
 const AFTER_STOP: Duration = Duration::from_secs(3);
 
@@ -108,6 +110,7 @@ pub fn run(
         started: clock.now(),
         clock,
         refused: 0,
+        in_a_row: 0,
     };
     tracing::info!(
         topic = options.topic,
@@ -128,8 +131,9 @@ struct Sender {
     started: Moment,
     delivered: Counter,
     failed: Counter,
-    /// Messages that were refused before they were sent.
+    /// Messages that were refused before they were sent, the last of them in a row.
     refused: u64,
+    in_a_row: u32,
 }
 
 impl Sender {
@@ -144,7 +148,7 @@ impl Sender {
         let mut counter = 0;
         while options.count.is_none_or(|count| counter < count) && !shutdown.is_requested() {
             counter += 1;
-            self.send(counter);
+            self.send(counter)?;
             next = next.plus(interval);
             reports.maybe(&self, false);
             let pause = next.since(self.clock.now());
@@ -178,7 +182,8 @@ impl Sender {
         Ok(statistics)
     }
 
-    fn send(&mut self, counter: u64) {
+    /// Hands one message over; an error when none is taken any more, as after a fatal error of the client.
+    fn send(&mut self, counter: u64) -> Result<(), Error> {
         let now = Timestamp::from_millisecond(self.clock.wall().millis()).unwrap_or_default();
         let message = Message::new(counter, now);
         let key = message.id.to_string();
@@ -187,11 +192,18 @@ impl Sender {
             .emitter
             .record(&self.topic, &key, &message)
             .headers(&self.headers);
-        if let Err(error) =
-            draft.send_then(move |outcome| told(counter, &outcome, &delivered, &failed))
-        {
-            self.refused += 1;
-            tracing::warn!(counter, %error, "message refused");
+        let sent = draft.send_then(move |outcome| told(counter, &outcome, &delivered, &failed));
+        let Err(error) = sent else {
+            self.in_a_row = 0;
+            return Ok(());
+        };
+        self.refused += 1;
+        self.in_a_row += 1;
+        tracing::warn!(counter, %error, "message refused");
+        if self.in_a_row < REFUSALS {
+            Ok(())
+        } else {
+            Err(error)
         }
     }
 
