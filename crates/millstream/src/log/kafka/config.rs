@@ -230,6 +230,10 @@ pub(crate) fn forward_log(
 
 /// Sends a global error of librdkafka to `tracing`, without secrets. It repairs itself, so it is a warning.
 pub(crate) fn forward_error(cluster: &Cluster, error: &KafkaError, reason: &str) {
+    // The client tells the end of a partition as an error; whoever asked for it gets it as an event.
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        return;
+    }
     let code = error
         .rdkafka_error_code()
         .map_or_else(String::new, code_text);
