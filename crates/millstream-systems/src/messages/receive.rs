@@ -20,6 +20,8 @@ use crate::{arrival, duration, settings};
 
 /// After so long without a sign of life a receiver's partitions go to others.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(6000);
+/// A receiver has no effects to wait for: what is left at its end is one commit, and a supervisor kills after 4 s.
+const DRAIN: Duration = Duration::from_millis(1500);
 /// How often it is looked whether statistics are due.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -56,6 +58,7 @@ pub fn service(options: &Options, received: &Received) -> Service<Received> {
         )
         .on_error(OnError::retry(3).then_dead_letter())
         .session_timeout(SESSION_TIMEOUT)
+        .drain_within(DRAIN)
         .threads(usize::from(options.threads))
 }
 

@@ -7,9 +7,9 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -135,6 +135,7 @@ pub fn run(
 /// What a process's reader thread has to tell.
 enum Event {
     Report(usize, Report),
+    Line(usize, String),
     Ended(usize),
 }
 
@@ -168,9 +169,12 @@ impl Parent<'_> {
         command
             .args(words(options, number, &share))
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let (input, output, errors) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let errors = listen(number, errors, sender).map_err(failed)?;
         let sender = sender.clone();
         let read = move || {
             let lines = output
@@ -181,6 +185,8 @@ impl Parent<'_> {
                     _ = sender.send(Event::Report(number, report));
                 }
             }
+            // Its last words come before its end.
+            _ = errors.join();
             _ = sender.send(Event::Ended(number));
         };
         thread::Builder::new()
@@ -219,6 +225,9 @@ impl Parent<'_> {
                     if self.board.reported(number, report, clock.now()) {
                         self.tell(number, &self.board.duty(number));
                     }
+                }
+                Ok(Event::Line(number, line)) => {
+                    (self.show)(Told::Line(format!("process {number} | {line}")))
                 }
                 Ok(Event::Ended(number)) => self.ended(number),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -282,6 +291,26 @@ impl Parent<'_> {
             .map_or(0, |process| process.pid);
         (self.show)(Told::Line(format!("process {number} (pid {pid}) {what}")));
     }
+}
+
+/// Passes on what a process writes on its standard error.
+fn listen(
+    number: usize,
+    errors: Option<ChildStderr>,
+    sender: &Sender<Event>,
+) -> io::Result<JoinHandle<()>> {
+    let sender = sender.clone();
+    let read = move || {
+        let lines = errors
+            .into_iter()
+            .flat_map(|errors| BufReader::new(errors).lines());
+        for line in lines.map_while(Result::ok) {
+            _ = sender.send(Event::Line(number, line));
+        }
+    };
+    thread::Builder::new()
+        .name(format!("errors-{number}"))
+        .spawn(read)
 }
 
 /// The options of process `number`, after the program's own words.

@@ -18,9 +18,11 @@ use super::consume::{Beginning, Options};
 use super::records::Item;
 use super::topics::ITEMS;
 
-const REPORT: Duration = Duration::from_millis(200);
+const REPORT: Duration = Duration::from_millis(400);
 const POLL: Duration = Duration::from_millis(100);
 const SESSION_TIMEOUT: Duration = Duration::from_millis(6000);
+/// There are no effects to wait for, and the parent kills after 3 s.
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// Reads until `shutdown`.
 ///
@@ -42,6 +44,8 @@ pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<
         // An error ends the process too: the reporter must not wait for a signal.
         shutdown.request();
         _ = reporting.join();
+        // What was read between the reporter's last line and the end of the reading.
+        report(&tally, shutdown);
         outcome
     })
 }
@@ -63,23 +67,21 @@ impl Tally {
     }
 }
 
+/// Tells the totals again and again, unchanged or not: the parent makes rates of them.
 fn report(tally: &Tally, shutdown: &Shutdown) {
-    let mut told: Option<Report> = None;
     loop {
-        let stopping = shutdown.wait(REPORT);
-        let now = tally.with(|report| report.clone());
-        if told.as_ref() != Some(&now) {
-            let line = serde_json::to_string(&now).unwrap_or_default();
-            let mut out = io::stdout().lock();
-            if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-                shutdown.request();
-                return;
-            }
-            told = Some(now);
+        let stopping = shutdown.is_requested();
+        let line = tally.with(|report| serde_json::to_string(report).unwrap_or_default());
+        let mut out = io::stdout().lock();
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            shutdown.request();
+            return;
         }
+        drop(out);
         if stopping {
             return;
         }
+        shutdown.wait(REPORT);
     }
 }
 
@@ -132,6 +134,7 @@ fn service(group: &str, options: &Options, tally: &Tally) -> Service<Held> {
     .every(POLL, Held::on_tick)
     .on_error(OnError::dead_letter())
     .session_timeout(SESSION_TIMEOUT)
+    .drain_within(DRAIN)
 }
 
 /// The service as `explain` shows it.
