@@ -1,0 +1,195 @@
+//! Files, environment, flags and the surroundings of the process (faults 53 and 54).
+
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use crate::world::{Ended, Running, program};
+
+fn in_folder(file: &str, words: &[&str], variables: &[(&str, &str)]) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    if !file.is_empty() {
+        std::fs::write(folder.path().join("millstream.toml"), file).unwrap();
+    }
+    let mut command = program();
+    command
+        .args(words)
+        .current_dir(folder.path())
+        .envs(variables.iter().copied());
+    Running::start(command).end()
+}
+
+const EXPLAIN: [&str; 3] = ["explain", "messages", "receive"];
+
+/// Fault 54: every mistake in the file is told by name, with the exit code of an error.
+#[test]
+fn mistakes_in_the_file_are_told_by_name() {
+    let cases = [
+        (
+            "[messages.send]\ninterval = 5",
+            "error: unknown key `messages.send.interval` in `millstream.toml`; did you mean `interval-ms`?",
+        ),
+        (
+            "[messages.send]\ninterval-ms = [1, 2]",
+            "error: `messages.send.interval-ms` in `millstream.toml` takes one value, not a list",
+        ),
+        (
+            "a = 1\na = 2",
+            "error: `millstream.toml` is not valid TOML at line 2, column 1: duplicate key",
+        ),
+    ];
+    for (file, text) in cases {
+        let ended = in_folder(file, &EXPLAIN, &[]).expect(2);
+        assert_eq!(ended.stderr.trim_end(), text);
+    }
+}
+
+/// Fault 54: a value that an option does not take is told with the file it may come from.
+#[test]
+fn a_wrong_value_in_the_file_names_the_file() {
+    let ended = in_folder(
+        "[messages.send]\ninterval-ms = \"soon\"",
+        &["messages", "send"],
+        &[],
+    )
+    .expect(2);
+    assert!(
+        ended
+            .stderr
+            .contains("invalid value 'soon' for '--interval-ms"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended
+            .stderr
+            .contains("note: values also come from `millstream.toml`"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Fault 54: the environment stands above the file, flags above both.
+#[test]
+fn the_environment_wins_over_the_file_and_flags_over_both() {
+    let file = "[messages.send]\ntopic = \"from-file\"";
+    let help = |variables: &[(&str, &str)], words: &[&str]| {
+        in_folder(
+            file,
+            &[&["messages", "send"], words, &["--help"]].concat(),
+            variables,
+        )
+        .expect(0)
+        .stdout
+    };
+    assert!(help(&[], &[]).contains("[default: from-file]"));
+    assert!(
+        help(&[("KAFKA_TOPIC", "from-environment")], &[])
+            .contains("[env: KAFKA_TOPIC=from-environment]")
+    );
+}
+
+/// Fault 54: a secret stands in no error, wherever it was misplaced.
+#[test]
+fn secrets_are_in_no_error() {
+    let cases: [(&str, &[&str], &[(&str, &str)]); 5] = [
+        ("", &["-X", "sasl.password=hunter2", "topics", "list"], &[]),
+        ("", &["-X", "hunter2", "topics", "list"], &[]),
+        (
+            "[kafka]\nsasl.pasword = \"hunter2\"",
+            &["topics", "list"],
+            &[],
+        ),
+        ("[kafka]\nsasl.password = hunter2", &["topics", "list"], &[]),
+        (
+            "",
+            &["topics", "list"],
+            &[("MILLSTREAM_KAFKA_SASL_PASWORD", "hunter2")],
+        ),
+    ];
+    for (file, words, variables) in cases {
+        let ended = in_folder(file, words, variables).expect(2);
+        assert!(
+            ended.stderr.starts_with("error: ") && !ended.stderr.contains("hunter2"),
+            "{file} {words:?}: {}",
+            ended.stderr
+        );
+    }
+    let ended = in_folder(
+        "[kafka]\nsasl.pasword = \"hunter2\"",
+        &["topics", "list"],
+        &[],
+    );
+    assert!(
+        ended.stderr.contains("did you mean `sasl.password`?"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Fault 53: words that are not UTF-8, no HOME, a working directory that cannot be written.
+#[test]
+fn odd_surroundings_are_no_reason_to_panic() {
+    let mut command = program();
+    command
+        .arg(std::ffi::OsStr::from_bytes(b"\xff\xfe"))
+        .current_dir("/");
+    let ended = Running::start(command).end().expect(2);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+
+    let mut command = program();
+    command
+        .args(EXPLAIN)
+        .env_remove("HOME")
+        .current_dir("/proc");
+    Running::start(command).end().expect(0);
+}
+
+/// Fault 53: no colours where no terminal is, and an unreadable RUST_LOG is told.
+#[test]
+fn logs_without_a_terminal_have_no_colours() {
+    let ended = in_folder(
+        "",
+        &["tail", "t", "-b", "127.0.0.1:1", "--from", "nowhere"],
+        &[],
+    )
+    .expect(2);
+    assert!(!ended.stderr.contains('\x1b'), "{}", ended.stderr);
+    let ended = in_folder("", &EXPLAIN, &[("RUST_LOG", "=,=")]).expect(2);
+    assert!(ended.stderr.contains("RUST_LOG"), "{}", ended.stderr);
+}
+
+/// Fault 53: standard output or error closed from the start.
+#[test]
+fn closed_outputs_are_no_reason_to_panic() {
+    for redirection in [">&-", "2>&-", ">&- 2>&-"] {
+        let mut command = Command::new("bash");
+        command.args([
+            "-c",
+            &format!("\"$0\" explain messages receive {redirection}; exit $?"),
+            env!("CARGO_BIN_EXE_millstream"),
+        ]);
+        let ended = Running::start(
+            command
+                .current_dir(std::env::temp_dir())
+                .env("RUST_BACKTRACE", "1")
+                .to_owned_command(),
+        )
+        .end();
+        assert!(
+            [0, 2].contains(&ended.code()),
+            "{redirection}: {}",
+            ended.status
+        );
+    }
+}
+
+/// `Command`'s builder methods give a reference; the tests own their commands.
+trait Owned {
+    fn to_owned_command(&mut self) -> Command;
+}
+
+impl Owned for Command {
+    fn to_owned_command(&mut self) -> Command {
+        std::mem::replace(self, Command::new("true"))
+    }
+}
