@@ -2,14 +2,15 @@
 //!
 //! Nothing is asked of a cluster. What is shown is what would run, for the declaration is the same value.
 
-use anyhow::bail;
-use clap::Parser;
+use anyhow::{Context, bail};
+use clap::FromArgMatches;
 use millstream::{Delivery, Description, Shutdown, Start, TopicDescription};
 use millstream_systems::messages::receive;
 use millstream_systems::partitions::{consume, worker};
 
-use crate::Outcome;
+use crate::config::File;
 use crate::output::Output;
+use crate::{Outcome, args};
 
 /// Which service.
 #[derive(Debug, clap::Args)]
@@ -30,31 +31,18 @@ pub(crate) struct Args {
     options: Vec<String>,
 }
 
-/// The options of a service, and `--json`.
-#[derive(Debug, Parser)]
-#[command(no_binary_name = true)]
-struct Of<T: clap::Args> {
-    #[command(flatten)]
-    options: T,
-    #[arg(long)]
-    json: bool,
-}
-
 impl Args {
-    /// Prints the declaration.
-    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+    /// Prints the declaration that would run with these options, the file and the environment.
+    pub(crate) fn run(self, file: &File) -> anyhow::Result<Outcome> {
         match (self.system.as_str(), self.service.as_str()) {
             ("messages", "receive") => {
-                let of: Of<receive::Options> = Of::try_parse_from(self.options)?;
-                let received = receive::Received::new(&of.options, Shutdown::new());
-                print(
-                    &receive::service(&of.options, &received).describe(),
-                    of.json,
-                )
+                let (options, json) = self.options::<receive::Options>(file)?;
+                let received = receive::Received::new(&options, Shutdown::new());
+                print(&receive::service(&options, &received).describe(), json)
             }
             ("partitions", "consume") => {
-                let of: Of<consume::Options> = Of::try_parse_from(self.options)?;
-                print(&worker::explained(&of.options).describe(), of.json)
+                let (options, json) = self.options::<consume::Options>(file)?;
+                print(&worker::explained(&options).describe(), json)
             }
             ("messages", "send") | ("partitions", "produce") => bail!(
                 "`{} {}` only writes and is no service with a declaration; try `millstream {0} {1} --help`",
@@ -67,6 +55,22 @@ impl Args {
                 self.service
             ),
         }
+    }
+
+    /// The options of the service as its own command would read them, and whether JSON is wanted.
+    fn options<T: FromArgMatches>(&self, file: &File) -> anyhow::Result<(T, bool)> {
+        let root = file.apply(args::command())?;
+        let service = root
+            .find_subcommand(&self.system)
+            .and_then(|system| system.find_subcommand(&self.service));
+        let service = service
+            .cloned()
+            .context("the command line has no such service")?
+            .no_binary_name(true);
+        let matches = service
+            .try_get_matches_from(&self.options)
+            .unwrap_or_else(|error| error.exit());
+        Ok((T::from_arg_matches(&matches)?, matches.get_flag("json")))
     }
 }
 

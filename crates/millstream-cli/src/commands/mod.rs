@@ -25,7 +25,7 @@ pub(crate) fn run(args: Args, file: &File) -> anyhow::Result<Outcome> {
     match args.command {
         Command::Broker(command) => command.run(),
         Command::Completions(command) => command.run(),
-        Command::Explain(command) => command.run(),
+        Command::Explain(command) => command.run(file),
         Command::Groups(command) => command.run(&session()?),
         Command::Man(command) => command.run(),
         Command::Messages(command) => command.run(&session()?),

@@ -3,9 +3,15 @@
 //! Without `KAFKA` each test starts `millstream broker` on a free port in a temporary folder. Nothing here sleeps or
 //! measures time; a process that does not end is killed by a watchdog and fails its test.
 
+#[cfg(test)]
 mod configuration;
+#[cfg(test)]
 mod messages;
+#[cfg(test)]
 mod partitions;
+#[cfg(test)]
 mod tools;
+#[cfg(test)]
 mod up;
+#[cfg(test)]
 mod world;
