@@ -70,7 +70,7 @@ fn pid_of(up: &Running, service: &str) -> i32 {
 #[test]
 fn records_flow_and_the_run_ends_by_itself() {
     let up = Up::new();
-    let ended = up.run(&["--for", "4s"]).expect(0);
+    let ended = up.run(&["--for", "6s"]).expect(0);
     let rows = ended.json();
     for service in ["send", "receive"] {
         let row = row(&rows, service);
