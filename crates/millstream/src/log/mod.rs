@@ -130,7 +130,7 @@ pub enum Event<M> {
     Lost(Vec<TopicPartition>),
     /// An asynchronous commit was answered.
     Committed {
-        /// The positions.
+        /// The positions; none when it failed and the client did not say which.
         offsets: Vec<(TopicPartition, NextOffset)>,
         /// The answer.
         result: Result<(), Error>,

@@ -87,7 +87,13 @@ impl<S> Core<S> {
         self.commits.asked = None;
         match result {
             Ok(()) => self.note(offsets),
-            Err(error) => self.commit_failed(&error),
+            Err(error) => {
+                // Whatever was taken for committed goes with the next one.
+                for slot in self.table.slots_mut() {
+                    slot.committed = None;
+                }
+                self.commit_failed(&error);
+            }
         }
     }
 

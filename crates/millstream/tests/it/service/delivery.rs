@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream::codec::{Json, Text};
-use millstream::{Context, Record, Service, Topic, TopicSpec};
+use millstream::{Context, NextOffset, Record, Service, Topic, TopicSpec};
 
 use super::running::{Running, group, lag, numbers_on, quick, wait_for_numbers};
 use crate::support::{PATIENCE, admin, cluster, eventually, numbers, unique, write};
@@ -56,6 +56,23 @@ fn a_copy_is_whole_and_a_restart_goes_on_where_it_ended() {
         "nothing that was committed is read again"
     );
     assert_eq!(sorted(numbers_on(&to)), first(3_100));
+}
+
+/// What is done is committed again and again while the service runs, not only at its end.
+#[test]
+fn commits_follow_the_flow() {
+    let (from, to) = (numbers(1), numbers(1));
+    let name = group();
+    let running = Running::start(copy(&name, &from, &to));
+    for count in 1..=5 {
+        write(&from, 0, count..count + 1);
+        eventually("what is done is committed", || {
+            let group = admin().group(&name).ok();
+            let committed = group.and_then(|group| group.offsets.first()?.committed);
+            committed == Some(NextOffset::new(i64::try_from(count).unwrap()))
+        });
+    }
+    running.stop().unwrap();
 }
 
 #[test]

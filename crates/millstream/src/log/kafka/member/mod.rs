@@ -30,7 +30,7 @@ use super::config::{code_error, kafka_error};
 use super::producer::client_record;
 use super::reader::ReadMessage;
 use crate::config::Cluster;
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
@@ -113,6 +113,15 @@ impl Member {
                 Signal::Committed(offsets, error) => Event::Committed {
                     offsets,
                     result: error.map_or(Ok(()), |code| Err(code_error("commit offsets", code))),
+                },
+                Signal::CommitFailed(reason) => Event::Committed {
+                    offsets: Vec::new(),
+                    result: Err(Error::Kafka {
+                        action: format!("commit offsets of group `{}`", self.settings.group),
+                        reason,
+                        retriable: true,
+                        outcome: Outcome::NotApplied,
+                    }),
                 },
                 Signal::Reset(partition, wanted) => {
                     match self.out_of_range(&partition, Some(wanted)) {
@@ -333,8 +342,14 @@ impl Log for Member {
         self.in_flight.get()
     }
 
+    /// The client calls nobody back about such a commit: rdkafka 0.39 asks for the answer as an event, which librdkafka
+    /// gives for a commit with a queue of its own only. It writes a log line when one has failed for good. So a commit that
+    /// was handed on is taken as done, and that line takes it back.
     fn commit(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
-        self.commit_as(offsets, CommitMode::Async)
+        self.commit_as(offsets, CommitMode::Async)?;
+        let done = Signal::Committed(offsets.to_vec(), None);
+        self.consumer.context().tell(done);
+        Ok(())
     }
 
     fn commit_now(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {

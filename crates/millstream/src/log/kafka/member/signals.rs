@@ -26,6 +26,8 @@ pub(super) enum Signal {
     Revoked(Vec<TopicPartition>),
     Lost(Vec<TopicPartition>),
     Committed(Vec<(TopicPartition, NextOffset)>, Option<RDKafkaErrorCode>),
+    /// The client wrote that a commit has failed for good, and why; it does not say which.
+    CommitFailed(String),
     /// The client wrote that it reset this position.
     Reset(TopicPartition, NextOffset),
     Statistics(Statistics),
@@ -48,6 +50,9 @@ impl ClientContext for Signals {
             && let Some((partition, wanted)) = statistics::reset(message)
         {
             self.tell(Signal::Reset(partition, wanted));
+        }
+        if facility == "COMMITFAIL" {
+            self.tell(Signal::CommitFailed(self.cluster.scrub(message)));
         }
     }
 
@@ -130,7 +135,7 @@ impl Signals {
         }
     }
 
-    fn tell(&self, signal: Signal) {
+    pub(super) fn tell(&self, signal: Signal) {
         // The receiver is gone only when the member is being dropped: nobody wants to know any more.
         let _ = self.events.send(signal);
     }
