@@ -58,6 +58,13 @@ fn a_topic_is_created_described_altered_and_deleted() {
         listed.contains(&json!({"topic": topic, "partitions": 5, "replication": 1, "records": 0})),
         "{listed:?}"
     );
+}
+
+#[test]
+fn a_topic_is_deleted_once_it_was_asked_for_and_not_by_a_dry_run() {
+    let world = World::new();
+    let topic = world.name("deleted");
+    world.run(&["topics", "create", &topic]).expect(0);
     world
         .run(&["topics", "delete", &topic, "--dry-run"])
         .expect(0);
