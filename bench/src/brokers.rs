@@ -72,7 +72,7 @@ pub(crate) fn start_millstream(crew: &Crew) -> Result<Broker> {
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null()),
     )?;
-    let ready = wait_ready(port, clock)?;
+    let ready = wait_ready(port, clock, || false)?;
     Ok(Broker {
         name: MILLSTREAM,
         address,
@@ -109,7 +109,10 @@ pub(crate) fn start_kafka(crew: &Crew) -> Result<Broker> {
                 .status()
         }
     });
-    let answered = wait_ready(port, Clock::new());
+    let answered = wait_ready(port, Clock::new(), || {
+        // It fails long before we would give up.
+        starting.is_finished() && !state.join("address").exists()
+    });
     let pid = pid_of(&state.join("node-1/pid"));
     let ready = pid.as_ref().ok().map(|pid| usage::age(*pid));
     let status = starting
@@ -133,13 +136,13 @@ fn pid_of(file: &Path) -> Result<u32> {
 }
 
 /// Asks until there is an answer; the time since `clock` started.
-fn wait_ready(port: u16, clock: Clock) -> Result<Duration> {
+fn wait_ready(port: u16, clock: Clock, failed: impl Fn() -> bool) -> Result<Duration> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     loop {
         if ask(address).is_ok() {
             return Ok(clock.now());
         }
-        if clock.now() > GIVE_UP {
+        if clock.now() > GIVE_UP || failed() {
             bail!("nobody answers on {address}");
         }
         pause(Duration::from_millis(1));
