@@ -288,3 +288,72 @@ fn messages_that_cannot_be_delivered_are_counted() {
         "{statistics}"
     );
 }
+
+/// Fault 3: a receiver that is frozen for longer than its session loses its partitions, commits nothing of them when it
+/// wakes, and joins again.
+#[test]
+fn a_frozen_receiver_is_fenced_and_joins_again() {
+    let world = World::new();
+    let (topic, group) = (world.name("frozen"), world.name("group"));
+    let receiver = || {
+        world.start(&[
+            "messages", "receive", "--topic", &topic, "--group", &group, "--json",
+        ])
+    };
+    send(&world, &topic, "30");
+    let frozen = receiver();
+    frozen.line("total=30");
+    eventually("the first messages are committed", || {
+        committed(&world, &group) == 30
+    });
+    frozen.signal(Signal::STOP);
+    let other = receiver();
+    send(&world, &topic, "30");
+    eventually("the other receiver has taken over", || {
+        committed(&world, &group) == 60
+    });
+    frozen.signal(Signal::CONT);
+    frozen.line("partitions lost");
+    frozen.line("partitions assigned");
+    send(&world, &topic, "300");
+    eventually("everything is received", || {
+        committed(&world, &group) == 360
+    });
+    let totals = [frozen, other].map(|receiver| {
+        receiver.signal(Signal::TERM);
+        receiver.end().expect(0).json()[0]["total"]
+            .as_u64()
+            .unwrap()
+    });
+    assert_eq!(totals.iter().sum::<u64>(), 360, "{totals:?}");
+}
+
+/// Fault 10: of two receivers with one instance id the later one goes on, the earlier one ends and says why.
+#[test]
+fn the_earlier_of_two_with_one_instance_id_ends_and_says_so() {
+    let world = World::new();
+    let (topic, group) = (world.name("twins"), world.name("group"));
+    let words = [
+        "-X",
+        "group.instance.id=one",
+        "messages",
+        "receive",
+        "--topic",
+        &topic,
+    ];
+    let receiver = || world.start(&[&words[..], &["--group", &group]].concat());
+    let earlier = receiver();
+    earlier.line("partitions assigned");
+    let later = receiver();
+    later.line("partitions assigned");
+    let ended = earlier.end().expect(2);
+    assert!(
+        ended.stderr.contains("group.instance.id"),
+        "{}",
+        ended.stderr
+    );
+    send(&world, &topic, "10");
+    later.line("total=10");
+    later.signal(Signal::TERM);
+    later.end().expect(0);
+}
