@@ -1,6 +1,6 @@
 """Advisories of RustSec against Cargo.lock, where its database is: target/advisory-db or $RUSTSEC_DB; `ignore` in deny.toml.
 
-The database comes by `git clone --depth 1 https://github.com/rustsec/advisory-db target/advisory-db`; .ci/run tries that.
+The database comes by `git clone --depth 1 https://github.com/rustsec/advisory-db target/advisory-db`, which needs the network beyond the package registries; .ci/run does without.
 cargo-deny does the same and more, but takes minutes to build. Without a database the rule says so and judges nothing.
 """
 
