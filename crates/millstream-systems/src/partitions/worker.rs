@@ -33,6 +33,8 @@ pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<
         shutdown: shutdown.clone(),
         ..Tally::default()
     };
+    // Known before the first report: a process that reads by hand is never shown as idle for a moment.
+    tally.with(|report| report.reads = options.assign.clone());
     thread::scope(|scope| {
         let reporting = scope.spawn(|| report(&tally, shutdown));
         let outcome = match &options.group {
@@ -95,7 +97,6 @@ fn read(
     tally: &Tally,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    tally.with(|report| report.reads = options.assign.clone());
     if options.assign.is_empty() {
         while !shutdown.wait(Duration::from_secs(3600)) {}
         return Ok(());
