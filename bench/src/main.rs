@@ -138,7 +138,7 @@ fn copy_plan(args: &Args) -> copy::Plan {
         records: if full { 6_000_000 } else { 600_000 },
         rounds: if full { 3 } else { 1 },
         latency_rounds: if full { 2 } else { 1 },
-        latency: Duration::from_secs(if full { 5 } else { 2 }),
+        latency: Duration::from_secs(if full { 5 } else { 1 }),
         warm_up: Duration::from_secs(if full { 2 } else { 1 }),
         peers: args.peers.clone(),
     }
