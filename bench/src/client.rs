@@ -20,10 +20,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::clock::{Clock, pause};
 
 /// What every client of a run has: safe as Kafka's own defaults are, nothing compressed.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
     ("compression.type", "none"),
+    // As the Java clients and the library: whoever spreads a batch over all partitions pays for more requests.
+    ("partitioner", "murmur2_random"),
 ];
 /// How long a whole step may take before the run gives up.
 const GIVE_UP: Duration = Duration::from_secs(120);
