@@ -7,6 +7,7 @@
 mod configuration;
 #[cfg(test)]
 mod messages;
+mod metrics;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]

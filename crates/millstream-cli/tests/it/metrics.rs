@@ -1,0 +1,61 @@
+//! What a running service shows at `/metrics`, held against `docs/metrics.md`.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::world::World;
+
+const PAGE: &str = include_str!("../../../../docs/metrics.md");
+
+fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The metrics of a scrape that have a value, by their `TYPE` lines.
+fn names(scrape: &str) -> BTreeSet<&str> {
+    let types = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    types.filter_map(|line| line.split(' ').next()).collect()
+}
+
+#[test]
+fn every_metric_of_a_scrape_is_documented() {
+    let world = World::new();
+    let topic = world.name("watched");
+    let words = [
+        "messages",
+        "receive",
+        "--http",
+        "127.0.0.1:0",
+        "--topic",
+        &topic,
+    ];
+    let receiver = world.start(&[&words[..], &["--group", &topic]].concat());
+    let line = receiver.line("serving metrics and health");
+    let address = line.split("address=").nth(1).unwrap().trim();
+    let send = ["messages", "send", "--count", "5", "--interval-ms", "0"];
+    world
+        .run(&[&send[..], &["--topic", &topic]].concat())
+        .expect(0);
+    receiver.line("total=5");
+    let scrape = scrape(address);
+    let shown = names(&scrape);
+    for expected in [
+        "millstream_records_in_total",
+        "millstream_partitions_assigned",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in\n{scrape}");
+    }
+    let unknown: Vec<&&str> = shown
+        .iter()
+        .filter(|name| !PAGE.contains(&format!("`{name}`")))
+        .collect();
+    assert_eq!(unknown, Vec::<&&str>::new());
+}
