@@ -271,6 +271,8 @@ fn a_panicking_receipt_harms_no_other() {
         .record(&topic, &String::new(), &2)
         .send_and_wait()
         .unwrap();
+    // A receipt comes before its count; a flush waits for the counts.
+    emitter.flush(PATIENCE).unwrap();
     assert_eq!(
         emitter.counts(),
         Counts {

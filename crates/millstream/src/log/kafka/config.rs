@@ -38,6 +38,8 @@ pub(crate) fn client_config(
     config.set("client.id", "millstream");
     // The level is decided by whoever listens to `tracing`; librdkafka's own filter lets warnings pass.
     config.set_log_level(RDKafkaLogLevel::Info);
+    // librdkafka's own 10 s would keep a service still for so long after an outage of three; the Java clients have 1 s.
+    config.set("reconnect.backoff.max.ms", "1000");
     for (name, value) in defaults {
         config.set(*name, *value);
     }
