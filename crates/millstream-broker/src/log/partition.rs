@@ -155,7 +155,11 @@ impl Partition {
 
     /// Refuses everything from now on and wakes those who wait. Removing the folder is the caller's.
     pub(crate) fn delete(&self) {
-        self.deleted.store(true, Ordering::Release);
+        {
+            // Who has the writer ends first: it would make its file in the folder of a topic that takes the name.
+            let _nobody_writes = lock(&self.writer);
+            self.deleted.store(true, Ordering::Release);
+        }
         self.segments().iter().for_each(|segment| segment.close());
         self.waiters.wake();
     }

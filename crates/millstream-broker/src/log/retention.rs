@@ -37,6 +37,9 @@ impl Partition {
         }
         let removed = {
             let mut writer = lock(&self.writer);
+            if self.deleted.load(Ordering::Acquire) {
+                return Ok(Retained::default());
+            }
             writer
                 .producers
                 .expire(now_ms, config.producer_expiration_ms);
@@ -80,6 +83,9 @@ impl Partition {
         }
         let removed = blocking(|| {
             let mut writer = lock(&self.writer);
+            if self.deleted.load(Ordering::Acquire) {
+                return Ok(Retained::default());
+            }
             let segments = self.segments();
             self.checkpoint(
                 &mut writer,
@@ -94,7 +100,7 @@ impl Partition {
             remove(&removed)
         });
         removed.map_err(|error| self.unreadable(&error))?;
-        Ok(self.start_offset())
+        self.in_range(self.end_offset())
     }
 
     /// Takes the first `going` segments out of the log; their files remain to be removed.
