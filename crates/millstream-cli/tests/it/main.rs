@@ -7,6 +7,7 @@
 mod configuration;
 #[cfg(test)]
 mod messages;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod partitions;
