@@ -1,0 +1,15 @@
+//! Monte Carlo integration: from a typed formula to an honest error bar.
+//!
+//! Pure mathematics: no async, no I/O, no clock, no Kafka. What a request computes is a function of the request alone; the
+//! same bits come out on one thread, on seven, and on any number of machines, because every number belongs to a *tile*
+//! (a fixed run of samples with a random stream of its own) and tiles are merged along one fixed binary tree.
+
+mod error;
+mod integrand;
+
+pub use error::Error;
+pub use integrand::{BLOCK, Closure, Integrand};
+
+/// The version of everything that decides a bit of a result: kernels, streams, merge order, maps. Two versions never mix
+/// in one job; a change to any of them raises it.
+pub const NUMERICS: u32 = 1;
