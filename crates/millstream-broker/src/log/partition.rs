@@ -2,8 +2,9 @@
 //!
 //! Writers take turns behind `writer`; what they have finished they publish (a segment's shape, then `end`), and
 //! readers look only at what is published. So reading never waits for a write, and nobody sees half of one:
-//! `append` and `read` meet in two atomics. Locks are taken in this order and held for as little as possible:
-//! `sync_turn`, `writer`, `segments`, a segment's own. Neither is held across an await.
+//! `append` and `read` meet in two atomics; a reader that comes between them publishes the second. Locks are taken in
+//! this order and held for as little as possible: `sync_turn`, `writer`, `segments`, a segment's own. Neither is held
+//! across an await.
 //!
 //! A partition that is not used holds no descriptor and some hundred bytes.
 

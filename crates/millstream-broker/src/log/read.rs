@@ -126,6 +126,8 @@ impl Partition {
             if let Some(position) = position {
                 let Batches { bytes, next } = current.read(position, max_bytes, at_least_one)?;
                 if let Some((offset, position)) = next {
+                    // The writer publishes the segment first: what is read here, nobody may find to be out of range.
+                    self.end.fetch_max(offset, Ordering::AcqRel);
                     lock(&self.hints).remember(from, (offset, current.base, position));
                     let is_read = position >= current.shape().size;
                     if is_read && self.segment_after(current.base).is_some() {

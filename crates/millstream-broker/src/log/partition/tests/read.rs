@@ -157,6 +157,21 @@ fn readers_and_a_writer_go_on_at_the_same_time() {
 }
 
 #[test]
+fn what_was_read_is_never_out_of_range() {
+    let place = Place::new(LogConfig::default());
+    let log = place.open();
+    for _ in 0..3 {
+        log.append(batch(2, 40), NOW).unwrap();
+    }
+    // A writer that has published its segment and not yet the log's end.
+    log.end.store(4, Ordering::Release);
+    let fetched = log.read(0, 1000, true).unwrap();
+    assert_eq!(headers(&fetched.records).len(), 3);
+    assert_eq!(fetched.high_watermark, 6);
+    assert!(log.read(6, 1000, true).unwrap().records.is_empty());
+}
+
+#[test]
 fn retention_under_readers_is_safe() {
     let place = Place::new(LogConfig {
         segment_bytes: 700,
