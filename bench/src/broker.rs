@@ -13,7 +13,7 @@ use crate::clock::{Clock, pause};
 use crate::crew::Crew;
 use crate::latency::{self, Pace, Path};
 use crate::report::{Bound, Report, Target};
-use crate::usage;
+use crate::{scale, usage};
 
 const SUITE: &str = "broker";
 /// The partitions of the topics that are written and read.
@@ -82,7 +82,11 @@ pub(crate) fn run(crew: &Crew, plan: &Plan, report: &mut Report) -> Result<()> {
             }
         }
     }
-    Ok(())
+    for broker in &both {
+        scale::connections(broker, SUITE, report)?;
+    }
+    drop(both);
+    scale::partitions(crew, SUITE, report)
 }
 
 /// What the suite must reach, as the first issue sets it.
@@ -113,6 +117,7 @@ pub(crate) fn targets() -> Vec<Target> {
     targets.push(own("ready from an empty folder", 100.0));
     targets.push(own("memory when idle", 30.0));
     targets.push(own("most memory under load", 100.0));
+    targets.extend(scale::targets(SUITE));
     targets
 }
 

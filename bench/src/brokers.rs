@@ -34,11 +34,11 @@ pub(crate) struct Broker {
     /// From the start of its process to its first answer.
     pub(crate) ready: Duration,
     /// What ends it when the broker is dropped.
-    _end: End,
+    end: End,
 }
 
 enum End {
-    Child { _member: Member, _data: TempDir },
+    Child { member: Member, data: TempDir },
     Script { _stop: StopOnDrop },
 }
 
@@ -57,11 +57,24 @@ pub(crate) const KAFKA: &str = "kafka";
 
 /// Starts Millstream's broker on an empty folder.
 pub(crate) fn start_millstream(crew: &Crew) -> Result<Broker> {
-    let program = beside("millstream")?;
-    let port = free_port()?;
     let data = tempfile::Builder::new()
         .prefix("broker-")
         .tempdir_in(work_folder()?)?;
+    start_on(crew, data)
+}
+
+/// Ends Millstream's broker and starts it again on its folder.
+pub(crate) fn restart_millstream(crew: &Crew, broker: Broker) -> Result<Broker> {
+    let End::Child { member, data } = broker.end else {
+        bail!("{} is not ours to restart", broker.name);
+    };
+    member.stop()?;
+    start_on(crew, data)
+}
+
+fn start_on(crew: &Crew, data: TempDir) -> Result<Broker> {
+    let program = beside("millstream")?;
+    let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
     let clock = Clock::new();
     let member = crew.start(
@@ -78,10 +91,7 @@ pub(crate) fn start_millstream(crew: &Crew) -> Result<Broker> {
         address,
         pid: member.pid(),
         ready,
-        _end: End::Child {
-            _member: member,
-            _data: data,
-        },
+        end: End::Child { member, data },
     })
 }
 
@@ -125,7 +135,7 @@ pub(crate) fn start_kafka(crew: &Crew) -> Result<Broker> {
         address: format!("127.0.0.1:{port}"),
         pid: pid?,
         ready: ready.context("kafka has no pid")??,
-        _end: End::Script { _stop: stop },
+        end: End::Script { _stop: stop },
     })
 }
 
@@ -149,15 +159,20 @@ fn wait_ready(port: u16, clock: Clock, failed: impl Fn() -> bool) -> Result<Dura
     }
 }
 
-/// One ApiVersions request and its answer.
-fn ask(address: SocketAddr) -> Result<()> {
+/// A connection to `address` that has been answered once.
+pub(crate) fn connect(address: &str) -> Result<TcpStream> {
+    ask(address.parse()?)
+}
+
+/// One ApiVersions request and its answer, over a new connection.
+fn ask(address: SocketAddr) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(&API_VERSIONS)?;
     let mut head = [0; 10];
     stream.read_exact(&mut head)?;
     ensure!(head.ends_with(&[0, 0]), "the broker answers with an error");
-    Ok(())
+    Ok(stream)
 }
 
 /// A port on which nobody listens; between this and its use somebody could take it, then the run fails.

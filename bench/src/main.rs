@@ -13,6 +13,7 @@ mod latency;
 mod peer;
 mod reading;
 mod report;
+mod scale;
 mod usage;
 
 use std::process::ExitCode;
