@@ -2,7 +2,8 @@
 //!
 //! Effects are encoded at once, into one buffer that is reused for every record, and leave only when the handler
 //! has returned `Ok`: a handler that fails half way has written nothing. What the service did not declare cannot be
-//! written; trying stops the service, even if the handler drops the error.
+//! written; trying stops the service, even if the handler drops the error. The same holds for what a handler wishes besides:
+//! a record kept open, an input paused.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::codec::Encoded;
 use crate::error::{Error, ProcessError};
+use crate::log::Token;
 use crate::record::{Headers, Timestamp};
 use crate::topic::{Offset, Partition, Topic};
 
@@ -22,8 +24,30 @@ pub struct Context {
     partition: Partition,
     offset: Option<Offset>,
     attempt: u32,
+    /// Where the record being handled stands in its ring.
+    place: Token,
+    wishes: Wishes,
     misuse: Option<Error>,
 }
+
+/// A record that a handler keeps open: handled, and not yet done. See [`Context::keep_open`].
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a record that is never closed holds its partition's commits for ever"]
+pub struct OpenRecord(Token);
+
+/// What a handler wants of its worker besides effects; done once it has returned `Ok`.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// The record is kept open.
+    pub(crate) open: bool,
+    /// Records kept open that are done now.
+    pub(crate) closed: Vec<Token>,
+    /// Inputs to pause (true) or to read again, in order.
+    pub(crate) flow: Vec<(String, bool)>,
+}
+
+/// Names no place of any ring.
+const NOWHERE: Token = Token(u64::MAX);
 
 /// What an emitted record may carry besides key and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +74,8 @@ impl Context {
             partition: Partition(0),
             offset: None,
             attempt: 1,
+            place: NOWHERE,
+            wishes: Wishes::default(),
             misuse: None,
         }
     }
@@ -101,9 +127,58 @@ impl Context {
         self.clock.wall()
     }
 
+    /// Keeps the record being handled open: it is not committed, nor anything after it in its partition of its topic, until
+    /// [`close`](Self::close). Whoever takes the partition over reads from there, so a state that is a fold over its records
+    /// can be rebuilt: keep the record open from which the fold begins. In a timer there is nothing to keep open.
+    pub fn keep_open(&mut self) -> OpenRecord {
+        self.wishes.open = true;
+        OpenRecord(self.place)
+    }
+
+    /// A record that was kept open is done, once the effects of this handler are acknowledged.
+    pub fn close(&mut self, record: OpenRecord) {
+        if record.0 == self.place {
+            self.wishes.open = false;
+        } else {
+            self.wishes.closed.push(record.0);
+        }
+    }
+
+    /// Reads no more of this input in this partition until [`resume`](Self::resume); the other inputs go on. What is not
+    /// read stays in the topic: so a service bounds what it holds.
+    pub fn pause<K, V>(&mut self, input: &Topic<K, V>) {
+        self.wishes.flow.push((input.name().to_owned(), true));
+    }
+
+    /// Ends [`pause`](Self::pause).
+    pub fn resume<K, V>(&mut self, input: &Topic<K, V>) {
+        self.wishes.flow.push((input.name().to_owned(), false));
+    }
+
+    /// Readies the context for one call of a handler, for the record at `place`.
+    pub(crate) fn begin_at(
+        &mut self,
+        partition: Partition,
+        offset: Offset,
+        attempt: u32,
+        place: Token,
+    ) {
+        self.begin(partition, Some(offset), attempt);
+        self.place = place;
+    }
+
+    /// What the handler wished.
+    pub(crate) fn wishes(&mut self) -> &mut Wishes {
+        &mut self.wishes
+    }
+
     /// Readies the context for one call of a handler.
     pub(crate) fn begin(&mut self, partition: Partition, offset: Option<Offset>, attempt: u32) {
         self.effects.clear();
+        self.wishes.open = false;
+        self.wishes.closed.clear();
+        self.wishes.flow.clear();
+        self.place = NOWHERE;
         self.partition = partition;
         self.offset = offset;
         self.attempt = attempt;

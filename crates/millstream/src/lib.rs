@@ -105,7 +105,7 @@ mod worker;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use config::Cluster;
-pub use context::{Context, Extras};
+pub use context::{Context, Extras, OpenRecord};
 pub use describe::{Description, TopicDescription};
 pub use emitter::{Counts, Draft, Emitter};
 pub use error::{Error, Outcome, ProcessError};

@@ -44,6 +44,8 @@ pub(crate) struct Input<S> {
     pub(crate) spec: TopicSpec,
     pub(crate) codecs: (&'static str, &'static str),
     pub(crate) handle: Box<Handle<S>>,
+    /// Not read before the state asks for it.
+    pub(crate) paused: bool,
 }
 
 /// A handler over bytes: decodes, then calls the service's own function.
@@ -125,8 +127,27 @@ impl<S: 'static> Service<S> {
             spec: topic.spec(),
             codecs: (keys.name(), values.name()),
             handle: Box::new(handle),
+            paused: false,
         });
         self
+    }
+
+    /// As [`input`](Self::input), and nothing of the topic is read in a partition before its state asks for it by
+    /// [`Context::resume`]: for a state that has to be rebuilt from another input first.
+    #[must_use]
+    pub fn input_paused<K: 'static, V: 'static>(
+        self,
+        topic: &Topic<K, V>,
+        handler: impl Fn(&mut S, Record<K, V>, &mut Context) -> Result<(), ProcessError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let mut service = self.input(topic, handler);
+        if let Some(input) = service.definition.inputs.last_mut() {
+            input.paused = true;
+        }
+        service
     }
 
     /// Declares that handlers and timers may emit to `topic`.

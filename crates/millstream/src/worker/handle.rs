@@ -44,20 +44,22 @@ impl<S> Core<S> {
         let Some((slot, unit)) = self.table.slot_and_unit(id) else {
             return;
         };
-        if !unit.hold.is_free() {
+        // Also when it is not taken now: a replay must find it again.
+        slot.first.get_or_insert(offset);
+        if !unit.hold.is_free() || slot.paused {
             slot.missed.get_or_insert(offset);
             return;
         }
         let Some(input) = definition.inputs.get(slot.input) else {
             return;
         };
-        slot.first.get_or_insert(offset);
         if attempt == 1 {
             slot.meters.read.add(1);
             self.seen += 1;
         }
+        let place = slot.token(slot.ring.next());
         self.context
-            .begin(slot.source.partition, Some(offset), attempt);
+            .begin_at(slot.source.partition, offset, attempt, place);
         let outcome = match slot.refused.take_if(|(refused, _)| *refused == offset) {
             Some((_, failure)) => Err(failure),
             None => {
@@ -73,7 +75,11 @@ impl<S> Core<S> {
             return;
         }
         match outcome {
-            Ok(()) => self.submit(log, id, Some(offset), false),
+            Ok(()) => {
+                let place = self.next_place(id);
+                self.submit(log, id, Some(offset), false);
+                self.grant(log, id, place);
+            }
             Err(failure) => self.failed_attempt(log, id, message, attempt, failure),
         }
     }

@@ -8,7 +8,7 @@
 //! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
 //! - `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost
 //! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
-//! - `timer`: what is called at an interval
+//! - `timer`: what is called at an interval; `wishes`: records kept open, inputs paused
 //!
 //! The way of a record costs no allocation and no lock of the engine's own: it is borrowed from the client's buffer
 //! until its effects are handed back to the client.
@@ -24,6 +24,7 @@ mod rewind;
 mod send;
 mod timer;
 mod watermark;
+mod wishes;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,10 @@ pub(crate) struct Slot {
     pub(crate) refused: Option<(Offset, Failure)>,
     /// Up to here records are sent alone, because a batch with them was refused.
     pub(crate) alone_until: Option<Offset>,
+    /// Its service wants nothing of it for now.
+    pub(crate) paused: bool,
+    /// Records kept open that are done once the effects of a place here are acknowledged.
+    pub(crate) closing: Vec<(u32, Token)>,
     pub(crate) meters: PartitionMeters,
     epoch: u16,
 }
@@ -73,6 +77,18 @@ impl Slot {
         Token(u64::from(self.id.0) << 48 | u64::from(self.epoch) << 32 | u64::from(sequence))
     }
 
+    /// An effect of the place `sequence` is acknowledged; what it closes thereby goes to `closed`.
+    pub(crate) fn acknowledge(&mut self, sequence: u32, closed: &mut Vec<Token>) {
+        self.ring.acknowledge(sequence);
+        if !self.closing.is_empty() {
+            let ring = &mut self.ring;
+            let due = self
+                .closing
+                .extract_if(.., |(place, _)| !ring.is_under_way(*place));
+            closed.extend(due.map(|(_, token)| token));
+        }
+    }
+
     /// Where to read from to process again all that is not done.
     pub(crate) fn restart(&self) -> Option<NextOffset> {
         let first = self.first.map(NextOffset::at);
@@ -88,6 +104,7 @@ impl Slot {
     /// Forgets what is under way; its reports will find nothing.
     pub(crate) fn forget(&mut self) {
         self.ring.clear();
+        self.closing.clear();
         self.missed = None;
         self.epoch = self.epoch.wrapping_add(1);
     }
@@ -171,6 +188,16 @@ impl<S> Table<S> {
         self.slots_mut().find(|slot| slot.source == *source)
     }
 
+    /// The partitions of a unit that its service wants to read, by name.
+    pub(crate) fn wanted(&self, partition: Partition) -> Vec<TopicPartition> {
+        let slots = self.unit(partition).map_or(&[][..], |unit| &unit.slots);
+        let slots = slots.iter().filter_map(|id| self.slot(*id));
+        slots
+            .filter(|slot| !slot.paused)
+            .map(|slot| slot.source.clone())
+            .collect()
+    }
+
     /// The partitions of a unit, by name.
     pub(crate) fn sources(&self, partition: Partition) -> Vec<TopicPartition> {
         let slots = self.unit(partition).map_or(&[][..], |unit| &unit.slots);
@@ -205,6 +232,8 @@ impl<S> Table<S> {
             missed: None,
             refused: None,
             alone_until: None,
+            paused: false,
+            closing: Vec::new(),
             meters,
             epoch,
         });

@@ -183,8 +183,13 @@ impl<S> Core<S> {
                 rewinds: 0,
                 ticks: ticks.collect(),
             });
+            let starts_paused = inputs.get(input).is_some_and(|input| input.paused);
             if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
                 slot.committed = committed;
+                slot.paused = starts_paused;
+                if starts_paused {
+                    log.pause(std::slice::from_ref(&slot.source));
+                }
             }
         }
         self.schedule_ticks();
@@ -227,7 +232,8 @@ impl<S> Core<S> {
         let pending = self.pending.as_ref().map(|pending| pending.slot);
         let mut slots = self.table.slots();
         let under_way = slots.any(|slot| {
-            (Some(slot.id) == pending || !slot.ring.is_empty()) && partitions.contains(&slot.source)
+            (Some(slot.id) == pending || !slot.ring.is_settled())
+                && partitions.contains(&slot.source)
         });
         !under_way
     }

@@ -89,8 +89,10 @@ impl<S> Core<S> {
             {
                 self.pending = None;
             }
+            let inputs = &self.definition.inputs;
             if let Some(slot) = self.table.slot_mut(id) {
                 slot.forget();
+                slot.paused = inputs.get(slot.input).is_some_and(|input| input.paused);
             }
         }
     }
@@ -169,7 +171,7 @@ impl<S> Core<S> {
                 return;
             }
         }
-        log.resume(&self.table.sources(partition));
+        log.resume(&self.table.wanted(partition));
     }
 
     /// Takes records of a partition again, from the first that came while it was held.
@@ -191,7 +193,7 @@ impl<S> Core<S> {
                 return;
             }
         }
-        log.resume(&self.table.sources(partition));
+        log.resume(&self.table.wanted(partition));
     }
 
     /// Takes records again of every partition that has no reason of its own to stand still.
@@ -216,6 +218,7 @@ impl<S> Core<S> {
             .slots_mut()
             .find(|slot| slot.source.partition == partition && *slot.source.topic == *topic);
         if let Some(slot) = slot {
+            slot.first.get_or_insert(message.offset());
             slot.missed.get_or_insert(message.offset());
         }
     }

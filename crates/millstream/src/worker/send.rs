@@ -45,7 +45,12 @@ impl<S> Core<S> {
             return;
         };
         let count = u32::try_from(effects).unwrap_or(u32::MAX);
-        let sequence = slot.ring.push(offset, count, dead);
+        let open = !dead && offset.is_some() && self.context.wishes().open;
+        let sequence = if open {
+            slot.ring.push_open(offset, count)
+        } else {
+            slot.ring.push(offset, count, dead)
+        };
         if effects == 0 {
             return;
         }
@@ -59,6 +64,11 @@ impl<S> Core<S> {
             since: self.now,
         });
         self.send_pending(log);
+    }
+
+    /// The place that the next record or timer of a slot will take.
+    pub(super) fn next_place(&self, id: SlotId) -> u32 {
+        self.table.slot(id).map_or(0, |slot| slot.ring.next())
     }
 
     /// Hands pending effects to the log until it is full; whether none are left.
@@ -138,7 +148,7 @@ impl<S> Core<S> {
             return false;
         }
         let alone = self.alone.and_then(|(id, _)| self.table.slot(id));
-        let is_clear = alone.is_none_or(|slot| slot.ring.is_empty());
+        let is_clear = alone.is_none_or(|slot| slot.ring.is_settled());
         if is_clear {
             self.alone = None;
         }
@@ -182,17 +192,18 @@ impl<S> Core<S> {
     pub(super) fn reports<L: Log>(&mut self, log: &L, wait: Duration) {
         let table = &mut self.table;
         let late = &mut self.meters.late;
-        let mut failures = Vec::new();
+        let (mut failures, mut closed) = (Vec::new(), Vec::new());
         log.reports(
             wait,
             &mut |token, result| match (table.reported(token), result) {
-                (Some((slot, sequence)), Ok(())) => slot.ring.acknowledge(sequence),
+                (Some((slot, sequence)), Ok(())) => slot.acknowledge(sequence, &mut closed),
                 (Some((slot, sequence)), Err(error)) => {
                     failures.push((slot.id, sequence, token, error))
                 }
                 (None, _) => late.add(1),
             },
         );
+        self.close(closed);
         let alone = self.alone.map(|(id, _)| id);
         for (id, sequence, _, error) in &failures {
             // All of a batch before the first of it is acted upon: the replay is to try each of them alone.

@@ -66,7 +66,11 @@ impl<S> Core<S> {
             return;
         }
         match outcome {
-            Ok(()) => self.submit(log, slot, None, false),
+            Ok(()) => {
+                let place = self.next_place(slot);
+                self.submit(log, slot, None, false);
+                self.grant(log, slot, place);
+            }
             Err(failure) => self.tick_failed(partition, &failure),
         }
     }

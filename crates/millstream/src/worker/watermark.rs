@@ -4,6 +4,9 @@
 //! way. Effects are acknowledged in any order; the watermark moves over the acknowledged prefix only, so that
 //! what is committed is always a prefix, whatever overtakes what. Committing never waits: it reads the watermark.
 //!
+//! A handler may keep its record open: its place then holds the watermark until the handler's state says that the record
+//! is done, but nothing is under way for it, so that a drain does not wait for it.
+//!
 //! A place is named by a sequence number that wraps; a report for a place that is no more (the ring was cleared) is
 //! kept out before, by the partition's epoch.
 
@@ -18,6 +21,8 @@ pub(crate) struct Ring {
     /// The sequence number of the first place.
     base: u32,
     watermark: Option<NextOffset>,
+    /// Effects of all places that are not acknowledged.
+    under_way: u64,
 }
 
 /// One record under way.
@@ -27,6 +32,8 @@ struct Place {
     offset: Option<Offset>,
     outstanding: u32,
     dead_letter: bool,
+    /// Kept open by its handler.
+    open: bool,
 }
 
 /// What a report was about.
@@ -41,19 +48,47 @@ pub(crate) struct Reported {
 impl Ring {
     /// Takes a place for a record (or, without an offset, a timer) with `effects` effects; the sequence number names it.
     pub(crate) fn push(&mut self, offset: Option<Offset>, effects: u32, dead_letter: bool) -> u32 {
-        let length = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        let sequence = self.base.wrapping_add(length);
+        let sequence = self.next();
         if effects == 0 && self.places.is_empty() {
             // The common case of a record without effects: done at once, no place needed.
             self.advance(offset);
             return sequence;
         }
+        self.under_way += u64::from(effects);
         self.places.push_back(Place {
             offset,
             outstanding: effects,
             dead_letter,
+            open: false,
         });
         sequence
+    }
+
+    /// The sequence number that the next [`push`](Self::push) will give.
+    pub(crate) fn next(&self) -> u32 {
+        let length = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+        self.base.wrapping_add(length)
+    }
+
+    /// As [`push`](Self::push), and the watermark does not pass the place before [`close`](Self::close).
+    pub(crate) fn push_open(&mut self, offset: Option<Offset>, effects: u32) -> u32 {
+        let sequence = self.next();
+        self.under_way += u64::from(effects);
+        self.places.push_back(Place {
+            offset,
+            outstanding: effects,
+            dead_letter: false,
+            open: true,
+        });
+        sequence
+    }
+
+    /// A place that was kept open is done.
+    pub(crate) fn close(&mut self, sequence: u32) {
+        if let Some(place) = self.place_mut(sequence) {
+            place.open = false;
+            self.pass();
+        }
     }
 
     /// One effect of the place `sequence` is acknowledged.
@@ -61,9 +96,17 @@ impl Ring {
         let Some(place) = self.place_mut(sequence) else {
             return;
         };
-        place.outstanding = place.outstanding.saturating_sub(1);
+        if place.outstanding > 0 {
+            place.outstanding -= 1;
+            self.under_way = self.under_way.saturating_sub(1);
+        }
+        self.pass();
+    }
+
+    /// Advances over what is done at the front.
+    fn pass(&mut self) {
         while let Some(first) = self.places.front() {
-            if first.outstanding > 0 {
+            if first.outstanding > 0 || first.open {
                 break;
             }
             let offset = first.offset;
@@ -86,12 +129,15 @@ impl Ring {
         let index = sequence.wrapping_sub(self.base);
         self.places
             .truncate(usize::try_from(index).unwrap_or(usize::MAX));
+        let left = self.places.iter().map(|place| u64::from(place.outstanding));
+        self.under_way = left.sum();
     }
 
     /// Forgets all that is under way; the watermark stays.
     pub(crate) fn clear(&mut self) {
         self.places.clear();
         self.base = 0;
+        self.under_way = 0;
     }
 
     /// The next offset to read once everything before it is done; `None` until the first record is done.
@@ -99,9 +145,16 @@ impl Ring {
         self.watermark
     }
 
-    /// Whether nothing is under way.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
+    /// Whether an effect of the place `sequence` is under way.
+    pub(crate) fn is_under_way(&self, sequence: u32) -> bool {
+        let index = usize::try_from(sequence.wrapping_sub(self.base));
+        let place = index.ok().and_then(|index| self.places.get(index));
+        place.is_some_and(|place| place.outstanding > 0)
+    }
+
+    /// Whether no effect is under way; records may still be kept open.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.under_way == 0
     }
 
     fn advance(&mut self, offset: Option<Offset>) {
@@ -129,7 +182,7 @@ mod tests {
         let mut ring = Ring::default();
         push(&mut ring, 7, 0);
         assert_eq!(ring.watermark(), Some(NextOffset::new(8)));
-        assert!(ring.is_empty());
+        assert!(ring.is_settled());
     }
 
     #[test]
@@ -143,7 +196,7 @@ mod tests {
         assert_eq!(ring.watermark(), None);
         ring.acknowledge(first);
         assert_eq!(ring.watermark(), Some(NextOffset::new(3)));
-        assert!(ring.is_empty());
+        assert!(ring.is_settled());
     }
 
     #[test]
@@ -178,7 +231,21 @@ mod tests {
         ring.acknowledge(second);
         ring.acknowledge(first);
         assert_eq!(ring.watermark(), Some(NextOffset::new(1)));
-        assert!(ring.is_empty());
+        assert!(ring.is_settled());
+    }
+
+    #[test]
+    fn a_record_that_is_kept_open_holds_the_watermark_and_is_not_under_way() {
+        let mut ring = Ring::default();
+        assert_eq!(ring.next(), 0);
+        let open = ring.push_open(Some(Offset::new(0)), 1);
+        push(&mut ring, 1, 0);
+        assert!(!ring.is_settled());
+        ring.acknowledge(open);
+        assert!(ring.is_settled());
+        assert_eq!(ring.watermark(), None);
+        ring.close(open);
+        assert_eq!(ring.watermark(), Some(NextOffset::new(2)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod delivery;
 mod failures;
 mod group;
+mod wishes;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};

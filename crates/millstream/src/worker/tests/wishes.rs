@@ -1,0 +1,169 @@
+//! Records kept open and inputs paused, in the simulated cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::codec::{Json, Text};
+use crate::testing::{World, simulate};
+use crate::topic::{NextOffset, Partition};
+use crate::{Context, OpenRecord, ProcessError, Record, Service, Topic};
+
+static STEPS: Topic<String, u32> = Topic::new("steps", &Text, &Json).partitions(3);
+static ORDERS: Topic<String, u32> = Topic::new("orders", &Text, &Json).partitions(3);
+static SUMS: Topic<String, u32> = Topic::new("sums", &Text, &Json).partitions(3);
+
+/// Adds up the steps of each key until a zero ends them: a fold that must not forget what it has read.
+#[derive(Default)]
+struct Fold {
+    open: BTreeMap<String, (u32, Vec<OpenRecord>)>,
+}
+
+impl Fold {
+    fn on_step(
+        &mut self,
+        step: Record<String, u32>,
+        context: &mut Context,
+    ) -> Result<(), ProcessError> {
+        if step.value > 0 {
+            let (sum, records) = self.open.entry(step.key).or_default();
+            *sum += step.value;
+            records.push(context.keep_open());
+            return Ok(());
+        }
+        let (sum, records) = self.open.remove(&step.key).unwrap_or_default();
+        context.emit(&SUMS, &step.key, &sum)?;
+        records.into_iter().for_each(|record| context.close(record));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_kept_open_is_not_committed_and_does_not_hold_up_a_stop() {
+    let mut world = World::new();
+    let service = Service::new("fold", Fold::default)
+        .input(&STEPS, Fold::on_step)
+        .output(&SUMS);
+    let running = world.start(service).unwrap();
+    let first = Partition(0);
+    world.send_to(&STEPS, first, &"a".to_owned(), &0);
+    world.send_to(&STEPS, first, &"a".to_owned(), &1);
+    world.send_to(&STEPS, first, &"b".to_owned(), &0);
+    world.advance(Duration::from_secs(5)).unwrap();
+    assert_eq!(
+        world.committed(running, "steps", first),
+        Some(NextOffset::new(1))
+    );
+    world.stop(running).unwrap();
+    assert_eq!(
+        world.committed(running, "steps", first),
+        Some(NextOffset::new(1))
+    );
+    world.add_worker(running);
+    world.send_to(&STEPS, first, &"a".to_owned(), &2);
+    world.send_to(&STEPS, first, &"a".to_owned(), &0);
+    world.run().unwrap();
+    let sums: Vec<(String, u32)> = world
+        .read(&SUMS)
+        .into_iter()
+        .map(|sum| (sum.key, sum.value))
+        .collect();
+    assert!(sums.contains(&("a".to_owned(), 3)), "{sums:?}");
+    assert_eq!(
+        world.committed(running, "steps", first),
+        Some(NextOffset::new(5))
+    );
+}
+
+/// Steps whose sum tells which of them were seen: each is a power of two, so that one that is lost or counted twice shows.
+#[test]
+fn a_fold_over_open_records_is_rebuilt_whatever_happens() {
+    simulate(0..60, |world| {
+        let service = || {
+            Service::new("fold", Fold::default)
+                .input(&STEPS, Fold::on_step)
+                .output(&SUMS)
+        };
+        world.start(service().threads(2)).unwrap();
+        for step in 0..6 {
+            for key in 0..8 {
+                world.send(&STEPS, &format!("key {key}"), &(1 << step));
+            }
+        }
+        for key in 0..8 {
+            world.send(&STEPS, &format!("key {key}"), &0);
+        }
+        world.run().unwrap();
+        // A zero that is handled again after its sum is out finds only those steps that are read again with it.
+        let sums = world.read(&SUMS).into_iter();
+        let sums: BTreeSet<(String, u32)> = sums.map(|sum| (sum.key, sum.value)).collect();
+        for key in 0..8 {
+            let whole = (format!("key {key}"), 63);
+            assert!(sums.contains(&whole), "{whole:?} is not in {sums:?}");
+        }
+    });
+}
+
+/// Takes at most two orders at a time; a step of any value finishes one.
+#[derive(Default)]
+struct Bounded {
+    taken: u32,
+}
+
+impl Bounded {
+    fn on_order(
+        &mut self,
+        order: Record<String, u32>,
+        context: &mut Context,
+    ) -> Result<(), ProcessError> {
+        self.taken += 1;
+        if self.taken >= 2 {
+            context.pause(&ORDERS);
+        }
+        context.emit(&SUMS, &order.key, &self.taken)
+    }
+
+    fn on_tick(&mut self, context: &mut Context) -> Result<(), ProcessError> {
+        self.taken = 0;
+        context.resume(&ORDERS);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_input_that_is_paused_gives_no_records_until_it_is_resumed_and_loses_none() {
+    simulate(0..60, |world| {
+        let service = Service::new("bounded", Bounded::default)
+            .input_paused(&ORDERS, Bounded::on_order)
+            .input(&STEPS, |_, _, _| Ok(()))
+            .every(Duration::from_millis(50), Bounded::on_tick)
+            .output(&SUMS);
+        world.start(service.threads(2)).unwrap();
+        for order in 0..40 {
+            world.send(&ORDERS, &format!("order {order}"), &order);
+            world.send(&STEPS, &format!("step {order}"), &order);
+        }
+        world.run().unwrap();
+        let taken = world.read(&SUMS);
+        assert!(taken.iter().all(|taken| taken.value <= 2));
+        let keys: BTreeSet<String> = taken.into_iter().map(|taken| taken.key).collect();
+        assert_eq!(
+            keys,
+            (0..40).map(|order| format!("order {order}")).collect()
+        );
+    });
+}
+
+#[test]
+fn a_service_that_steers_what_it_does_not_read_is_stopped() {
+    let mut world = World::new();
+    let service = Service::new("wrong", || ()).input(&STEPS, |(), _, context: &mut Context| {
+        context.pause(&ORDERS);
+        Ok(())
+    });
+    world.start(service).unwrap();
+    world.send(&STEPS, &"a".to_owned(), &1);
+    assert_eq!(
+        world.run().unwrap_err().to_string(),
+        "service `wrong` is not valid: it steers topic `orders`, which is not an input"
+    );
+}

@@ -1,0 +1,89 @@
+//! What handlers ask for besides effects: records kept open and closed, inputs paused and read again.
+//!
+//! All of it is done after the handler has returned `Ok`, like its effects; and a record is closed when the effects of the
+//! handler that closes it are acknowledged, for they may be what the record was kept open for. A record that is closed is found by its place and
+//! epoch, so that one from before a replay finds nothing. An input that is paused keeps its place in the topic: what the
+//! client had fetched already comes again when it is resumed.
+
+use crate::error::Error;
+use crate::log::{Log, Token};
+use crate::topic::NextOffset;
+
+use super::Core;
+use super::partition::SlotId;
+
+impl<S> Core<S> {
+    /// Does what a handler wished, whose effects were submitted as place `sequence` of slot `id`.
+    pub(super) fn grant<L: Log>(&mut self, log: &L, id: SlotId, sequence: u32) {
+        let wishes = self.context.wishes();
+        if wishes.closed.is_empty() && wishes.flow.is_empty() {
+            return;
+        }
+        let closed = std::mem::take(&mut wishes.closed);
+        match self.table.slot_mut(id) {
+            Some(slot) if slot.ring.is_under_way(sequence) => {
+                let waiting = closed.into_iter().map(|token| (sequence, token));
+                slot.closing.extend(waiting);
+            }
+            _ => self.close(closed),
+        }
+        for (topic, paused) in std::mem::take(&mut self.context.wishes().flow) {
+            self.steer(log, id, &topic, paused);
+        }
+    }
+
+    /// Records kept open are done.
+    pub(super) fn close(&mut self, records: Vec<Token>) {
+        for token in records {
+            if let Some((slot, sequence)) = self.table.reported(token) {
+                slot.ring.close(sequence);
+            }
+        }
+    }
+
+    /// Pauses one input of the partition number of slot `id`, or reads it again.
+    fn steer<L: Log>(&mut self, log: &L, id: SlotId, topic: &str, paused: bool) {
+        let Some(partition) = self.table.slot(id).map(|slot| slot.source.partition) else {
+            return;
+        };
+        let input = self
+            .definition
+            .inputs
+            .iter()
+            .position(|input| *input.topic == *topic);
+        let Some(input) = input else {
+            let service = self.definition.name.to_string();
+            let reason = format!("it steers topic `{topic}`, which is not an input");
+            self.fail(Error::InvalidService { service, reason });
+            return;
+        };
+        let is_free = self
+            .table
+            .unit(partition)
+            .is_some_and(|unit| unit.hold.is_free());
+        let found = self.table.find(input, partition);
+        let Some(slot) = found.and_then(|id| self.table.slot_mut(id)) else {
+            return;
+        };
+        if slot.paused == paused {
+            return;
+        }
+        slot.paused = paused;
+        let source = slot.source.clone();
+        if paused {
+            log.pause(&[source]);
+            return;
+        }
+        // Whoever holds the whole partition number, or everything, resumes what is wanted later.
+        if !is_free || self.choked {
+            return;
+        }
+        let missed = slot.missed.take();
+        let sought = missed.map_or(Ok(()), |missed| log.seek(&source, NextOffset::at(missed)));
+        match sought {
+            Ok(()) => log.resume(&[source]),
+            // Reading on here would leave a gap: the partition is replayed instead.
+            Err(error) => self.rewind_later(log, partition, &error),
+        }
+    }
+}
