@@ -3,7 +3,8 @@
 //! Each thread owns one worker and all it needs. The thread that called `run` watches them: when a shutdown is requested, or
 //! one of them fails, all are told to stop; each drains, commits and closes its client. librdkafka's close can hang for
 //! ever when the cluster is gone, so nobody waits for it beyond the deadline: `run` then returns an error that says
-//! so, and the program is expected to exit.
+//! so, and the program is expected to exit. When all is committed the close is a courtesy to the group and has a second:
+//! without it the group misses the member when its session ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Moment, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::http::{Health, Listener, Part};
@@ -29,6 +30,10 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// What closing a client may take beyond the drain budget.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What it may take when all is drained and committed. A member that asked to join while another one had vanished is
+/// answered only when that one's session has ended, and librdkafka's close waits for the answer.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A request to end, shared by whoever may ask for it and whoever heeds it.
 ///
@@ -255,7 +260,7 @@ impl Watch {
         let clock = SystemClock::new();
         let mut summary = Summary::default();
         let mut failed = None;
-        let mut closed = 0;
+        let (mut ended, mut closed) = (0, 0);
         let mut deadline = None;
         while closed < self.threads {
             if deadline.is_none() && (self.shutdown.is_requested() || self.stop.is_requested()) {
@@ -269,6 +274,11 @@ impl Watch {
                     if let Err(error) = result {
                         failed.get_or_insert(error);
                     }
+                    ended += 1;
+                    if ended == self.threads && failed.is_none() {
+                        let leave = clock.now().plus(LEAVE_WITHIN);
+                        deadline = deadline.map(|deadline: Moment| deadline.min(leave));
+                    }
                     // One worker alone never ends but by a failure or when told to: the others are told as well.
                     self.stop.request();
                 }
@@ -277,6 +287,10 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if deadline.is_some_and(|deadline| clock.now() >= deadline) && closed < self.threads {
+                if ended == self.threads && failed.is_none() {
+                    tracing::warn!(service = %self.service, "left without a farewell; the group misses the member when its session ends");
+                    return Ok(summary);
+                }
                 return Err(self.stuck(closed, failed));
             }
         }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use millstream::codec::{Json, Text};
 use millstream::{Context, NextOffset, Record, Service, Topic, TopicSpec};
 
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
 use super::running::{Running, group, lag, numbers_on, quick, wait_for_numbers};
-use crate::support::{PATIENCE, admin, cluster, eventually, numbers, unique, write};
+use crate::support::{PATIENCE, admin, brokers, cluster, eventually, numbers, unique, write};
 
 type Numbers = Topic<String, u64>;
 
@@ -241,4 +244,42 @@ pub(crate) fn narrow(max_message_bytes: u32) -> Topic<String, String> {
     };
     admin().create(&spec).unwrap();
     topic
+}
+
+/// A member of `group` that has its partitions, never polls again, and so holds up every rebalance.
+fn silent_member(group: &str, topic: &Numbers) -> BaseConsumer {
+    let mut config = ClientConfig::new();
+    let settings = [
+        ("bootstrap.servers", brokers().as_str()),
+        ("group.id", group),
+        ("partition.assignment.strategy", "range"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    config.extend(settings);
+    let member: BaseConsumer = config.create().unwrap();
+    member.subscribe(&[topic.name()]).unwrap();
+    eventually("the member has its partitions", || {
+        member.poll(Duration::from_millis(10));
+        member.assignment().unwrap().count() > 0
+    });
+    member
+}
+
+/// The client's close waits for the answer to its request to join, which waits for the other members.
+#[test]
+fn a_member_that_still_waits_to_join_has_nothing_to_wait_for_when_it_stops() {
+    let (from, other, to) = (numbers(2), numbers(2), numbers(2));
+    let name = group();
+    let silent = silent_member(&name, &from);
+    // Two inputs: a member gives up what it has before it joins again, which takes a poll.
+    let ignore = |(): &mut (), _: Record<String, u64>, _: &mut Context| Ok(());
+    let service = copy(&name, &from, &to).input(&other, ignore);
+    let (running, lines) = Running::logged(cluster(), service);
+    eventually("the group waits for the silent member", || {
+        let found = admin().group(&name).ok();
+        found.is_some_and(|found| found.group.state == "PreparingRebalance")
+    });
+    assert_eq!(running.stop().unwrap().read, 0);
+    assert!(lines.tell(&["left without a farewell", &name]));
+    drop(silent);
 }
