@@ -15,4 +15,8 @@ pub enum Error {
         /// What it held and what was expected.
         reason: String,
     },
+
+    /// A formula that cannot be read; the text is several lines with a caret under the place.
+    #[error(transparent)]
+    Formula(#[from] crate::FormulaError),
 }

@@ -5,10 +5,16 @@
 //! (a fixed run of samples with a random stream of its own) and tiles are merged along one fixed binary tree.
 
 mod error;
+mod formula;
 mod integrand;
+pub mod isa;
+pub mod kernels;
+mod registry;
 
 pub use error::Error;
+pub use formula::{Formula, FormulaError};
 pub use integrand::{BLOCK, Closure, Integrand};
+pub use registry::Registry;
 
 /// The version of everything that decides a bit of a result: kernels, streams, merge order, maps. Two versions never mix
 /// in one job; a change to any of them raises it.
