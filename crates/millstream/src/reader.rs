@@ -253,7 +253,7 @@ pub struct Reader<K: 'static, V: 'static> {
 #[must_use]
 pub enum Polled<K, V> {
     /// The next record.
-    Record(Record<K, V>),
+    Record(Record<'static, K, V>),
     /// A record whose key or value is not what the topic says, with its bytes.
     Undecodable(Box<Undecodable>),
     /// No record came in time.
@@ -383,11 +383,11 @@ fn open_record<K, V>(topic: &Topic<K, V>, name: &Arc<str>, message: &impl Messag
         Ok(value) => value,
         Err(error) => return refused("value", error),
     };
-    Polled::Record(Record {
+    Polled::Record(Record::new(
         key,
         value,
-        headers: message.headers(),
-        timestamp: message.timestamp(),
+        message.headers(),
+        message.timestamp(),
         position,
-    })
+    ))
 }

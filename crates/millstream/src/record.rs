@@ -1,26 +1,104 @@
 //! A record as a handler sees it: payload, headers, time and position together.
 //!
 //! Nothing here knows Kafka's wire or the client library; `log` fills these types, `codec` the payload.
-//! A record and its position never part: who refuses a record can name where it lies.
+//! A record and its position never part: who refuses a record can name where it lies. Headers stay in the client's buffer
+//! until they are asked for, because looking for them costs the client an allocation even where there are none.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::log::Message;
 use crate::topic::{Offset, Partition};
 
-/// One decoded record of an input topic.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Record<K, V> {
+/// One decoded record. In a handler its headers are still borrowed from the client; what a reader gives is `'static`.
+#[derive(Clone, Debug)]
+pub struct Record<'a, K, V> {
     /// The key, decoded by the topic's key codec.
     pub key: K,
     /// The value, decoded by the topic's value codec.
     pub value: V,
-    /// The headers, as they were written.
-    pub headers: Headers,
     /// When the record was made, or appended, as the topic is configured.
     pub timestamp: Timestamp,
     /// Where the record lies.
     pub position: Position,
+    headers: Source<'a>,
+}
+
+/// Where the headers are.
+#[derive(Clone)]
+enum Source<'a> {
+    Owned(Headers),
+    Message(&'a dyn Message),
+}
+
+impl<K, V> Record<'static, K, V> {
+    /// A record by its parts, for readers and for tests of handlers.
+    pub const fn new(
+        key: K,
+        value: V,
+        headers: Headers,
+        timestamp: Timestamp,
+        position: Position,
+    ) -> Self {
+        Self {
+            key,
+            value,
+            timestamp,
+            position,
+            headers: Source::Owned(headers),
+        }
+    }
+}
+
+impl<'a, K, V> Record<'a, K, V> {
+    /// What was decoded of `message`, which lies in the partition `topic` names.
+    pub(crate) fn of(key: K, value: V, message: &'a dyn Message, topic: &Arc<str>) -> Self {
+        Self {
+            key,
+            value,
+            timestamp: message.timestamp(),
+            position: Position {
+                topic: Arc::clone(topic),
+                partition: message.partition(),
+                offset: message.offset(),
+            },
+            headers: Source::Message(message),
+        }
+    }
+
+    /// The headers, as they were written. They are read when asked for: ask once.
+    pub fn headers(&self) -> Cow<'_, Headers> {
+        match &self.headers {
+            Source::Owned(headers) => Cow::Borrowed(headers),
+            Source::Message(message) => Cow::Owned(message.headers()),
+        }
+    }
+
+    /// The same record, borrowing nothing: to be kept, or sent to another thread.
+    pub fn into_owned(self) -> Record<'static, K, V> {
+        let headers = self.headers().into_owned();
+        Record::new(self.key, self.value, headers, self.timestamp, self.position)
+    }
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Owned(headers) => headers.fmt(f),
+            Self::Message(message) => message.headers().fmt(f),
+        }
+    }
+}
+
+impl<K: PartialEq, V: PartialEq> PartialEq for Record<'_, K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+            && self.value == other.value
+            && self.timestamp == other.timestamp
+            && self.position == other.position
+            && self.headers() == other.headers()
+    }
 }
 
 /// Where a record lies: topic, partition, offset.
@@ -145,6 +223,22 @@ mod tests {
         assert_eq!(headers.get("a"), Some(b"3".as_slice()));
         assert_eq!(headers.get("c"), None);
         assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn a_record_can_be_kept_and_sent_to_another_thread() {
+        fn is_free<T: Send + Sync + 'static>(_: &T) {}
+        let position = Position {
+            topic: "calls".into(),
+            partition: Partition(3),
+            offset: Offset::new(17),
+        };
+        let headers = Headers::new().with("a", "1");
+        let record = Record::new((), 1, headers.clone(), Timestamp::UNKNOWN, position);
+        let kept = record.clone().into_owned();
+        is_free(&kept);
+        assert_eq!(kept, record);
+        assert_eq!(*kept.headers(), headers);
     }
 
     #[test]

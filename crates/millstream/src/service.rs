@@ -15,7 +15,7 @@ use crate::error::{Error, ProcessError};
 use crate::http::Health;
 use crate::log::Message;
 use crate::policy::{OnError, Settings, Start};
-use crate::record::{Position, Record};
+use crate::record::Record;
 use crate::runtime::{self, Shutdown, Summary};
 use crate::topic::{Topic, TopicPartition, TopicSpec};
 use crate::worker::failure::Failure;
@@ -93,7 +93,7 @@ impl<S: 'static> Service<S> {
     pub fn input<K: 'static, V: 'static>(
         mut self,
         topic: &Topic<K, V>,
-        handler: impl Fn(&mut S, Record<K, V>, &mut Context) -> Result<(), ProcessError>
+        handler: impl Fn(&mut S, Record<'_, K, V>, &mut Context) -> Result<(), ProcessError>
         + Send
         + Sync
         + 'static,
@@ -109,17 +109,7 @@ impl<S: 'static> Service<S> {
             let value = values
                 .decode(message.value())
                 .map_err(|error| Failure::decode("value", &error))?;
-            let record = Record {
-                key,
-                value,
-                headers: message.headers(),
-                timestamp: message.timestamp(),
-                position: Position {
-                    topic: Arc::clone(&source.topic),
-                    partition: source.partition,
-                    offset: message.offset(),
-                },
-            };
+            let record = Record::of(key, value, message, &source.topic);
             handler(state, record, context).map_err(|error| Failure::process(&error))
         };
         self.definition.inputs.push(Input {
@@ -138,7 +128,7 @@ impl<S: 'static> Service<S> {
     pub fn input_paused<K: 'static, V: 'static>(
         self,
         topic: &Topic<K, V>,
-        handler: impl Fn(&mut S, Record<K, V>, &mut Context) -> Result<(), ProcessError>
+        handler: impl Fn(&mut S, Record<'_, K, V>, &mut Context) -> Result<(), ProcessError>
         + Send
         + Sync
         + 'static,

@@ -108,18 +108,18 @@ impl Args {
 }
 
 fn to_shown(record: Record<Bytes, Bytes>) -> Shown {
+    let headers = record.headers();
+    let headers = headers
+        .iter()
+        .map(|header| (header.name.clone(), header.value.clone()));
     Shown {
         topic: record.position.topic.to_string(),
         partition: record.position.partition.0,
         offset: record.position.offset.get(),
         timestamp: record.timestamp.millis(),
+        headers: headers.collect(),
         key: record.key,
         value: record.value,
-        headers: record
-            .headers
-            .iter()
-            .map(|header| (header.name.clone(), header.value.clone()))
-            .collect(),
     }
 }
 

@@ -99,12 +99,12 @@ pub trait Log {
 }
 
 /// A record as it lies in the client's buffer.
-pub trait Message {
+pub trait Message: Sync {
     /// The key's bytes; `None` is null.
     fn key(&self) -> Option<&[u8]>;
     /// The value's bytes; `None` is null (a tombstone).
     fn value(&self) -> Option<&[u8]>;
-    /// The headers, copied. Does not allocate when there are none.
+    /// The headers, copied. Not for every record: the client may allocate to find out that there are none.
     fn headers(&self) -> Headers;
     /// The record's time.
     fn timestamp(&self) -> Timestamp;

@@ -76,7 +76,7 @@ impl World {
     /// # Panics
     /// A record is not what the topic's codecs read.
     #[track_caller]
-    pub fn read<K, V>(&self, topic: &Topic<K, V>) -> Vec<Record<K, V>> {
+    pub fn read<K, V>(&self, topic: &Topic<K, V>) -> Vec<Record<'static, K, V>> {
         let name: Arc<str> = topic.name().into();
         let all = self
             .simulation
@@ -88,18 +88,11 @@ impl World {
                 partition,
                 offset,
             };
-            Record {
-                key: decode("key", topic.key_codec(), stored.key.as_deref(), &position),
-                value: decode(
-                    "value",
-                    topic.value_codec(),
-                    stored.value.as_deref(),
-                    &position,
-                ),
-                headers: stored.headers.clone(),
-                timestamp: stored.timestamp,
-                position,
-            }
+            let (key, value) = (stored.key.as_deref(), stored.value.as_deref());
+            let key = decode("key", topic.key_codec(), key, &position);
+            let value = decode("value", topic.value_codec(), value, &position);
+            let headers = stored.headers.clone();
+            Record::new(key, value, headers, stored.timestamp, position)
         });
         records.collect()
     }

@@ -148,11 +148,11 @@ fn poison_goes_to_the_dead_letter_topic_with_its_origin_and_the_rest_goes_on() {
             ("k", "{poison")
         );
         assert_eq!(
-            letter.headers.get(dead_letter::TOPIC),
+            letter.headers().get(dead_letter::TOPIC),
             Some(b"in".as_slice())
         );
         assert_eq!(
-            letter.headers.get(dead_letter::REASON),
+            letter.headers().get(dead_letter::REASON),
             Some(b"decode".as_slice())
         );
         // At least once: more than one only because of a fault.
@@ -374,7 +374,7 @@ fn a_panicking_handler_and_a_refused_effect_become_dead_letters() {
         let reasons: BTreeSet<(u64, &'static str)> = world
             .read(&LETTERS)
             .into_iter()
-            .map(|letter| match letter.headers.get(dead_letter::REASON) {
+            .map(|letter| match letter.headers().get(dead_letter::REASON) {
                 Some(b"panic") => (letter.value, "panic"),
                 Some(b"refused") => (letter.value, "refused"),
                 other => panic!("{other:?}"),

@@ -37,7 +37,7 @@ fn what_was_sent_is_read_with_everything_it_carried() {
         }
     };
     assert_eq!((record.key.as_str(), record.value), ("k", 7));
-    assert_eq!(record.headers, headers);
+    assert_eq!(*record.headers(), headers);
     assert_eq!(record.timestamp, Timestamp::from_millis(1_700_000_000_123));
     assert_eq!(record.position, position);
 }

@@ -3,7 +3,7 @@
 //! A handle and nothing else: everything happens in the world, at the time of the world. No call waits; a worker that
 //! waits is stepped again later. Dropped, it leaves its group in order, unless its process was killed.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::member::Asked;
@@ -23,7 +23,7 @@ pub(crate) struct SimulatedLog {
 
 /// A record that was polled.
 pub(crate) struct SimulatedMessage {
-    pub(super) record: Rc<Stored>,
+    pub(super) record: Arc<Stored>,
     pub(super) partition: TopicPartition,
     pub(super) offset: Offset,
 }

@@ -4,7 +4,6 @@
 //! order of writing of the whole world.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::journal::Source;
@@ -28,7 +27,7 @@ pub(crate) struct Stored {
 #[derive(Debug, Default)]
 struct Lane {
     start: i64,
-    records: Vec<Rc<Stored>>,
+    records: Vec<Arc<Stored>>,
 }
 
 /// All topics.
@@ -86,7 +85,7 @@ impl Topics {
         record.sequence = self.written;
         let lane = self.lane_mut(name, partition)?;
         let offset = lane.end();
-        lane.records.push(Rc::new(record));
+        lane.records.push(Arc::new(record));
         self.written += 1;
         Some(Offset::new(offset))
     }
@@ -103,14 +102,14 @@ impl Topics {
         &self,
         partition: &TopicPartition,
         offset: NextOffset,
-    ) -> Option<Rc<Stored>> {
+    ) -> Option<Arc<Stored>> {
         let lane = self.lane(&partition.topic, partition.partition)?;
         let index = usize::try_from(offset.get().checked_sub(lane.start)?).ok()?;
         lane.records.get(index).cloned()
     }
 
     /// Every record of a topic in the order of writing.
-    pub(crate) fn all(&self, name: &str) -> Vec<(Partition, Offset, Rc<Stored>)> {
+    pub(crate) fn all(&self, name: &str) -> Vec<(Partition, Offset, Arc<Stored>)> {
         let lanes = self.topics.get(name).map_or(&[][..], Vec::as_slice);
         let mut all: Vec<_> = (0_i32..)
             .zip(lanes)
@@ -118,7 +117,7 @@ impl Topics {
                 let offsets = lane.start..;
                 let records = offsets.zip(&lane.records);
                 records.map(move |(offset, record)| {
-                    (Partition(number), Offset::new(offset), Rc::clone(record))
+                    (Partition(number), Offset::new(offset), Arc::clone(record))
                 })
             })
             .collect();

@@ -14,7 +14,7 @@ use super::running::{Running, group, lag, numbers_on, quick, wait_for_numbers};
 use crate::support::{PATIENCE, admin, cluster, eventually, numbers, unique, write};
 
 /// All records of a topic, as bytes.
-fn bytes_on(topic: &str) -> Vec<Record<Vec<u8>, Vec<u8>>> {
+fn bytes_on(topic: &str) -> Vec<Record<'static, Vec<u8>, Vec<u8>>> {
     let topic: Topic<Vec<u8>, Vec<u8>> = Topic::new("x", &Raw, &Raw).named(topic);
     let mut reader = Reader::of(&topic)
         .until(Until::End)
@@ -61,7 +61,7 @@ fn a_poison_record_is_dead_lettered_with_its_bytes_and_origin_and_the_rest_goes_
         (b"poison".as_slice(), b"{not a number".as_slice())
     );
     let told = |header| {
-        String::from_utf8(dead[0].headers.get(header).unwrap_or_default().to_vec()).unwrap()
+        String::from_utf8(dead[0].headers().get(header).unwrap_or_default().to_vec()).unwrap()
     };
     assert_eq!(told(dead_letter::REASON), "decode");
     assert_eq!(
@@ -117,7 +117,7 @@ fn a_record_too_large_for_its_topic_is_dead_lettered_and_the_rest_goes_on() {
         [10_000]
     );
     assert_eq!(
-        dead[0].headers.get(dead_letter::REASON),
+        dead[0].headers().get(dead_letter::REASON),
         Some(b"refused".as_slice())
     );
 }
