@@ -90,7 +90,7 @@ unary! {
     Cbrt "cbrt" root::cbrt;
     Erf "erf" error_function::erf;
     Erfc "erfc" error_function::erfc;
-    Ninv "ninv" normal::ninv;
+    Ninv "ninv" normal::ninv, rare normal::rare, normal::slow;
 }
 
 macro_rules! binary {

@@ -7,7 +7,9 @@
 
 mod angle;
 pub(crate) mod block;
+mod coefficients;
 mod error_function;
+mod exact;
 mod exponential;
 mod function;
 mod inverse;
@@ -16,6 +18,8 @@ mod normal;
 mod power;
 mod root;
 pub mod scalar;
+#[cfg(test)]
+mod tests;
 
 pub use function::{Binary, Unary};
 
