@@ -10,6 +10,7 @@
 
 mod deliveries;
 mod open;
+mod outlet;
 mod signals;
 mod statistics;
 
@@ -23,11 +24,9 @@ use std::time::Duration;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::BaseProducer;
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
 use super::config::{code_error, kafka_error};
-use super::producer::client_record;
 use super::reader::ReadMessage;
 use crate::config::Cluster;
 use crate::error::{Error, Outcome};
@@ -35,7 +34,8 @@ use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
 
-use deliveries::{Deliveries, REPORTS, size};
+use deliveries::{REPORTS, size};
+use outlet::Outlet;
 use signals::{Signal, Signals, partitions};
 
 /// How long a question to the cluster may take before it is asked again.
@@ -58,7 +58,7 @@ pub(crate) struct Settings {
 /// A member of a group, and its producer.
 pub(crate) struct Member {
     consumer: BaseConsumer<Signals>,
-    producer: BaseProducer<Deliveries>,
+    producer: Outlet,
     events: Receiver<Signal>,
     cluster: Cluster,
     settings: Settings,
@@ -83,7 +83,7 @@ impl Member {
         cluster.check_brokers()?;
         let (sender, events) = channel();
         let consumer = open::consumer(cluster, &settings, sender)?;
-        let producer = open::producer(cluster, &settings)?;
+        let producer = Outlet::new(open::producer(cluster, &settings)?);
         let topics: Vec<&str> = settings.topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).map_err(|error| {
             kafka_error(cluster, format!("join group `{}`", settings.group), &error)
@@ -295,12 +295,12 @@ impl Log for Member {
             reason = "usize has 64 bits, asserted above"
         )]
         let token = token.0 as usize;
-        match self.producer.send(client_record(&record, token)) {
+        match self.producer.send(&record, token) {
             Ok(()) => {
                 self.in_flight.set(in_flight + bytes);
                 Ok(())
             }
-            Err((error, _)) => match error.rdkafka_error_code() {
+            Err(error) => match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::QueueFull) => Err(SendError::Full),
                 _ => {
                     let action = format!("send {bytes} bytes to topic `{}`", record.topic);
