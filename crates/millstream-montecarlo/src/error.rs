@@ -16,6 +16,37 @@ pub enum Error {
         reason: String,
     },
 
+    /// A plan of another version of the arithmetic: its bits cannot be had here.
+    #[error(
+        "failed to use a plan of numerics version {wanted}: this program has version {here}; run the same release everywhere"
+    )]
+    Numerics {
+        /// The plan's version.
+        wanted: u32,
+        /// This program's version.
+        here: u32,
+    },
+
+    /// Two results of one chunk differ: broken hardware, or programs that are not the same.
+    #[error(
+        "chunk {chunk} came twice with different bits: broken hardware, or workers of different builds or functions"
+    )]
+    Nondeterminism {
+        /// The chunk.
+        chunk: u64,
+    },
+
+    /// A wave that is not complete yet.
+    #[error("{missing} chunks of the wave are missing")]
+    Incomplete {
+        /// How many.
+        missing: u64,
+    },
+
+    /// Partial results, tiles or tables that do not belong to the same wave.
+    #[error("the parts do not belong to the same wave")]
+    Mismatch,
+
     /// A formula that cannot be read; the text is several lines with a caret under the place.
     #[error(transparent)]
     Formula(#[from] crate::FormulaError),

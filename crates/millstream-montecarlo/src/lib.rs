@@ -4,17 +4,36 @@
 //! same bits come out on one thread, on seven, and on any number of machines, because every number belongs to a *tile*
 //! (a fixed run of samples with a random stream of its own) and tiles are merged along one fixed binary tree.
 
+mod digest;
+mod domain;
 mod error;
 mod formula;
 mod integrand;
 pub mod isa;
 pub mod kernels;
+mod map;
+mod partial;
+mod plan;
+mod random;
 mod registry;
+mod strata;
+mod tile;
+mod tree;
+mod wave;
 
+pub use digest::Digest;
+pub use domain::{Domain, Limit, MOST_AXES, Volume};
 pub use error::Error;
 pub use formula::{Formula, FormulaError};
 pub use integrand::{BLOCK, Closure, Integrand};
+pub use map::{INCREMENTS, Map};
+pub use partial::{Bad, BadPoint, Moments, Partial, RegionSum, StrataSums, Sums};
+pub use plan::Plan;
 pub use registry::Registry;
+pub use strata::Strata;
+pub use tile::Prepared;
+pub use tree::{Added, Fold};
+pub use wave::{REPLICATES, Region, TILE, TILE_POINTS, TILE_REGIONS, Wave, Work};
 
 /// The version of everything that decides a bit of a result: kernels, streams, merge order, maps. Two versions never mix
 /// in one job; a change to any of them raises it.

@@ -1,0 +1,306 @@
+//! One block of samples: from points of the unit cube to weighted, scaled, finite outputs.
+//!
+//! The same few passes for every kind of tile: map, domain, integrand, a look for bad samples, weights. A thread keeps its
+//! [`Desk`], so nothing is allocated per block.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a desk's slices are cut to blocks of 256 by `fit`"
+)]
+
+use super::Prepared;
+use crate::BLOCK;
+use crate::isa::{Body, dispatch};
+use crate::partial::{Bad, BadPoint, Partial, Sums};
+
+/// The bits of infinity; those of every nan are above, when the sign is taken away.
+const INFINITE: u64 = 0x7ff0_0000_0000_0000;
+const SIGN: u64 = 1 << 63;
+
+/// What a thread works on.
+#[derive(Default)]
+pub(super) struct Desk {
+    /// Points, axis after axis: of the unit cube when a block begins, of the domain when it ends.
+    pub(super) points: Vec<f64>,
+    /// The integrand's outputs, one after the other.
+    pub(super) out: Vec<f64>,
+    /// The pieces of the map that the points fell into, laid out as the points.
+    pub(super) pieces: Vec<u16>,
+    weights: Vec<f64>,
+    scratch: Vec<f64>,
+}
+
+impl Desk {
+    /// Sizes it for an integrand.
+    pub(super) fn fit(&mut self, dim: usize, outputs: usize) {
+        self.points.resize(dim * BLOCK, 0.5);
+        self.pieces.resize(dim * BLOCK, 0);
+        self.out.resize(outputs * BLOCK, 0.0);
+        self.weights.resize(BLOCK, 1.0);
+    }
+
+    /// Puts the middle of the cube where a block has no points of its own.
+    pub(super) fn pad(&mut self, used: usize) {
+        for axis in self.points.chunks_exact_mut(BLOCK) {
+            axis[used..].fill(0.5);
+        }
+    }
+}
+
+/// What is noted of every sample beside its sums.
+pub(super) struct Notes {
+    samples: u64,
+    nonzero: u64,
+    bad: Bad,
+    /// The bits of the largest absolute values, which are ordered as the values are.
+    largest: Vec<u64>,
+}
+
+impl Notes {
+    pub(super) fn new(outputs: usize) -> Self {
+        Self {
+            samples: 0,
+            nonzero: 0,
+            bad: Bad::default(),
+            largest: vec![0; outputs],
+        }
+    }
+
+    pub(super) fn partial(self, sums: Sums) -> Partial {
+        Partial {
+            samples: self.samples,
+            nonzero: self.nonzero,
+            bad: self.bad,
+            largest: self.largest.into_iter().map(f64::from_bits).collect(),
+            sums,
+        }
+    }
+}
+
+impl Prepared {
+    /// Evaluates the block on the desk, of which the first `used` points count.
+    pub(super) fn evaluate(
+        &self,
+        desk: &mut Desk,
+        used: usize,
+        note_pieces: bool,
+        notes: &mut Notes,
+    ) {
+        let domain = &self.wave.plan.domain;
+        let Some(weights) = desk.weights.first_chunk_mut::<BLOCK>() else {
+            return;
+        };
+        let weighted = self.map.is_some() || !domain.is_finite();
+        if weighted {
+            weights.fill(1.0);
+        }
+        if let Some(map) = &self.map {
+            map.apply(
+                &mut desk.points,
+                weights,
+                note_pieces.then_some(&mut desk.pieces),
+            );
+        }
+        domain.stretch(&mut desk.points, weights);
+        self.integrand
+            .block(&desk.points, &mut desk.out, &mut desk.scratch);
+        let mut any = [0; BLOCK];
+        let mut has_bad = false;
+        for (out, largest) in desk
+            .out
+            .as_chunks::<BLOCK>()
+            .0
+            .iter()
+            .zip(&mut notes.largest)
+        {
+            let seen = dispatch(Look {
+                out,
+                any: &mut any,
+                used,
+            });
+            has_bad |= seen >= INFINITE;
+            if seen < INFINITE {
+                *largest = seen.max(*largest);
+            }
+        }
+        notes.samples += used as u64;
+        if has_bad {
+            take_out_bad((&desk.points, &mut desk.out), &mut any, used, notes);
+        }
+        notes.nonzero += any[..used].iter().filter(|bits| **bits != 0).count() as u64;
+        let scale = &self.wave.scale;
+        if weighted || scale.iter().any(|exponent| *exponent != 0) {
+            let weights = weighted.then_some(&*weights);
+            for (number, out) in desk.out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+                let factor = power_of_two(scale.get(number).copied().unwrap_or(0));
+                dispatch(Weigh {
+                    out,
+                    weights,
+                    factor,
+                });
+            }
+        }
+    }
+}
+
+/// Scales the outputs, and multiplies them with the weights of their points.
+struct Weigh<'a> {
+    out: &'a mut [f64; BLOCK],
+    weights: Option<&'a [f64; BLOCK]>,
+    factor: f64,
+}
+
+impl Body for Weigh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match self.weights {
+            Some(weights) => {
+                for (out, weight) in self.out.iter_mut().zip(weights) {
+                    *out = *out * self.factor * weight;
+                }
+            }
+            None => self.out.iter_mut().for_each(|out| *out *= self.factor),
+        }
+    }
+}
+
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((exponent.clamp(-1022, 1023) + 1023) as u64) << 52)
+}
+
+/// Sets bad outputs to zero and notes the first point that has one.
+fn take_out_bad(
+    (points, outputs): (&[f64], &mut [f64]),
+    any: &mut [u64; BLOCK],
+    used: usize,
+    notes: &mut Notes,
+) {
+    let is_bad = |value: f64| !value.is_finite();
+    for (point, any) in any.iter_mut().enumerate().take(used) {
+        let found = outputs
+            .iter()
+            .skip(point)
+            .step_by(BLOCK)
+            .copied()
+            .find(|value| is_bad(*value));
+        let Some(value) = found else { continue };
+        notes.bad.count += 1;
+        notes.bad.first.get_or_insert_with(|| BadPoint {
+            x: points.iter().skip(point).step_by(BLOCK).copied().collect(),
+            value: value.to_string(),
+        });
+        *any = 0;
+    }
+    for value in outputs.iter_mut() {
+        if is_bad(*value) {
+            *value = 0.0;
+        }
+    }
+    for (out, largest) in outputs
+        .as_chunks::<BLOCK>()
+        .0
+        .iter()
+        .zip(&mut notes.largest)
+    {
+        *largest = dispatch(Look { out, any, used }).max(*largest);
+    }
+}
+
+/// The largest absolute value of an output, as bits, and which points have any output that is not zero.
+struct Look<'a> {
+    out: &'a [f64; BLOCK],
+    any: &'a mut [u64; BLOCK],
+    used: usize,
+}
+
+impl Body for Look<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let mut largest = [0; 8];
+        let (out, any) = (self.out.as_chunks::<8>().0, self.any.as_chunks_mut::<8>().0);
+        if self.used == BLOCK {
+            for (out, any) in out.iter().zip(any) {
+                for lane in 0..8 {
+                    let bits = out[lane].to_bits() & !SIGN;
+                    largest[lane] = bits.max(largest[lane]);
+                    any[lane] |= bits;
+                }
+            }
+        } else {
+            for (out, any) in self.out[..self.used].iter().zip(any.as_flattened_mut()) {
+                let bits = out.to_bits() & !SIGN;
+                largest[0] = bits.max(largest[0]);
+                *any |= bits;
+            }
+        }
+        largest.into_iter().fold(0, u64::max)
+    }
+}
+
+/// The sum of a slice less a shift each, in eight lanes, which are then added in pairs: the same order on every processor.
+pub(super) fn sum(values: &[f64], shift: f64) -> f64 {
+    dispatch(Sum { values, shift })
+}
+
+struct Sum<'a> {
+    values: &'a [f64],
+    shift: f64,
+}
+
+impl Body for Sum<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let (blocks, rest) = self.values.as_chunks::<8>();
+        let mut lanes = [0.0; 8];
+        for block in blocks {
+            for lane in 0..8 {
+                lanes[lane] += block[lane] - self.shift;
+            }
+        }
+        for (lane, value) in lanes.iter_mut().zip(rest) {
+            *lane += value - self.shift;
+        }
+        pairs(lanes)
+    }
+}
+
+/// Sum of products of two slices less a shift each, in the same order.
+pub(super) fn products(a: &[f64], b: &[f64], shift: (f64, f64)) -> f64 {
+    dispatch(Products { a, b, shift })
+}
+
+struct Products<'a> {
+    a: &'a [f64],
+    b: &'a [f64],
+    shift: (f64, f64),
+}
+
+impl Body for Products<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let ((a, a_rest), (b, b_rest)) = (self.a.as_chunks::<8>(), self.b.as_chunks::<8>());
+        let mut lanes = [0.0; 8];
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..8 {
+                lanes[lane] = (a[lane] - self.shift.0).mul_add(b[lane] - self.shift.1, lanes[lane]);
+            }
+        }
+        for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+            *lane = (a - self.shift.0).mul_add(b - self.shift.1, *lane);
+        }
+        pairs(lanes)
+    }
+}
+
+#[inline(always)]
+fn pairs(lanes: [f64; 8]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
+}
