@@ -41,6 +41,15 @@ pub(crate) trait Body {
     fn run(self) -> Self::Output;
 }
 
+/// A body that writes to one place. It is an argument and not a field, since the compiler knows only of arguments that
+/// nothing else points to them, and turns more loops into vector instructions.
+pub(crate) trait Fill {
+    /// What it writes to.
+    type Target: ?Sized;
+    /// Writes it.
+    fn fill(self, target: &mut Self::Target);
+}
+
 /// The level in use; 0 before the first question.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 static FORCING: Mutex<()> = Mutex::new(());
@@ -48,18 +57,42 @@ static FORCING: Mutex<()> = Mutex::new(());
 /// Runs `body` as compiled for the best level that the processor has.
 #[inline]
 pub(crate) fn dispatch<B: Body>(body: B) -> B::Output {
-    match LEVEL.load(Ordering::Relaxed) {
+    match level() {
         // SAFETY: the level is only ever set to one that `detect` found.
         #[cfg(target_arch = "x86_64")]
-        3 => unsafe { avx512(body) },
+        Level::Avx512 => unsafe { avx512(body) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        2 => unsafe { avx2(body) },
-        0 => {
-            LEVEL.store(detect() as u8, Ordering::Relaxed);
-            dispatch(body)
-        }
+        Level::Avx2 => unsafe { avx2(body) },
         _ => body.run(),
+    }
+}
+
+/// As [`dispatch`], with a place to write to.
+#[inline]
+pub(crate) fn fill<F: Fill>(body: F, target: &mut F::Target) {
+    match level() {
+        // SAFETY: the level is only ever set to one that `detect` found.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { fill_avx512(body, target) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { fill_avx2(body, target) },
+        _ => body.fill(target),
+    }
+}
+
+#[inline]
+fn level() -> Level {
+    match LEVEL.load(Ordering::Relaxed) {
+        3 => Level::Avx512,
+        2 => Level::Avx2,
+        1 => Level::Baseline,
+        _ => {
+            let found = detect();
+            LEVEL.store(found as u8, Ordering::Relaxed);
+            found
+        }
     }
 }
 
@@ -111,7 +144,19 @@ fn avx512<B: Body>(body: B) -> B::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma,bmi2")]
+fn fill_avx512<F: Fill>(body: F, target: &mut F::Target) {
+    body.fill(target);
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,bmi2")]
 fn avx2<B: Body>(body: B) -> B::Output {
     body.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi2")]
+fn fill_avx2<F: Fill>(body: F, target: &mut F::Target) {
+    body.fill(target);
 }

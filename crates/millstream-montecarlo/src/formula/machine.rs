@@ -1,60 +1,131 @@
-//! Runs a program over blocks of points: one register, a block long, for each node.
+//! Runs programs over blocks of points.
 //!
-//! First form: every operation an instruction of its own.
+//! Registers live in the caller's scratch memory and are not cleared: every step writes all of its block before any step
+//! reads it. Nothing is allocated once the scratch memory is large enough.
 
-use super::tree::{Id, Node, Tree, select};
+use super::fold::{self, Block};
+use super::program::{Action, Fold, Operand, Place, Program, Step};
+use super::tree::select;
 use crate::BLOCK;
+use crate::isa::{Fill, fill};
+use crate::kernels::Binary;
+use crate::kernels::block::Lane;
 
-/// Instructions in order, and which registers are outputs.
-#[derive(Debug)]
-pub(crate) struct Program {
-    nodes: Vec<Node>,
-    outputs: Vec<Id>,
+static EMPTY: Block = [f64::NAN; BLOCK];
+
+/// The blocks that a step may read.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    x: &'a [Block],
+    before: &'a [Block],
+    after: &'a [Block],
+}
+
+impl<'a> Known<'a> {
+    /// Coordinates first, then registers; the one that is written stands between `before` and `after`.
+    #[inline]
+    fn block(self, index: usize) -> &'a Block {
+        let Some(register) = index.checked_sub(self.x.len()) else {
+            return self.x.get(index).unwrap_or(&EMPTY);
+        };
+        match register.checked_sub(self.before.len() + 1) {
+            Some(after) => self.after.get(after).unwrap_or(&EMPTY),
+            None => self.before.get(register).unwrap_or(&EMPTY),
+        }
+    }
 }
 
 impl Program {
-    pub(crate) fn new(tree: &Tree, _dim: usize) -> Self {
-        Self {
-            nodes: tree.nodes.clone(),
-            outputs: tree.outputs.clone(),
-        }
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs.len()
-    }
-
+    /// Evaluates a block of points, see [`crate::Integrand::block`].
     pub(crate) fn run(&self, x: &[f64], out: &mut [f64], scratch: &mut Vec<f64>) {
-        scratch.resize((self.nodes.len() * BLOCK).max(scratch.len()), 0.0);
-        for (id, node) in self.nodes.iter().enumerate() {
-            let (known, rest) = scratch.split_at_mut(id * BLOCK);
-            let register = |id: Id| known.get(id * BLOCK..(id + 1) * BLOCK).unwrap_or_default();
-            let target = rest.get_mut(..BLOCK).unwrap_or_default();
-            match *node {
-                Node::Number(value) => target.fill(value),
-                Node::Variable(index) => {
-                    target.copy_from_slice(
-                        x.get(index * BLOCK..(index + 1) * BLOCK)
-                            .unwrap_or_default(),
-                    );
+        if scratch.len() < self.registers * BLOCK {
+            scratch.resize(self.registers * BLOCK, 0.0);
+        }
+        let x = x.as_chunks::<BLOCK>().0;
+        let x = x.get(..self.dim).unwrap_or(x);
+        let registers = scratch.as_chunks_mut::<BLOCK>().0;
+        let outputs = out.as_chunks_mut::<BLOCK>().0;
+        for Step { action, to } in &self.steps {
+            match *to {
+                Place::Register(register) => {
+                    let (before, rest) = registers.split_at_mut(register.min(registers.len()));
+                    if let Some((target, after)) = rest.split_first_mut() {
+                        step(action, Known { x, before, after }, target);
+                    }
                 }
-                Node::One(function, a) => function.block(register(a), target),
-                Node::Two(function, a, b) => function.block(register(a), register(b), target),
-                Node::If(c, a, b) => {
-                    let values = register(c).iter().zip(register(a)).zip(register(b));
-                    target
-                        .iter_mut()
-                        .zip(values)
-                        .for_each(|(to, ((c, a), b))| *to = select(*c, *a, *b));
+                Place::Output(output) => {
+                    if let Some(target) = outputs.get_mut(output) {
+                        step(
+                            action,
+                            Known {
+                                x,
+                                before: registers,
+                                after: &[],
+                            },
+                            target,
+                        );
+                    }
                 }
             }
         }
-        for (out, id) in out.chunks_exact_mut(BLOCK).zip(&self.outputs) {
-            out.copy_from_slice(
-                scratch
-                    .get(id * BLOCK..(id + 1) * BLOCK)
-                    .unwrap_or_default(),
-            );
+    }
+}
+
+fn step(action: &Action, known: Known<'_>, out: &mut Block) {
+    match action {
+        Action::Copy(Operand::Block(block)) => *out = *known.block(*block),
+        Action::Copy(Operand::Number(value)) => out.fill(*value),
+        Action::One(function, a) => function.block(known.block(*a), out),
+        Action::Two(function, a, b) => two(*function, *a, *b, known, out),
+        Action::If(c, a, b) => choose(known.block(*c), *a, *b, known, out),
+        Action::Fold(fold) => run_fold(fold, known, out),
+    }
+}
+
+fn run_fold(fold: &Fold, known: Known<'_>, out: &mut Block) {
+    match fold.start {
+        Operand::Block(start) => {
+            fold::run(fold, known.block(start), |block| known.block(block), out)
+        }
+        Operand::Number(start) => fold::run(fold, start, |block| known.block(block), out),
+    }
+}
+
+fn two(function: Binary, a: Operand, b: Operand, known: Known<'_>, out: &mut Block) {
+    match (a, b) {
+        (Operand::Block(a), Operand::Block(b)) => {
+            function.lanes(known.block(a).as_slice(), known.block(b).as_slice(), out);
+        }
+        (Operand::Block(a), Operand::Number(b)) => {
+            function.lanes(known.block(a).as_slice(), b, out)
+        }
+        (Operand::Number(a), Operand::Block(b)) => {
+            function.lanes(a, known.block(b).as_slice(), out)
+        }
+        (Operand::Number(a), Operand::Number(b)) => out.fill(function.scalar(a, b)),
+    }
+}
+
+fn choose(condition: &Block, a: Operand, b: Operand, known: Known<'_>, out: &mut Block) {
+    match (a, b) {
+        (Operand::Block(a), Operand::Block(b)) => {
+            fill(Choice(condition, known.block(a), known.block(b)), out)
+        }
+        (Operand::Block(a), Operand::Number(b)) => fill(Choice(condition, known.block(a), b), out),
+        (Operand::Number(a), Operand::Block(b)) => fill(Choice(condition, a, known.block(b)), out),
+        (Operand::Number(a), Operand::Number(b)) => fill(Choice(condition, a, b), out),
+    }
+}
+
+struct Choice<'a, A, B>(&'a Block, A, B);
+
+impl<A: Lane, B: Lane> Fill for Choice<'_, A, B> {
+    type Target = Block;
+
+    #[inline(always)]
+    fn fill(self, out: &mut Block) {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = select(self.0.get(i), self.1.get(i), self.2.get(i));
         }
     }
 }

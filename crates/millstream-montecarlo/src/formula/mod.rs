@@ -5,10 +5,15 @@
 //! order written, and gives the bits of its kernel; no rewriting depends on the processor. `if` computes both sides and
 //! selects, so a nan on the side not chosen does not matter.
 
+mod compile;
 mod error;
+mod fold;
 mod machine;
 mod names;
+mod optimise;
 mod parse;
+mod pick;
+mod program;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -32,7 +37,7 @@ use crate::{Error, Integrand};
 pub struct Formula {
     dim: usize,
     source: String,
-    program: machine::Program,
+    program: program::Program,
 }
 
 impl Formula {
@@ -56,7 +61,7 @@ impl Formula {
         }
         names::check(params)?;
         let parsed = parse::parse(source, dim, params)?;
-        let program = machine::Program::new(&parsed.tree, parsed.dim);
+        let program = compile::compile(&optimise::optimise(&parsed.tree), parsed.dim);
         Ok(Self {
             dim: parsed.dim,
             source: source.to_owned(),
@@ -76,7 +81,7 @@ impl Integrand for Formula {
     }
 
     fn outputs(&self) -> usize {
-        self.program.outputs()
+        self.program.outputs
     }
 
     fn block(&self, x: &[f64], out: &mut [f64], scratch: &mut Vec<f64>) {

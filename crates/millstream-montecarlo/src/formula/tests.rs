@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::Formula;
+use super::parse::parse;
+use super::tree::{Node, Tree};
+use crate::isa::{self, Level};
+use crate::kernels::{Binary, Unary};
 use crate::{BLOCK, Error, Integrand};
 
 fn value(source: &str, point: &[f64]) -> Vec<f64> {
@@ -43,4 +47,199 @@ fn an_error_shows_the_place() {
         "failed to read the formula at byte 12: unknown name `snh`; did you mean `sinh`?\n  \
          exp(-x0^2 + snh(x1))\n              ^"
     );
+}
+
+/// A sequence of random numbers with a seed.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % count
+    }
+
+    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len())]
+    }
+}
+
+const LEAVES: [&str; 14] = [
+    "x0", "x1", "x2", "x3", "x0", "x1", "0.5", "2", "0", "1", "(-1)", "3.7", "a", "(x0-0.5)",
+];
+const OPERATORS: [&str; 16] = [
+    "+", "-", "*", "/", "+", "-", "*", "+", "-", "*", "+", "*", "<", ">=", "==", "^",
+];
+
+/// A random formula of about 2^`depth` operations.
+fn written(draw: &mut Draw, depth: usize) -> String {
+    if depth == 0 {
+        return draw.of(&LEAVES).to_owned();
+    }
+    let one = |draw: &mut Draw| written(draw, depth - 1);
+    match draw.below(12) {
+        0 => format!(
+            "{}({})",
+            Unary::ALL[1 + draw.below(Unary::ALL.len() - 1)].name(),
+            one(draw)
+        ),
+        1 => format!("({})^{}", one(draw), draw.of(&EXPONENTS)),
+        2 => format!("(-{})", one(draw)),
+        3 => format!("if({}, {}, {})", one(draw), one(draw), one(draw)),
+        4 => format!(
+            "{}({}, {})",
+            draw.of(&["min", "max", "atan2", "pow"]),
+            one(draw),
+            one(draw)
+        ),
+        5..=7 => chain(draw, depth - 1),
+        _ => format!("({} {} {})", one(draw), draw.of(&OPERATORS), one(draw)),
+    }
+}
+
+const EXPONENTS: [&str; 10] = [
+    "2", "3", "-1", "0.5", "-2", "7", "0", "-0.5", "1.5", "(1+1)",
+];
+
+/// A sum or product of terms that folds are made for.
+fn chain(draw: &mut Draw, depth: usize) -> String {
+    let (kind, sign) = (draw.below(3), draw.of(&["+", "-"]));
+    let mut term = || {
+        let [a, b, c] = [(); 3].map(|()| draw.of(&LEAVES));
+        match kind {
+            0 => format!("{}({a}{sign}{b})^2", draw.of(&["", "2*", "a*"])),
+            1 if draw.below(3) == 0 => format!("{a}*{}", written(draw, depth)),
+            1 => format!("{a}*{b}"),
+            _ => format!("({a}{sign}{b}*{c}^2)"),
+        }
+    };
+    let first = term();
+    let others: String = (0..7).map(|_| term()).collect::<Vec<_>>().join("|");
+    let joins = ["+", "-", "*"];
+    let joined = others
+        .split('|')
+        .take(1 + draw.below(7))
+        .fold(first, |all, next| all + draw.of(&joins) + next);
+    format!("({joined})")
+}
+
+/// The value as the text says, one operation after the other. A constant is what has no variable in it.
+fn plain(tree: &Tree, id: usize, point: &[f64]) -> (f64, bool) {
+    let at = |id: usize| plain(tree, id, point);
+    match tree.node(id) {
+        Node::Number(value) => (value, true),
+        Node::Variable(index) => (point[index], false),
+        Node::One(function, a) => {
+            let (value, constant) = at(a);
+            (function.scalar(value), constant)
+        }
+        Node::Two(Binary::Pow, a, b) => {
+            let ((base, one), (exponent, other)) = (at(a), at(b));
+            let root = if other && exponent.abs() == 0.5 {
+                Some(base.sqrt())
+            } else {
+                None
+            };
+            let whole = other && exponent.fract() == 0.0 && exponent.abs() <= 16.0;
+            let product = if whole {
+                Some(repeated(base, exponent.abs() as u32))
+            } else {
+                root
+            };
+            let value = product.map(|value| if exponent < 0.0 { 1.0 / value } else { value });
+            (
+                value.unwrap_or_else(|| Binary::Pow.scalar(base, exponent)),
+                (one || exponent == 0.0) && other,
+            )
+        }
+        Node::Two(function, a, b) => {
+            let ((left, one), (right, other)) = (at(a), at(b));
+            (function.scalar(left, right), one && other)
+        }
+        Node::If(c, a, b) => match at(c) {
+            (c, constant) if c.is_nan() => (c, constant),
+            (0.0, true) => at(b),
+            (0.0, false) => (at(b).0, false),
+            (_, true) => at(a),
+            (_, false) => (at(a).0, false),
+        },
+    }
+}
+
+fn repeated(base: f64, exponent: u32) -> f64 {
+    match exponent {
+        0 => 1.0,
+        1 => base,
+        _ if exponent.is_multiple_of(2) => repeated(base, exponent / 2).powi(2),
+        _ => repeated(base, exponent - 1) * base,
+    }
+}
+
+fn same(one: f64, other: f64) -> bool {
+    one.to_bits() == other.to_bits() || (one.is_nan() && other.is_nan())
+}
+
+#[test]
+fn random_formulas_give_the_bits_of_plain_evaluation_at_every_level() {
+    let values = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        2.0,
+        f64::INFINITY,
+        -f64::INFINITY,
+        f64::NAN,
+        1e-310,
+        1e200,
+        -3.7,
+        0.3,
+    ];
+    let params = BTreeMap::from([("a".to_owned(), -2.5)]);
+    let mut draw = Draw(20_261_121);
+    let mut scratch = Vec::new();
+    for round in 0..8_000 {
+        let depth = 1 + round % 5;
+        let source = (0..1 + round % 3)
+            .map(|_| written(&mut draw, depth))
+            .collect::<Vec<_>>()
+            .join("; ");
+        let parsed = parse(&source, Some(4), &params).unwrap();
+        let formula = Formula::parse(&source, Some(4), &params).unwrap();
+        let x: Vec<f64> = (0..4 * BLOCK)
+            .map(|_| {
+                if draw.below(2) == 0 {
+                    values[draw.below(values.len())]
+                } else {
+                    draw.below(1 << 20) as f64 / (1 << 18) as f64 - 2.0
+                }
+            })
+            .collect();
+        let mut out = vec![0.0; BLOCK * formula.outputs()];
+        formula.block(&x, &mut out, &mut scratch);
+        for i in (0..BLOCK).step_by(11) {
+            let point: Vec<f64> = (0..4).map(|axis| x[axis * BLOCK + i]).collect();
+            for (output, id) in parsed.tree.outputs.iter().enumerate() {
+                let (wanted, found) = (plain(&parsed.tree, *id, &point).0, out[output * BLOCK + i]);
+                assert!(
+                    same(wanted, found),
+                    "{source}\nat {point:?}, output {output}: {found:e}, expected {wanted:e}"
+                );
+            }
+        }
+        for level in Level::available() {
+            let _forced = isa::force(level);
+            let mut other = vec![0.0; out.len()];
+            formula.block(&x, &mut other, &mut scratch);
+            assert!(
+                out.iter()
+                    .zip(&other)
+                    .all(|(one, other)| same(*one, *other)),
+                "{source} at {level:?}"
+            );
+        }
+    }
 }

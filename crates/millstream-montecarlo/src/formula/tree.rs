@@ -23,7 +23,6 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    #[expect(dead_code, reason = "for the passes that follow")]
     /// The nodes it is computed from.
     pub(crate) fn operands(self) -> impl Iterator<Item = Id> {
         let (a, b, c) = match self {
@@ -73,7 +72,6 @@ impl Tree {
         self.nodes.len() - 1
     }
 
-    #[expect(dead_code, reason = "for the passes that follow")]
     /// Adds `node`, or finds the one that computes the same.
     pub(crate) fn share(&mut self, node: Node) -> Id {
         if let Some(id) = self.known.get(&node.key()) {
@@ -84,7 +82,6 @@ impl Tree {
         id
     }
 
-    #[expect(dead_code, reason = "for the passes that follow")]
     pub(crate) fn node(&self, id: Id) -> Node {
         self.nodes
             .get(id)

@@ -3,11 +3,12 @@
 //! The inner loops run over runs of a fixed length that the compiler turns into vector instructions whole; with shorter
 //! runs it leaves long bodies scalar. What is left over at the end of a slice goes through a padded run of the same code,
 //! so a value never depends on where in a block it stands.
+#![expect(clippy::indexing_slicing, reason = "runs of fixed length")]
 
 use std::marker::PhantomData;
 
 use super::function::{One, Two};
-use crate::isa::{Body, dispatch};
+use crate::isa::{Body, Fill, fill};
 
 /// Numbers in a run of the inner loop.
 pub(crate) const RUN: usize = 32;
@@ -52,26 +53,23 @@ impl<K: Two> Body for PairOf<K> {
 
 /// `out[i] = K(x[i])`.
 pub(crate) fn map<K: One>(x: &[f64], out: &mut [f64]) {
-    dispatch(Map(x, out, Of::<K>::NEW));
+    fill(Map(x, Of::<K>::NEW), out);
 }
 
-struct Map<'a, K>(&'a [f64], &'a mut [f64], Of<K>);
+struct Map<'a, K>(&'a [f64], Of<K>);
 
-impl<K: One> Body for Map<'_, K> {
-    type Output = ();
+impl<K: One> Fill for Map<'_, K> {
+    type Target = [f64];
 
     #[inline(always)]
-    fn run(self) {
-        let Map(x, out, _) = self;
-        let (x_runs, x_rest) = x.as_chunks::<RUN>();
+    fn fill(self, out: &mut [f64]) {
         let (out_runs, out_rest) = out.as_chunks_mut::<RUN>();
-        for (x, out) in x_runs.iter().zip(out_runs) {
+        for (x, out) in self.0.as_chunks::<RUN>().0.iter().zip(out_runs) {
             one_run::<K>(x, out);
         }
-        if !x_rest.is_empty() {
-            let (mut x, mut out) = ([0.5; RUN], [0.0; RUN]);
-            x.iter_mut().zip(x_rest).for_each(|(to, from)| *to = *from);
-            one_run::<K>(&x, &mut out);
+        if !out_rest.is_empty() {
+            let mut out = [0.0; RUN];
+            one_run::<K>(&self.0.rest(), &mut out);
             out_rest
                 .iter_mut()
                 .zip(out)
@@ -102,110 +100,100 @@ fn repair<K: One>(x: &Run, out: &mut Run) {
     }
 }
 
-/// Where the arguments of a function of two numbers come from.
-pub(crate) trait Pair: Copy {
-    /// The `run`th run, whole.
-    fn run(self, run: usize) -> Option<(Run, Run)>;
+/// An argument of a loop: a slice, or the same number always.
+pub(crate) trait Lanes: Copy {
+    /// A run of it.
+    type Run: Lane;
+
+    /// The `run`th run, when it is whole.
+    fn run(self, run: usize) -> Option<Self::Run>;
 
     /// What is left after the last whole run, padded.
-    fn rest(self) -> (Run, Run);
+    fn rest(self) -> Run;
 }
 
-/// Two slices.
-#[derive(Clone, Copy)]
-pub(crate) struct Pairs<'a>(pub &'a [f64], pub &'a [f64]);
-
-#[expect(dead_code, reason = "for the passes that follow")]
-/// A slice and the same number always.
-#[derive(Clone, Copy)]
-pub(crate) struct ToNumber<'a>(pub &'a [f64], pub f64);
-
-#[expect(dead_code, reason = "for the passes that follow")]
-/// The same number always, and a slice.
-#[derive(Clone, Copy)]
-pub(crate) struct NumberTo<'a>(pub f64, pub &'a [f64]);
-
-#[inline(always)]
-fn whole(x: &[f64], run: usize) -> Option<Run> {
-    x.as_chunks::<RUN>().0.get(run).copied()
+/// A run, or the same number always.
+pub(crate) trait Lane: Copy {
+    /// The `i`th number.
+    fn get(self, i: usize) -> f64;
 }
 
-#[inline(always)]
-fn padded(x: &[f64]) -> Run {
-    let mut run = [1.0; RUN];
-    run.iter_mut()
-        .zip(x.as_chunks::<RUN>().1)
-        .for_each(|(to, from)| *to = *from);
-    run
-}
+impl<'a> Lanes for &'a [f64] {
+    type Run = &'a Run;
 
-impl Pair for Pairs<'_> {
     #[inline(always)]
-    fn run(self, run: usize) -> Option<(Run, Run)> {
-        Some((whole(self.0, run)?, whole(self.1, run)?))
+    fn run(self, run: usize) -> Option<&'a Run> {
+        self.as_chunks::<RUN>().0.get(run)
     }
 
     #[inline(always)]
-    fn rest(self) -> (Run, Run) {
-        (padded(self.0), padded(self.1))
+    fn rest(self) -> Run {
+        let mut run = [1.0; RUN];
+        run.iter_mut()
+            .zip(self.as_chunks::<RUN>().1)
+            .for_each(|(to, from)| *to = *from);
+        run
     }
 }
 
-impl Pair for ToNumber<'_> {
+impl Lanes for f64 {
+    type Run = f64;
+
     #[inline(always)]
-    fn run(self, run: usize) -> Option<(Run, Run)> {
-        Some((whole(self.0, run)?, [self.1; RUN]))
+    fn run(self, _: usize) -> Option<f64> {
+        Some(self)
     }
 
     #[inline(always)]
-    fn rest(self) -> (Run, Run) {
-        (padded(self.0), [self.1; RUN])
+    fn rest(self) -> Run {
+        [self; RUN]
     }
 }
 
-impl Pair for NumberTo<'_> {
+impl<const N: usize> Lane for &[f64; N] {
     #[inline(always)]
-    fn run(self, run: usize) -> Option<(Run, Run)> {
-        Some(([self.0; RUN], whole(self.1, run)?))
+    fn get(self, i: usize) -> f64 {
+        self[i]
     }
+}
 
+impl Lane for f64 {
     #[inline(always)]
-    fn rest(self) -> (Run, Run) {
-        ([self.0; RUN], padded(self.1))
+    fn get(self, _: usize) -> f64 {
+        self
     }
 }
 
 /// `out[i] = K(x[i], y[i])`.
-pub(crate) fn zip<K: Two, P: Pair>(pairs: P, out: &mut [f64]) {
-    dispatch(Zip(pairs, out, Of::<K>::NEW));
+pub(crate) fn zip<K: Two, X: Lanes, Y: Lanes>(x: X, y: Y, out: &mut [f64]) {
+    fill(Zip(x, y, Of::<K>::NEW), out);
 }
 
-struct Zip<'a, K, P>(P, &'a mut [f64], Of<K>);
+struct Zip<X, Y, K>(X, Y, Of<K>);
 
-impl<K: Two, P: Pair> Body for Zip<'_, K, P> {
-    type Output = ();
+impl<K: Two, X: Lanes, Y: Lanes> Fill for Zip<X, Y, K> {
+    type Target = [f64];
 
     #[inline(always)]
-    fn run(self) {
-        let Zip(pairs, out, _) = self;
+    fn fill(self, out: &mut [f64]) {
+        let Zip(x, y, _) = self;
         let (runs, rest) = out.as_chunks_mut::<RUN>();
         for (run, out) in runs.iter_mut().enumerate() {
-            if let Some((x, y)) = pairs.run(run) {
-                two_run::<K>(&x, &y, out);
+            if let (Some(x), Some(y)) = (x.run(run), y.run(run)) {
+                two_run::<K, _, _>(x, y, out);
             }
         }
         if !rest.is_empty() {
-            let (x, y) = pairs.rest();
             let mut out = [0.0; RUN];
-            two_run::<K>(&x, &y, &mut out);
+            two_run::<K, _, _>(&x.rest(), &y.rest(), &mut out);
             rest.iter_mut().zip(out).for_each(|(to, from)| *to = from);
         }
     }
 }
 
 #[inline(always)]
-fn two_run<K: Two>(x: &Run, y: &Run, out: &mut Run) {
-    for ((x, y), out) in x.iter().zip(y).zip(out) {
-        *out = K::at(*x, *y);
+fn two_run<K: Two, X: Lane, Y: Lane>(x: X, y: Y, out: &mut Run) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = K::at(x.get(i), y.get(i));
     }
 }

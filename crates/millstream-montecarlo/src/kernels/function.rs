@@ -3,7 +3,7 @@
 //! A body is inlined into block loops (`block`) and into the scalar forms; there is no second copy of any mathematics, so
 //! both give the same bits. Comparisons give 1 or 0. A nan in gives a nan out, except through a comparison.
 
-use super::block::{Of, OneOf, Pair, PairOf, Pairs, map, zip};
+use super::block::{Lanes, Of, OneOf, PairOf, map, zip};
 use super::{angle, error_function, exponential, inverse, logarithm, normal, power, root};
 use crate::isa::dispatch;
 
@@ -122,12 +122,12 @@ macro_rules! binary {
 
             /// `out[i]` becomes the value at `(x[i], y[i])`.
             pub fn block(self, x: &[f64], y: &[f64], out: &mut [f64]) {
-                match self { $(Self::$name => zip::<$name, _>(Pairs(x, y), out),)* }
+                self.lanes(x, y, out);
             }
 
-            #[expect(dead_code, reason = "for the passes that follow")]
-            pub(crate) fn pairs<P: Pair>(self, pairs: P, out: &mut [f64]) {
-                match self { $(Self::$name => zip::<$name, _>(pairs, out),)* }
+            /// As `block`, where either side may be one number.
+            pub(crate) fn lanes<X: Lanes, Y: Lanes>(self, x: X, y: Y, out: &mut [f64]) {
+                match self { $(Self::$name => zip::<$name, X, Y>(x, y, out),)* }
             }
         }
     };
