@@ -46,20 +46,35 @@ impl Body for Fill<'_> {
     fn run(self) {
         let [mut a, mut b, mut c, mut d] = self.stream.state;
         for out in self.out.as_chunks_mut::<LANES>().0 {
-            for lane in 0..LANES {
-                let sum = a[lane].wrapping_add(d[lane]);
-                out[lane] = centred(sum.rotate_left(23).wrapping_add(a[lane]) >> 12);
-                let shifted = b[lane] << 17;
-                c[lane] ^= a[lane];
-                d[lane] ^= b[lane];
-                b[lane] ^= c[lane];
-                a[lane] ^= d[lane];
-                c[lane] ^= shifted;
-                d[lane] = d[lane].rotate_left(45);
+            // One operation on all lanes at a time, which becomes one instruction.
+            let sum = both(a, d, u64::wrapping_add);
+            let rotated = each(sum, |sum| sum.rotate_left(23));
+            let bits = both(rotated, a, |rotated, a| rotated.wrapping_add(a) >> 12);
+            for (out, bits) in out.iter_mut().zip(bits) {
+                *out = centred(bits);
             }
+            let shifted = each(b, |b| b << 17);
+            c = both(c, a, |c, a| c ^ a);
+            d = both(d, b, |d, b| d ^ b);
+            b = both(b, c, |b, c| b ^ c);
+            a = both(a, d, |a, d| a ^ d);
+            c = both(c, shifted, |c, shifted| c ^ shifted);
+            d = each(d, |d| d.rotate_left(45));
         }
         self.stream.state = [a, b, c, d];
     }
+}
+
+type Lanes = [u64; LANES];
+
+#[inline(always)]
+fn each(a: Lanes, operation: impl Fn(u64) -> u64) -> Lanes {
+    a.map(operation)
+}
+
+#[inline(always)]
+fn both(a: Lanes, b: Lanes, operation: impl Fn(u64, u64) -> u64) -> Lanes {
+    std::array::from_fn(|lane| operation(a[lane], b[lane]))
 }
 
 #[cfg(test)]

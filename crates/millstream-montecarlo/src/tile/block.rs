@@ -7,6 +7,8 @@
     reason = "a desk's slices are cut to blocks of 256 by `fit`"
 )]
 
+use std::array;
+
 use super::Prepared;
 use crate::BLOCK;
 use crate::isa::{Body, dispatch};
@@ -103,7 +105,6 @@ impl Prepared {
         domain.stretch(&mut desk.points, weights);
         self.integrand
             .block(&desk.points, &mut desk.out, &mut desk.scratch);
-        let mut any = [0; BLOCK];
         let mut has_bad = false;
         for (out, largest) in desk
             .out
@@ -112,21 +113,20 @@ impl Prepared {
             .iter()
             .zip(&mut notes.largest)
         {
-            let seen = dispatch(Look {
-                out,
-                any: &mut any,
-                used,
-            });
+            let seen = dispatch(Largest { out, used });
             has_bad |= seen >= INFINITE;
             if seen < INFINITE {
                 *largest = seen.max(*largest);
             }
         }
-        notes.samples += used as u64;
         if has_bad {
-            take_out_bad((&desk.points, &mut desk.out), &mut any, used, notes);
+            take_out_bad((&desk.points, &mut desk.out), used, notes);
         }
-        notes.nonzero += any[..used].iter().filter(|bits| **bits != 0).count() as u64;
+        notes.samples += used as u64;
+        notes.nonzero += dispatch(Nonzero {
+            outputs: desk.out.as_chunks().0,
+            used,
+        });
         let scale = &self.wave.scale;
         if weighted || scale.iter().any(|exponent| *exponent != 0) {
             let weights = weighted.then_some(&*weights);
@@ -170,27 +170,18 @@ fn power_of_two(exponent: i32) -> f64 {
 }
 
 /// Sets bad outputs to zero and notes the first point that has one.
-fn take_out_bad(
-    (points, outputs): (&[f64], &mut [f64]),
-    any: &mut [u64; BLOCK],
-    used: usize,
-    notes: &mut Notes,
-) {
+fn take_out_bad((points, outputs): (&[f64], &mut [f64]), used: usize, notes: &mut Notes) {
     let is_bad = |value: f64| !value.is_finite();
-    for (point, any) in any.iter_mut().enumerate().take(used) {
-        let found = outputs
-            .iter()
-            .skip(point)
-            .step_by(BLOCK)
-            .copied()
-            .find(|value| is_bad(*value));
-        let Some(value) = found else { continue };
+    for point in 0..used {
+        let values = outputs.iter().skip(point).step_by(BLOCK);
+        let Some(value) = values.copied().find(|value| is_bad(*value)) else {
+            continue;
+        };
         notes.bad.count += 1;
         notes.bad.first.get_or_insert_with(|| BadPoint {
             x: points.iter().skip(point).step_by(BLOCK).copied().collect(),
             value: value.to_string(),
         });
-        *any = 0;
     }
     for value in outputs.iter_mut() {
         if is_bad(*value) {
@@ -203,40 +194,54 @@ fn take_out_bad(
         .iter()
         .zip(&mut notes.largest)
     {
-        *largest = dispatch(Look { out, any, used }).max(*largest);
+        *largest = dispatch(Largest { out, used }).max(*largest);
     }
 }
 
-/// The largest absolute value of an output, as bits, and which points have any output that is not zero.
-struct Look<'a> {
+/// The largest absolute value of an output, as bits.
+struct Largest<'a> {
     out: &'a [f64; BLOCK],
-    any: &'a mut [u64; BLOCK],
     used: usize,
 }
 
-impl Body for Look<'_> {
+impl Body for Largest<'_> {
     type Output = u64;
 
     #[inline(always)]
     fn run(self) -> u64 {
-        let mut largest = [0; 8];
-        let (out, any) = (self.out.as_chunks::<8>().0, self.any.as_chunks_mut::<8>().0);
-        if self.used == BLOCK {
-            for (out, any) in out.iter().zip(any) {
-                for lane in 0..8 {
-                    let bits = out[lane].to_bits() & !SIGN;
-                    largest[lane] = bits.max(largest[lane]);
-                    any[lane] |= bits;
-                }
-            }
-        } else {
-            for (out, any) in self.out[..self.used].iter().zip(any.as_flattened_mut()) {
-                let bits = out.to_bits() & !SIGN;
-                largest[0] = bits.max(largest[0]);
-                *any |= bits;
-            }
+        let (blocks, rest) = self.out[..self.used].as_chunks::<8>();
+        let mut lanes = [0_u64; 8];
+        for block in blocks {
+            lanes = array::from_fn(|lane| lanes[lane].max(block[lane].to_bits() & !SIGN));
         }
-        largest.into_iter().fold(0, u64::max)
+        let rest = rest.iter().map(|value| value.to_bits() & !SIGN);
+        lanes.into_iter().chain(rest).fold(0, u64::max)
+    }
+}
+
+/// The number of points at which any output is not zero.
+struct Nonzero<'a> {
+    outputs: &'a [[f64; BLOCK]],
+    used: usize,
+}
+
+impl Body for Nonzero<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let mut counts = [0; 8];
+        let whole = self.used / 8 * 8;
+        for first in (0..whole).step_by(8) {
+            let mut bits = [0; 8];
+            for out in self.outputs {
+                bits = array::from_fn(|lane| bits[lane] | out[first + lane].to_bits() & !SIGN);
+            }
+            counts = array::from_fn(|lane| counts[lane] + u64::from(bits[lane] != 0));
+        }
+        let any = |point: usize| self.outputs.iter().any(|out| out[point] != 0.0);
+        let rest = (whole..self.used).filter(|point| any(*point)).count();
+        counts.iter().sum::<u64>() + rest as u64
     }
 }
 
