@@ -384,3 +384,6 @@ impl<'de> Deserialize<'de> for Domain {
         Self::new(&raw.lower, &raw.upper).map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

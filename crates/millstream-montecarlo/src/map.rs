@@ -303,3 +303,6 @@ impl AxisTable {
         (self.left[piece], self.width[piece], scaled - whole, piece)
     }
 }
+
+#[cfg(test)]
+mod tests;
