@@ -1,5 +1,7 @@
 //! The broker under test, and topics that no other test uses.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,14 +24,27 @@ pub(crate) fn brokers() -> String {
 
 /// One embedded broker for all tests of this process.
 fn embedded() -> String {
-    static SERVER: OnceLock<(Server, tempfile::TempDir)> = OnceLock::new();
-    let (server, _) = SERVER.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::new(folder.path());
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let mut config = Config::new(folder());
         config.listen = ([127, 0, 0, 1], 0).into();
-        (Server::start(config).unwrap(), folder)
+        Server::start(config).unwrap()
     });
     server.address().to_string()
+}
+
+/// The folder of this process, beside the build. Nobody drops what a `static` owns, so those of earlier runs are removed here.
+fn folder() -> PathBuf {
+    let shelf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("brokers");
+    let earlier = fs::read_dir(&shelf).into_iter().flatten().flatten();
+    for folder in earlier.filter(|_| Path::new("/proc/self").exists()) {
+        if !Path::new("/proc").join(folder.file_name()).exists() {
+            fs::remove_dir_all(folder.path()).unwrap();
+        }
+    }
+    let own = shelf.join(std::process::id().to_string());
+    fs::create_dir_all(&own).unwrap();
+    own
 }
 
 pub(crate) fn cluster() -> Cluster {
