@@ -140,7 +140,7 @@ impl<F: Fn() -> String + Send + Sync + 'static> Exposition for F {
 
 impl Exposition for metrics_exporter_prometheus::PrometheusHandle {
     fn render(&self) -> String {
-        metrics_exporter_prometheus::PrometheusHandle::render(self)
+        crate::metrics::without_gone(metrics_exporter_prometheus::PrometheusHandle::render(self))
     }
 
     fn upkeep(&self) {

@@ -148,6 +148,20 @@ pub fn describe() {
     }
 }
 
+/// The value of a series that is told no more: a recorder keeps every series for ever.
+const GONE: f64 = f64::NAN;
+
+/// The text of a scrape without the series that are told no more. A lag of 0 would say that somebody keeps up.
+pub(crate) fn without_gone(text: String) -> String {
+    let is_gone = |line: &str| line.starts_with(LAG) && line.ends_with(" NaN");
+    if text.lines().any(is_gone) {
+        let left = text.split_inclusive('\n');
+        left.filter(|line| !is_gone(line.trim_end())).collect()
+    } else {
+        text
+    }
+}
+
 /// The recorder of this process, installed by the first call: what is counted before that is not shown.
 ///
 /// # Errors
@@ -236,9 +250,9 @@ impl PartitionMeters {
         self.lag.set(offsets as f64);
     }
 
-    /// The partition is no longer this worker's: its lag is not this worker's to tell.
+    /// The partition is no longer this worker's: its lag is not this worker's to tell, and is told no more.
     pub(crate) fn gone(&self) {
-        self.lag.set(0.0);
+        self.lag.set(GONE);
     }
 }
 
@@ -328,5 +342,30 @@ impl Meters {
     /// The worker's number, for its thread and its logs.
     pub(crate) fn worker(&self) -> &str {
         &self.worker
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_of_a_partition_that_is_gone_is_told_no_more() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let text = metrics::with_local_recorder(&recorder, || {
+            let meters = Meters::new(&Arc::from("s"), 0, &[]);
+            let partition = |number| {
+                let source = TopicPartition::new("calls", crate::topic::Partition(number));
+                meters.partition(&source)
+            };
+            partition(0).lag(7);
+            partition(1).lag(9);
+            partition(1).gone();
+            without_gone(recorder.handle().render())
+        });
+        let told: Vec<_> = text.lines().filter(|line| line.starts_with(LAG)).collect();
+        let expected = "millstream_lag_offsets{service=\"s\",topic=\"calls\",partition=\"0\"} 7";
+        assert_eq!(told, [expected]);
+        assert!(text.ends_with('\n'), "{text:?}");
     }
 }
