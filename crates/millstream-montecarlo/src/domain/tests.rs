@@ -26,7 +26,7 @@ fn limits_are_numbers_or_words_in_json() {
     assert_eq!(limits, [0.0, -1.5, -INF, INF, 1e300].map(Limit));
     assert_eq!(
         serde_json::to_string(&limits).unwrap(),
-        r#"[0.0,-1.5,"-inf","inf",1e300]"#
+        r#"[0.0,-1.5,"-inf","inf",1e+300]"#
     );
     let refused = serde_json::from_str::<Limit>(r#""many""#)
         .unwrap_err()
