@@ -42,8 +42,23 @@ pub(crate) trait Body {
 }
 
 /// A body that writes to one place. It is an argument and not a field, since the compiler knows only of arguments that
-/// nothing else points to them, and turns more loops into vector instructions.
-pub(crate) trait Fill {
+/// nothing else points to them, and turns more loops into vector instructions. `fill` must be `#[inline(always)]`.
+///
+/// ```
+/// use millstream_montecarlo::{isa, kernels::inlined};
+/// struct Waves<'a>(&'a [f64; 256]);
+/// impl isa::Fill for Waves<'_> {
+///     type Target = [f64; 256];
+///     #[inline(always)]
+///     fn fill(self, out: &mut [f64; 256]) {
+///         out.iter_mut().zip(self.0).for_each(|(out, x)| *out = inlined::sin(*x) * x);
+///     }
+/// }
+/// let mut out = [0.0; 256];
+/// isa::fill(Waves(&[1.0; 256]), &mut out);
+/// assert!((out[0] - 0.841_470_984_807_896_5).abs() < 1e-15);
+/// ```
+pub trait Fill {
     /// What it writes to.
     type Target: ?Sized;
     /// Writes it.
@@ -68,9 +83,9 @@ pub(crate) fn dispatch<B: Body>(body: B) -> B::Output {
     }
 }
 
-/// As [`dispatch`], with a place to write to.
+/// Writes `target` with `body` as compiled for the best level that the processor has.
 #[inline]
-pub(crate) fn fill<F: Fill>(body: F, target: &mut F::Target) {
+pub fn fill<F: Fill>(body: F, target: &mut F::Target) {
     match level() {
         // SAFETY: the level is only ever set to one that `detect` found.
         #[cfg(target_arch = "x86_64")]

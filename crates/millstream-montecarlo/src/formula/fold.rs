@@ -9,12 +9,8 @@
 use std::marker::PhantomData;
 
 use super::program::{Fold, Form};
-use crate::BLOCK;
 use crate::isa::{Fill, fill};
-use crate::kernels::block::Lane;
-
-/// The values of one register.
-pub(super) type Block = [f64; BLOCK];
+use crate::kernels::block::{Block, Lane};
 
 /// One term at one point, from the values of its blocks and its numbers.
 trait At {

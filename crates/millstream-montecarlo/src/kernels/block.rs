@@ -1,20 +1,18 @@
 //! Loops over blocks: how a body for one number becomes vector instructions.
 //!
-//! The inner loops run over runs of a fixed length that the compiler turns into vector instructions whole; with shorter
-//! runs it leaves long bodies scalar. What is left over at the end of a slice goes through a padded run of the same code,
-//! so a value never depends on where in a block it stands.
-#![expect(clippy::indexing_slicing, reason = "runs of fixed length")]
+//! Every loop is over one whole block: its length is known, and it is too long to be unrolled, so that the compiler turns it
+//! into vector instructions however short or long the body is. The end of a slice goes through a padded block of the same
+//! code, so a value never depends on where it stands.
+#![expect(clippy::indexing_slicing, reason = "blocks of fixed length")]
 
 use std::marker::PhantomData;
 
 use super::function::{One, Two};
+use crate::BLOCK;
 use crate::isa::{Body, Fill, fill};
 
-/// Numbers in a run of the inner loop.
-pub(crate) const RUN: usize = 32;
-
-/// A run of numbers.
-pub(crate) type Run = [f64; RUN];
+/// A block of numbers.
+pub(crate) type Block = [f64; BLOCK];
 
 /// Names a kernel in a body.
 pub(crate) struct Of<K>(PhantomData<K>);
@@ -52,47 +50,31 @@ impl<K: Two> Body for PairOf<K> {
 }
 
 /// `out[i] = K(x[i])`.
-pub(crate) fn map<K: One>(x: &[f64], out: &mut [f64]) {
+pub(crate) fn map<K: One>(x: &Block, out: &mut Block) {
     fill(Map(x, Of::<K>::NEW), out);
 }
 
-struct Map<'a, K>(&'a [f64], Of<K>);
+struct Map<'a, K>(&'a Block, Of<K>);
 
 impl<K: One> Fill for Map<'_, K> {
-    type Target = [f64];
+    type Target = Block;
 
     #[inline(always)]
-    fn fill(self, out: &mut [f64]) {
-        let (out_runs, out_rest) = out.as_chunks_mut::<RUN>();
-        for (x, out) in self.0.as_chunks::<RUN>().0.iter().zip(out_runs) {
-            one_run::<K>(x, out);
+    fn fill(self, out: &mut Block) {
+        let mut rare = false;
+        for (x, out) in self.0.iter().zip(&mut *out) {
+            *out = K::at(*x);
+            rare |= K::rare(*x);
         }
-        if !out_rest.is_empty() {
-            let mut out = [0.0; RUN];
-            one_run::<K>(&self.0.rest(), &mut out);
-            out_rest
-                .iter_mut()
-                .zip(out)
-                .for_each(|(to, from)| *to = from);
+        if rare {
+            repair::<K>(self.0, out);
         }
-    }
-}
-
-#[inline(always)]
-fn one_run<K: One>(x: &Run, out: &mut Run) {
-    let mut rare = false;
-    for (x, out) in x.iter().zip(&mut *out) {
-        *out = K::at(*x);
-        rare |= K::rare(*x);
-    }
-    if rare {
-        repair::<K>(x, out);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn repair<K: One>(x: &Run, out: &mut Run) {
+fn repair<K: One>(x: &Block, out: &mut Block) {
     for (x, out) in x.iter().zip(out) {
         if K::rare(*x) {
             *out = K::slow(*x);
@@ -100,57 +82,13 @@ fn repair<K: One>(x: &Run, out: &mut Run) {
     }
 }
 
-/// An argument of a loop: a slice, or the same number always.
-pub(crate) trait Lanes: Copy {
-    /// A run of it.
-    type Run: Lane;
-
-    /// The `run`th run, when it is whole.
-    fn run(self, run: usize) -> Option<Self::Run>;
-
-    /// What is left after the last whole run, padded.
-    fn rest(self) -> Run;
-}
-
-/// A run, or the same number always.
+/// An argument of a loop: a block, or the same number always.
 pub(crate) trait Lane: Copy {
     /// The `i`th number.
     fn get(self, i: usize) -> f64;
 }
 
-impl<'a> Lanes for &'a [f64] {
-    type Run = &'a Run;
-
-    #[inline(always)]
-    fn run(self, run: usize) -> Option<&'a Run> {
-        self.as_chunks::<RUN>().0.get(run)
-    }
-
-    #[inline(always)]
-    fn rest(self) -> Run {
-        let mut run = [1.0; RUN];
-        run.iter_mut()
-            .zip(self.as_chunks::<RUN>().1)
-            .for_each(|(to, from)| *to = *from);
-        run
-    }
-}
-
-impl Lanes for f64 {
-    type Run = f64;
-
-    #[inline(always)]
-    fn run(self, _: usize) -> Option<f64> {
-        Some(self)
-    }
-
-    #[inline(always)]
-    fn rest(self) -> Run {
-        [self; RUN]
-    }
-}
-
-impl<const N: usize> Lane for &[f64; N] {
+impl Lane for &Block {
     #[inline(always)]
     fn get(self, i: usize) -> f64 {
         self[i]
@@ -165,35 +103,49 @@ impl Lane for f64 {
 }
 
 /// `out[i] = K(x[i], y[i])`.
-pub(crate) fn zip<K: Two, X: Lanes, Y: Lanes>(x: X, y: Y, out: &mut [f64]) {
+pub(crate) fn zip<K: Two, X: Lane, Y: Lane>(x: X, y: Y, out: &mut Block) {
     fill(Zip(x, y, Of::<K>::NEW), out);
 }
 
 struct Zip<X, Y, K>(X, Y, Of<K>);
 
-impl<K: Two, X: Lanes, Y: Lanes> Fill for Zip<X, Y, K> {
-    type Target = [f64];
+impl<K: Two, X: Lane, Y: Lane> Fill for Zip<X, Y, K> {
+    type Target = Block;
 
     #[inline(always)]
-    fn fill(self, out: &mut [f64]) {
-        let Zip(x, y, _) = self;
-        let (runs, rest) = out.as_chunks_mut::<RUN>();
-        for (run, out) in runs.iter_mut().enumerate() {
-            if let (Some(x), Some(y)) = (x.run(run), y.run(run)) {
-                two_run::<K, _, _>(x, y, out);
-            }
-        }
-        if !rest.is_empty() {
-            let mut out = [0.0; RUN];
-            two_run::<K, _, _>(&x.rest(), &y.rest(), &mut out);
-            rest.iter_mut().zip(out).for_each(|(to, from)| *to = from);
+    fn fill(self, out: &mut Block) {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = K::at(self.0.get(i), self.1.get(i));
         }
     }
 }
 
-#[inline(always)]
-fn two_run<K: Two, X: Lane, Y: Lane>(x: X, y: Y, out: &mut Run) {
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = K::at(x.get(i), y.get(i));
+/// Calls `each` for every block of `x`, `y` and `out`; the last one is padded.
+pub(crate) fn by_blocks(
+    x: &[f64],
+    y: &[f64],
+    out: &mut [f64],
+    each: impl Fn(&Block, &Block, &mut Block),
+) {
+    for ((x, y), out) in x
+        .chunks(BLOCK)
+        .zip(y.chunks(BLOCK))
+        .zip(out.chunks_mut(BLOCK))
+    {
+        match (x.as_array(), y.as_array()) {
+            (Some(x), Some(y)) if out.len() == BLOCK => {
+                if let Some(out) = out.as_mut_array() {
+                    each(x, y, out);
+                }
+            }
+            _ => {
+                let mut padded = [[0.5; BLOCK]; 3];
+                let [a, b, c] = &mut padded;
+                a.iter_mut().zip(x).for_each(|(to, from)| *to = *from);
+                b.iter_mut().zip(y).for_each(|(to, from)| *to = *from);
+                each(a, b, c);
+                out.iter_mut().zip(c).for_each(|(to, from)| *to = *from);
+            }
+        }
     }
 }

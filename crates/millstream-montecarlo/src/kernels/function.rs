@@ -3,7 +3,7 @@
 //! A body is inlined into block loops (`block`) and into the scalar forms; there is no second copy of any mathematics, so
 //! both give the same bits. Comparisons give 1 or 0. A nan in gives a nan out, except through a comparison.
 
-use super::block::{Lanes, Of, OneOf, PairOf, map, zip};
+use super::block::{Block, Lane, Of, OneOf, PairOf, by_blocks, map, zip};
 use super::{angle, error_function, exponential, inverse, logarithm, normal, power, root};
 use crate::isa::dispatch;
 
@@ -62,6 +62,11 @@ macro_rules! unary {
 
             /// `out[i]` becomes the value at `x[i]`.
             pub fn block(self, x: &[f64], out: &mut [f64]) {
+                by_blocks(x, x, out, |x, _, out| self.whole(x, out));
+            }
+
+            /// As `block`, of one block.
+            pub(crate) fn whole(self, x: &Block, out: &mut Block) {
                 match self { $(Self::$name => map::<$name>(x, out),)* }
             }
         }
@@ -122,11 +127,11 @@ macro_rules! binary {
 
             /// `out[i]` becomes the value at `(x[i], y[i])`.
             pub fn block(self, x: &[f64], y: &[f64], out: &mut [f64]) {
-                self.lanes(x, y, out);
+                by_blocks(x, y, out, |x, y, out| self.whole(x, y, out));
             }
 
-            /// As `block`, where either side may be one number.
-            pub(crate) fn lanes<X: Lanes, Y: Lanes>(self, x: X, y: Y, out: &mut [f64]) {
+            /// As `block`, of one block; either side may be one number.
+            pub(crate) fn whole<X: Lane, Y: Lane>(self, x: X, y: Y, out: &mut Block) {
                 match self { $(Self::$name => zip::<$name, X, Y>(x, y, out),)* }
             }
         }

@@ -12,6 +12,7 @@ mod error_function;
 mod exact;
 mod exponential;
 mod function;
+pub mod inlined;
 mod inverse;
 mod logarithm;
 mod normal;
