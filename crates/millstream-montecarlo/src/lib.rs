@@ -4,32 +4,46 @@
 //! same bits come out on one thread, on seven, and on any number of machines, because every number belongs to a *tile*
 //! (a fixed run of samples with a random stream of its own) and tiles are merged along one fixed binary tree.
 
+mod answer;
 mod digest;
+mod distribution;
 mod domain;
 mod error;
+mod estimate;
 mod formula;
 mod integrand;
 pub mod isa;
+mod job;
 pub mod kernels;
 mod map;
+mod method;
 mod partial;
+mod peaks;
 mod plan;
 mod random;
 mod registry;
+mod request;
+mod run;
 mod strata;
 mod tile;
 mod tree;
 mod wave;
 
+pub use answer::{Answer, Interval, Status};
 pub use digest::Digest;
 pub use domain::{Domain, Limit, MOST_AXES, Volume};
 pub use error::Error;
 pub use formula::{Formula, FormulaError};
 pub use integrand::{BLOCK, Closure, Integrand};
+pub use job::Job;
 pub use map::{INCREMENTS, Map};
 pub use partial::{Bad, BadPoint, Moments, Partial, RegionSum, StrataSums, Sums};
 pub use plan::Plan;
 pub use registry::Registry;
+pub use request::{
+    DEFAULT_MAX_SAMPLES, DEFAULT_REL_ERROR, Each, Method, OnBad, Request, StoredMap,
+};
+pub use run::{Control, Progress, run};
 pub use strata::Strata;
 pub use tile::Prepared;
 pub use tree::{Added, Fold};

@@ -64,6 +64,11 @@ impl Map {
         }
     }
 
+    /// A map of given edges: per axis [`INCREMENTS`], rising from 0 to below 1.
+    pub(crate) const fn of_edges(edges: Vec<Vec<f64>>) -> Self {
+        Self { edges }
+    }
+
     /// The number of axes.
     pub const fn dim(&self) -> usize {
         self.edges.len()

@@ -19,6 +19,8 @@ pub struct Partial {
     pub bad: Bad,
     /// The largest absolute value of each output at a sample, before any weight and scale.
     pub largest: Vec<f64>,
+    /// The largest absolute value of each output with its weight and scale, as it is summed: how much one sample decides.
+    pub heaviest: Vec<f64>,
     /// What was summed, by the kind of the wave's work.
     pub sums: Sums,
 }
@@ -101,10 +103,16 @@ impl Partial {
     /// # Errors
     /// [`Error::Mismatch`] when they are of waves of different kinds.
     pub fn merge(self, right: Self) -> Result<Self, Error> {
-        if self.largest.len() != right.largest.len() {
+        if self.largest.len() != right.largest.len() || self.heaviest.len() != right.heaviest.len()
+        {
             return Err(Error::Mismatch);
         }
-        let largest = self.largest.iter().zip(&right.largest);
+        let larger = |left: &[f64], right: &[f64]| {
+            left.iter()
+                .zip(right)
+                .map(|(left, right)| left.max(*right))
+                .collect()
+        };
         Ok(Self {
             samples: self.samples + right.samples,
             nonzero: self.nonzero + right.nonzero,
@@ -112,7 +120,8 @@ impl Partial {
                 count: self.bad.count + right.bad.count,
                 first: self.bad.first.or(right.bad.first),
             },
-            largest: largest.map(|(left, right)| left.max(*right)).collect(),
+            largest: larger(&self.largest, &right.largest),
+            heaviest: larger(&self.heaviest, &right.heaviest),
             sums: self.sums.merge(right.sums)?,
         })
     }

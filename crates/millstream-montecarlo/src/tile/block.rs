@@ -55,6 +55,8 @@ pub(super) struct Notes {
     bad: Bad,
     /// The bits of the largest absolute values, which are ordered as the values are.
     largest: Vec<u64>,
+    /// The same with weights and scale.
+    heaviest: Vec<u64>,
 }
 
 impl Notes {
@@ -64,6 +66,7 @@ impl Notes {
             nonzero: 0,
             bad: Bad::default(),
             largest: vec![0; outputs],
+            heaviest: vec![0; outputs],
         }
     }
 
@@ -73,6 +76,7 @@ impl Notes {
             nonzero: self.nonzero,
             bad: self.bad,
             largest: self.largest.into_iter().map(f64::from_bits).collect(),
+            heaviest: self.heaviest.into_iter().map(f64::from_bits).collect(),
             sums,
         }
     }
@@ -132,28 +136,35 @@ impl Prepared {
             let weights = weighted.then_some(&*weights);
             for (number, out) in desk.out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
                 let factor = power_of_two(scale.get(number).copied().unwrap_or(0));
-                dispatch(Weigh {
+                let seen = dispatch(Weigh {
                     out,
                     weights,
                     factor,
+                    used,
                 });
+                if let Some(heaviest) = notes.heaviest.get_mut(number) {
+                    *heaviest = seen.max(*heaviest);
+                }
             }
+        } else {
+            notes.heaviest.clone_from(&notes.largest);
         }
     }
 }
 
-/// Scales the outputs, and multiplies them with the weights of their points.
+/// Scales the outputs, and multiplies them with the weights of their points; the largest absolute value, as bits.
 struct Weigh<'a> {
     out: &'a mut [f64; BLOCK],
     weights: Option<&'a [f64; BLOCK]>,
     factor: f64,
+    used: usize,
 }
 
 impl Body for Weigh<'_> {
-    type Output = ();
+    type Output = u64;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> u64 {
         match self.weights {
             Some(weights) => {
                 for (out, weight) in self.out.iter_mut().zip(weights) {
@@ -162,6 +173,17 @@ impl Body for Weigh<'_> {
             }
             None => self.out.iter_mut().for_each(|out| *out *= self.factor),
         }
+        let mut largest = [0; 8];
+        let (blocks, rest) = self.out[..self.used].as_chunks::<8>();
+        for block in blocks {
+            for lane in 0..8 {
+                largest[lane] = (block[lane].to_bits() & !SIGN).max(largest[lane]);
+            }
+        }
+        for (largest, out) in largest.iter_mut().zip(rest) {
+            *largest = (out.to_bits() & !SIGN).max(*largest);
+        }
+        largest.into_iter().fold(0, u64::max)
     }
 }
 

@@ -1,0 +1,345 @@
+//! How `auto` chooses: methods compete on the integrand itself, and the one that will probably be the cheapest goes on.
+//!
+//! First one wave of plain Sobol points; up to five dimensions then cubature, which wins at once when it arrives soon and
+//! those points agree; then more points, which win when they are near the aim. Only else is a map adapted, and Sobol points
+//! through it and VEGAS+ enter. The price of going on is samples times a cost counted in operations, never time measured:
+//! the choice is the same on every machine. What the winner has computed counts for its production.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::estimate::{Estimate, Units};
+use crate::method::adapt::Adapt;
+use crate::method::pilot::Pilot;
+use crate::method::{Adapted, INTEGRAND_COST, Production, cost};
+use crate::partial::Partial;
+use crate::request::{Method, Target};
+use crate::wave::Work;
+
+/// Evaluations within which cubature has to arrive to win without a contest.
+const CUBATURE_SOON: u64 = 200_000;
+/// Plain Sobol points whose error is within this factor of the aim need no map.
+const NEAR: f64 = 8.0;
+/// Estimates further apart than this, in standard errors, do not agree.
+const APART: f64 = 5.0;
+/// In one and two dimensions replicates see edges too coarsely for their error bar: they must be cheaper by this factor.
+const LOW_DIMENSIONS: f64 = 10.0;
+/// Most dimensions of cubature.
+const CUBATURE_DIM: usize = 5;
+
+/// A method on trial.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Rival {
+    pub(crate) production: Production,
+    pub(crate) samples: u64,
+    pub(crate) heaviest: Vec<f64>,
+    /// Samples and half-width against the aim after each wave.
+    course: Vec<(u64, f64)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Stage {
+    FirstLook,
+    Cubature,
+    SecondLook,
+    Adapt,
+    MapRqmc,
+    Vegas,
+    Decided,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Contest {
+    dim: usize,
+    stage: Stage,
+    spread: Vec<f64>,
+    /// What the pilot says; none when a few of its samples decide.
+    pilot: Option<Estimate>,
+    rivals: Vec<Rival>,
+    adapt: Option<Box<Adapt>>,
+    pub(crate) adapted: Option<Adapted>,
+    /// Why it was decided.
+    reason: Option<String>,
+}
+
+/// What a contest looks at beside its own state.
+pub(crate) struct View<'a> {
+    pub(crate) target: Target,
+    pub(crate) units: &'a Units,
+    /// Samples left after the wave.
+    pub(crate) left: u64,
+}
+
+impl Contest {
+    pub(crate) fn new(dim: usize, pilot: &Pilot) -> Self {
+        let spread = pilot.spread();
+        let rqmc = Rival::new(Production::rqmc(&spread));
+        let known = (!pilot.dominated()).then(|| pilot.estimate());
+        Self {
+            dim,
+            stage: Stage::FirstLook,
+            spread,
+            pilot: known,
+            rivals: vec![rqmc],
+            adapt: None,
+            adapted: None,
+            reason: None,
+        }
+    }
+
+    /// The work of the next wave; none when it is decided, or the budget decides.
+    pub(crate) fn next(&self, left: u64) -> Option<Work> {
+        match self.stage {
+            Stage::Decided => None,
+            Stage::Adapt => self.adapt.as_ref()?.next(left / 2),
+            Stage::SecondLook => self.rivals.first()?.production.next(left),
+            _ => self.rivals.last()?.production.next(left),
+        }
+    }
+
+    /// Takes a wave in and goes to the next stage when this one is done. `adaptation` makes one for so many samples needed.
+    pub(crate) fn complete(
+        &mut self,
+        (work, whole): (&Work, &Partial),
+        view: &View<'_>,
+        adaptation: impl FnOnce(f64) -> Adapt,
+    ) -> Result<(), Error> {
+        let runner = match self.stage {
+            Stage::Adapt => None,
+            Stage::SecondLook => self.rivals.first_mut(),
+            _ => self.rivals.last_mut(),
+        };
+        if let Some(runner) = runner {
+            runner.complete(work, whole, view)?;
+        }
+        match self.stage {
+            Stage::FirstLook
+                if self.dim <= CUBATURE_DIM && (self.pilot.is_some() || self.dim < 3) =>
+            {
+                self.enter(Stage::Cubature, Production::cubature(self.dim));
+            }
+            Stage::FirstLook => self.stage = Stage::SecondLook,
+            Stage::Cubature => self.after_cubature(view),
+            Stage::SecondLook => self.after_second_look(view, adaptation),
+            Stage::Adapt => self.after_iteration(whole, view)?,
+            Stage::MapRqmc => self.after_map_rqmc(),
+            Stage::Vegas | Stage::Decided => self.stage = Stage::Decided,
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, stage: Stage, production: Production) {
+        self.rivals.push(Rival::new(production));
+        self.stage = stage;
+    }
+
+    fn after_cubature(&mut self, view: &View<'_>) {
+        let Some(rival) = self.rivals.last() else {
+            return;
+        };
+        let estimate = rival.production.estimate();
+        let arrived =
+            estimate.shortfall(view.target, view.units) <= 1.0 && rival.production.agree();
+        let stuck = !rival.production.oddities().is_empty();
+        if arrived && !stuck {
+            let looked = self.rivals.first().map(|rival| rival.production.estimate());
+            let confirmed = [looked.as_ref(), self.pilot.as_ref()]
+                .into_iter()
+                .flatten()
+                .all(|other| estimate.agrees(other, APART));
+            if confirmed {
+                self.decide(format!(
+                    "cubature arrived within {} evaluations, and samples agree",
+                    rival.samples
+                ));
+            } else {
+                self.rivals.pop();
+                self.stage = Stage::SecondLook;
+            }
+        } else if stuck
+            || rival.samples > CUBATURE_SOON
+            || rival.production.next(view.left).is_none()
+        {
+            if stuck {
+                self.rivals.pop();
+            }
+            self.stage = Stage::SecondLook;
+        }
+    }
+
+    fn after_second_look(&mut self, view: &View<'_>, adaptation: impl FnOnce(f64) -> Adapt) {
+        let Some(rival) = self.rivals.first() else {
+            return;
+        };
+        let short = rival
+            .production
+            .estimate()
+            .shortfall(view.target, view.units);
+        if self.dim > 2 && short <= NEAR {
+            let note = if short <= 1.0 {
+                "are good enough"
+            } else {
+                "are near the aim"
+            };
+            return self.decide(format!(
+                "plain Sobol points {note} after {} samples: no map is needed",
+                rival.samples
+            ));
+        }
+        let cheapest = self
+            .rivals
+            .iter()
+            .map(|rival| rival.needed(view))
+            .fold(f64::INFINITY, f64::min);
+        let adapt = adaptation(cheapest);
+        if adapt.next(view.left / 2).is_some() {
+            self.adapt = Some(Box::new(adapt));
+            self.stage = Stage::Adapt;
+        } else {
+            self.stage = Stage::Decided;
+        }
+    }
+
+    fn after_iteration(&mut self, whole: &Partial, view: &View<'_>) -> Result<(), Error> {
+        let Some(adapt) = &mut self.adapt else {
+            return Err(Error::Mismatch);
+        };
+        adapt.complete(whole)?;
+        if adapt.next(view.left / 2).is_none() {
+            let adapted = adapt.adapted();
+            self.adapt = None;
+            let production = Production::map_rqmc(adapted.map.clone(), &self.spread);
+            self.adapted = Some(adapted);
+            self.enter(Stage::MapRqmc, production);
+        }
+        Ok(())
+    }
+
+    fn after_map_rqmc(&mut self) {
+        let two_waves = self
+            .rivals
+            .last()
+            .is_some_and(|rival| rival.course.len() >= 2);
+        if two_waves && let Some(adapted) = &self.adapted {
+            let vegas = Production::vegas(adapted);
+            self.enter(Stage::Vegas, vegas);
+        }
+    }
+
+    fn decide(&mut self, reason: String) {
+        self.reason = Some(reason);
+        self.stage = Stage::Decided;
+    }
+
+    /// The estimate of whoever has the smallest error so far, with its method.
+    pub(crate) fn best(&self) -> Option<(Method, Estimate)> {
+        let known = self.rivals.iter().filter(|rival| rival.samples > 0);
+        let all = known.map(|rival| (rival.production.method(), rival.production.estimate()));
+        all.min_by(|a, b| a.1.relative().total_cmp(&b.1.relative()))
+    }
+
+    /// The winner, and why.
+    pub(crate) fn decision(mut self, view: &View<'_>) -> Option<(Rival, String)> {
+        if let Some(reason) = self.reason {
+            let last = if self.rivals.len() > 1 && reason.starts_with("cubature") {
+                self.rivals.len() - 1
+            } else {
+                0
+            };
+            return (last < self.rivals.len()).then(|| (self.rivals.swap_remove(last), reason));
+        }
+        self.rivals.retain(|rival| rival.samples > 0);
+        let handicap = |rival: &Rival| match rival.production.method() {
+            Method::Rqmc | Method::MapRqmc if self.dim <= 2 => LOW_DIMENSIONS,
+            _ => 1.0,
+        };
+        let price = |rival: &Rival| {
+            rival.needed(view)
+                * (cost(rival.production.method(), self.dim) + INTEGRAND_COST)
+                * handicap(rival)
+        };
+        let prices: Vec<f64> = self.rivals.iter().map(price).collect();
+        let (winner, _) = prices
+            .iter()
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(b.1))?;
+        let told = self
+            .rivals
+            .iter()
+            .map(|rival| format!("{} {:.1e}", rival.production.method(), rival.needed(view)));
+        let reason = format!(
+            "samples that the aim probably needs: {}",
+            told.collect::<Vec<_>>().join(", ")
+        );
+        Some((self.rivals.swap_remove(winner), reason))
+    }
+}
+
+impl Rival {
+    fn new(production: Production) -> Self {
+        Self {
+            production,
+            samples: 0,
+            heaviest: Vec::new(),
+            course: Vec::new(),
+        }
+    }
+
+    fn complete(&mut self, work: &Work, whole: &Partial, view: &View<'_>) -> Result<(), Error> {
+        self.production.complete(work, whole)?;
+        self.samples += whole.samples;
+        self.heaviest.resize(whole.heaviest.len(), 0.0);
+        self.heaviest
+            .iter_mut()
+            .zip(&whole.heaviest)
+            .for_each(|(most, more)| *most = most.max(*more));
+        self.course.push((self.samples, self.short(view)));
+        Ok(())
+    }
+
+    /// The half-width against the aim, or against the value when there is none.
+    fn short(&self, view: &View<'_>) -> f64 {
+        let estimate = self.production.estimate();
+        let short = estimate.shortfall(view.target, view.units);
+        if short.is_finite() {
+            short
+        } else {
+            1e6 * estimate.relative()
+        }
+    }
+
+    /// Samples that it probably needs in all, by how its error falls with them.
+    fn needed(&self, view: &View<'_>) -> f64 {
+        let short = self.short(view);
+        let power = match self.production.method() {
+            Method::Rqmc | Method::MapRqmc => 4.0 / 3.0,
+            Method::Cubature => self.power(),
+            _ => 2.0,
+        };
+        let factor = crate::kernels::scalar::pow(short.max(1.0), power);
+        let needed = self.samples as f64 * factor;
+        if needed.is_nan() {
+            f64::INFINITY
+        } else {
+            needed
+        }
+    }
+
+    /// How samples have to grow for an error ten times smaller, as a power, from the second half of the course.
+    fn power(&self) -> f64 {
+        let ln = crate::kernels::scalar::ln;
+        let (Some(&(samples, short)), Some(&(earlier, before))) = (
+            self.course.last(),
+            self.course.iter().find(|(at, _)| 4 * at >= self.samples),
+        ) else {
+            return f64::INFINITY;
+        };
+        let gained = ln(before / short);
+        let power = ln(samples as f64 / earlier as f64) / gained;
+        if gained > 0.0 {
+            power.max(0.5)
+        } else {
+            f64::INFINITY
+        }
+    }
+}

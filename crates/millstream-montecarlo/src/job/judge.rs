@@ -1,0 +1,159 @@
+//! The stop rule, and what makes an answer doubtful.
+//!
+//! Nothing is called converged on its error bar alone: two waves have to agree, and no single sample may carry a share of
+//! the value that a tail without variance would. The sums of such a tail look calm until the next large sample comes.
+
+use super::{Job, Phase};
+use crate::answer::Status;
+use crate::estimate::{Estimate, Units};
+use crate::method::Production;
+use crate::request::{Method, OnBad};
+
+/// One sample may carry at most this share of a value, or else the absolute error aimed at.
+const HEAVY: f64 = 0.01;
+/// Below this probability waves differ by more than their errors.
+const DOUBTFUL: f64 = 0.01;
+/// Adaptation and production further apart than this, in standard errors, contradict each other.
+const CONTRADICTION: f64 = 4.0;
+/// Fewer samples than this share that are not zero: the domain is mostly empty.
+const EMPTY: f64 = 0.001;
+
+impl Job {
+    pub(super) fn units(&self) -> Units {
+        Units::new(self.plan.domain.volume(), &self.scale)
+    }
+
+    pub(super) fn shortfall(&self, estimate: &Estimate) -> f64 {
+        estimate.shortfall(self.target, &self.units())
+    }
+
+    /// Whether the production is as good as asked for, and believable.
+    pub(super) fn good(&self, production: &Production) -> bool {
+        let estimate = production.estimate();
+        self.shortfall(&estimate) <= 1.0
+            && production.agree()
+            && match production {
+                Production::Cubature(state) => !state.stuck(),
+                _ => self.is_light(&estimate),
+            }
+    }
+
+    /// Whether no single sample decides.
+    fn is_light(&self, estimate: &Estimate) -> bool {
+        let units = self.units();
+        let drawn = self.produced.max(1) as f64;
+        estimate
+            .values
+            .iter()
+            .zip(&self.heaviest)
+            .enumerate()
+            .all(|(o, (value, heaviest))| {
+                let share = heaviest / drawn;
+                share <= HEAVY * value.abs() || units.user(o, share) <= self.target.abs
+            })
+    }
+
+    /// What a user should know before trusting the answer.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        self.warn_of_bad(&mut warnings);
+        if self.status == Status::Failed {
+            return warnings;
+        }
+        self.warn_of_little(&mut warnings);
+        if let Phase::Produce(production) = &self.phase {
+            let estimate = production.estimate();
+            warnings.extend(production.oddities());
+            self.warn_of_contradictions(&estimate, &mut warnings);
+            if !matches!(**production, Production::Cubature(_))
+                && self.produced > 0
+                && !self.is_light(&estimate)
+            {
+                warnings.push("single samples carry more than 1 % of the value: the integrand has a heavy tail or a pole, the error bar is not to be trusted, and the integral may not exist; more samples or a change of variables help only when it does".into());
+            }
+            let whole = estimate.values.iter().all(|value| value.is_finite());
+            if self.produced > 0 && !whole {
+                warnings
+                    .push("the sums left the range of numbers: scale the integrand down".into());
+            }
+        }
+        if self.status == Status::BudgetExhausted && self.waves > 0 && self.pilot.nonzero > 0 {
+            let left = self.target.max_samples;
+            warnings.push(format!("the aim was not reached within max_samples = {left}: allow more samples or a larger error"));
+        }
+        warnings
+    }
+
+    fn warn_of_bad(&self, warnings: &mut Vec<String>) {
+        let (Some(first), count) = (&self.bad.first, self.bad.count) else {
+            return;
+        };
+        let x = first
+            .x
+            .iter()
+            .map(f64::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let what = match (self.request.on_bad, self.request.method) {
+            (OnBad::Fail, _) => {
+                "exclude such points from the domain, or ask for on_bad \"zero\" or \"count\""
+            }
+            (OnBad::Count, Method::Plain) => "they are left out of the average",
+            _ => "they count as zero",
+        };
+        warnings.push(format!(
+            "the integrand is {} at ({x}), the first of {count} such samples: {what}",
+            first.value
+        ));
+    }
+
+    fn warn_of_little(&self, warnings: &mut Vec<String>) {
+        if self.waves == 0 {
+            if self.status == Status::BudgetExhausted {
+                let least = crate::wave::TILE;
+                warnings.push(format!("max_samples = {} is less than one tile, nothing was computed: allow {least} samples or more", self.target.max_samples));
+            }
+            return;
+        }
+        let drawn = self.pilot.drawn();
+        if self.pilot.nonzero == 0 && drawn > 0 {
+            let guided = if self.pilot.is_guided() {
+                ""
+            } else {
+                "; give a point where it is not as a hint, or narrow the limits"
+            };
+            warnings.push(format!(
+                "the integrand is zero at all of {drawn} uniform samples{guided}"
+            ));
+        } else if drawn > 0 && (self.pilot.dominated() || self.pilot.support() < EMPTY) {
+            warnings.push(format!("a few of {drawn} uniform samples outweigh all others: the integrand lives in a small part of the domain, and further peaks may be missed; give the peaks that you know as hints, or narrow the limits"));
+        }
+        if !self.hints.is_empty()
+            && matches!(
+                self.request.method,
+                Method::Plain | Method::Rqmc | Method::Cubature
+            )
+        {
+            warnings.push(format!(
+                "method {} does not use hints; auto, vegas and map-rqmc do",
+                self.request.method
+            ));
+        }
+    }
+
+    fn warn_of_contradictions(&self, estimate: &Estimate, warnings: &mut Vec<String>) {
+        let doubtful = (0..self.outputs)
+            .filter_map(|o| estimate.q(o))
+            .fold(1.0, f64::min);
+        if doubtful < DOUBTFUL {
+            warnings.push(format!("waves differ by more than their errors (q = {doubtful:.1e}): a part of the integrand was missed at first, or its tail is heavy; use more samples, another seed or hints to see which"));
+        }
+        let Some(adapted) = &self.adapted else { return };
+        if !adapted.estimate.values.is_empty()
+            && !estimate.values.is_empty()
+            && !estimate.agrees(&adapted.estimate, CONTRADICTION)
+        {
+            warnings.push("the adaptation and the production contradict each other: a peak was missed by one of them; give the peaks that you know as hints, or use another seed".into());
+        }
+    }
+}
