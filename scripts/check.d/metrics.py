@@ -1,16 +1,16 @@
-"""docs/metrics.md: names the metrics of the packages' metrics.rs, all of them and no others."""
+"""docs/metrics.md: names the metrics of every metrics.rs, all of them and no others."""
 
 import re
 
 PAGE = "docs/metrics.md"
-CONSTANT = re.compile(r'const \w+: &str =\s*"(millstream_\w+)"')
-NAMED = re.compile(r"^\| `(millstream_\w+)` \|")
+CONSTANT = re.compile(r'const \w+: &str =\s*"((?:millstream|montecarlo)_\w+)"')
+NAMED = re.compile(r"^\| `((?:millstream|montecarlo)_\w+)` \|")
 
 
 def check(tree):
     constants = {}
     for name in tree.files:
-        if name.startswith("crates/") and name.endswith("/src/metrics.rs"):
+        if name.startswith("crates/") and "/src/" in name and name.endswith("/metrics.rs"):
             text = tree.text(name)
             for found in CONSTANT.finditer(text):
                 constants[found[1]] = f"{name}:{text.count(chr(10), 0, found.start()) + 1}"
@@ -24,5 +24,6 @@ def check(tree):
 
 SOURCE = {"crates/a/src/metrics.rs": '/// A.\npub const A: &str = "millstream_a_total";\npub const B: &str =\n    "millstream_b";\n'}
 PLANTED = [
+    ({"crates/a/src/b/metrics.rs": 'const A: &str = "montecarlo_a_total";\n', PAGE: ""}, ["crates/a/src/b/metrics.rs:1"]),
     (SOURCE | {PAGE: "| `millstream_a_total` | |\n| `millstream_c` | |\n"}, ["crates/a/src/metrics.rs:3", f"{PAGE}:2"]),
 ]

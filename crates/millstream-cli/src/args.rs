@@ -98,10 +98,14 @@ pub(crate) enum Command {
     Up(commands::up::Args),
     /// Runs the embedded broker alone
     Broker(commands::broker::Args),
+    /// Computes an integral, or a file of them: in this process, or with --brokers on all workers of a cluster
+    Integrate(Box<commands::integrate::Args>),
     /// Runs a service of the system `messages`: a sender, or a receiver
     Messages(commands::messages::Args),
     /// Runs a service of the system `partitions`: a producer of many threads, or a consumer of many processes
     Partitions(commands::partitions::Args),
+    /// Runs a service of the system `montecarlo`: producer, coordinator, worker, or consumer
+    Montecarlo(commands::montecarlo::Args),
     /// Lists, describes, creates, deletes and alters topics
     Topics(commands::topics::Args),
     /// Lists, describes and resets consumer groups

@@ -2,6 +2,8 @@
 //!
 //! Errors of the library pass through unchanged, text and all.
 
+use std::path::PathBuf;
+
 /// An error of a system.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,28 @@ pub enum Error {
         number: usize,
         /// What the operating system says.
         source: std::io::Error,
+    },
+    /// The threads that compute could not be started.
+    #[error("failed to start the threads that compute: {reason}")]
+    Threads {
+        /// What the pool says.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("failed to use file `{path}`", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A file holds something else than requests.
+    #[error("`{path}` is not a list of requests: {reason}", path = .path.display())]
+    Requests {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: String,
     },
 }
 
@@ -37,5 +61,25 @@ mod tests {
             source: std::io::ErrorKind::NotFound.into(),
         };
         assert_eq!(process.to_string(), "failed to start process 3");
+        let threads = Error::Threads {
+            reason: "no memory".to_owned(),
+        };
+        assert_eq!(
+            threads.to_string(),
+            "failed to start the threads that compute: no memory"
+        );
+        let file = Error::File {
+            path: "a/b".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        };
+        assert_eq!(file.to_string(), "failed to use file `a/b`");
+        let requests = Error::Requests {
+            path: "a.json".into(),
+            reason: "it has no requests".to_owned(),
+        };
+        assert_eq!(
+            requests.to_string(),
+            "`a.json` is not a list of requests: it has no requests"
+        );
     }
 }

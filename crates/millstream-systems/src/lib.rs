@@ -9,6 +9,7 @@ mod arrival;
 pub mod duration;
 mod error;
 pub mod messages;
+pub mod montecarlo;
 pub mod partitions;
 mod settings;
 

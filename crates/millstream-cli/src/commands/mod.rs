@@ -6,8 +6,10 @@ pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod explain;
 pub(crate) mod groups;
+pub(crate) mod integrate;
 pub(crate) mod man;
 pub(crate) mod messages;
+pub(crate) mod montecarlo;
 pub(crate) mod partitions;
 pub(crate) mod send;
 pub(crate) mod tail;
@@ -27,8 +29,10 @@ pub(crate) fn run(args: Args, file: &File) -> anyhow::Result<Outcome> {
         Command::Completions(command) => command.run(),
         Command::Explain(command) => command.run(file),
         Command::Groups(command) => command.run(&session()?),
+        Command::Integrate(command) => command.run(&session()?),
         Command::Man(command) => command.run(),
         Command::Messages(command) => command.run(&session()?),
+        Command::Montecarlo(command) => command.run(&session()?),
         Command::Partitions(command) => command.run(&session()?),
         Command::Send(command) => command.run(&session()?),
         Command::Tail(command) => command.run(&session()?),

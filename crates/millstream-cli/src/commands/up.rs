@@ -16,10 +16,10 @@ use crate::up::{self, Broker};
 /// What to run.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  millstream up --for 30s\n  millstream up messages --scale receive=2\n  millstream up --brokers kafka-1:9092,kafka-2:9092"
+    after_help = "Examples:\n  millstream up --for 30s\n  millstream up messages --scale receive=2\n  millstream up montecarlo --scale worker=2\n  millstream up --brokers kafka-1:9092,kafka-2:9092"
 )]
 pub(crate) struct Args {
-    /// The systems: messages, partitions [default: messages]
+    /// The systems: messages, montecarlo, partitions [default: messages]
     #[arg(value_name = "SYSTEM")]
     systems: Vec<String>,
     /// Ends by itself after this time, as in 30s, 5m, 1h30m

@@ -17,10 +17,14 @@ struct System {
 }
 
 /// Receivers before senders: a group that has joined sees the first record without waiting.
-const SYSTEMS: [System; 2] = [
+const SYSTEMS: [System; 3] = [
     System {
         name: "messages",
         services: &["receive", "send"],
+    },
+    System {
+        name: "montecarlo",
+        services: &["worker", "coordinator", "consumer", "producer"],
     },
     System {
         name: "partitions",
@@ -196,7 +200,7 @@ mod tests {
     fn wrong_words_are_refused_with_what_would_be_right() {
         assert_eq!(
             refusal(&["mesages"], &[]),
-            "unknown system `mesages`; there are: messages, partitions"
+            "unknown system `mesages`; there are: messages, montecarlo, partitions"
         );
         assert_eq!(
             refusal(&["messages", "messages"], &[]),

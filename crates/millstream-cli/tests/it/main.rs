@@ -6,9 +6,13 @@
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod integrate;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod montecarlo;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn limits_are_numbers_or_words_in_json() {
         .to_string();
     assert_eq!(
         refused,
-        "`many` is no limit: a number, -inf or inf is expected at line 1 column 6"
+        "`many` is no limit: a number, -inf or inf is expected"
     );
 }
 

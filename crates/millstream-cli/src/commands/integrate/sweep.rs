@@ -1,0 +1,240 @@
+//! A sweep: the same integral for many values of its parameters, as a table and a curve.
+//!
+//! All points use the same random numbers, and the method that the first point's pilot chose, so that neighbours differ by
+//! what the parameter does and not by chance.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use millstream_systems::montecarlo::mathematics::{Answer, Method, Request};
+use serde::Serialize;
+
+use super::live::{Live, shortened};
+use super::plot::{self, Chart, Point};
+use super::problem::Axis;
+use super::report::{digits, short};
+use super::{Engine, jobs, outcome, write};
+use crate::Outcome;
+use crate::output::Output;
+
+/// One point's answer, for programs.
+#[derive(Serialize)]
+struct Row<'a> {
+    params: &'a BTreeMap<String, f64>,
+    #[serde(flatten)]
+    answer: &'a Answer,
+}
+
+/// Computes every point and shows all of them.
+pub(super) fn run(
+    engine: &Engine,
+    request: &Request,
+    axes: &[Axis],
+    json: bool,
+    plot: Option<&Path>,
+) -> anyhow::Result<Outcome> {
+    let points = points(&request.params, axes);
+    let mut output = Output::new(json);
+    let mut method = request.method;
+    let mut answers: Vec<Answer> = Vec::new();
+    for (number, params) in points.iter().enumerate() {
+        let request = Request {
+            params: params.clone(),
+            method,
+            ..request.clone()
+        };
+        let answer = if engine.is_stopped() {
+            jobs::cancelled(&request)
+        } else {
+            let label = format!("point {} of {}", number + 1, points.len());
+            engine
+                .run(&request, Live::new(&request, label), None)?
+                .answer
+        };
+        if method == Method::Auto && answer.method != Method::Auto {
+            method = answer.method;
+        }
+        if json {
+            output.object(&Row {
+                params,
+                answer: &answer,
+            })?;
+            output.flush()?;
+        }
+        answers.push(answer);
+    }
+    if !json {
+        output.bytes(table(axes, &points, &answers).as_bytes())?;
+        output.flush()?;
+    }
+    if let Some(path) = plot {
+        let chart = chart(request, axes, &points, &answers);
+        write(path, plot::svg(&chart, None).as_bytes())?;
+    }
+    outcome(&answers)
+}
+
+/// Every combination of the axes' values, the last axis fastest.
+fn points(fixed: &BTreeMap<String, f64>, axes: &[Axis]) -> Vec<BTreeMap<String, f64>> {
+    let mut points = vec![fixed.clone()];
+    for axis in axes {
+        let with = |point: &BTreeMap<String, f64>| -> Vec<BTreeMap<String, f64>> {
+            let set = |value: &f64| {
+                let mut point = point.clone();
+                point.insert(axis.name.clone(), *value);
+                point
+            };
+            axis.values.iter().map(set).collect()
+        };
+        points = points.iter().flat_map(with).collect();
+    }
+    points
+}
+
+fn table(axes: &[Axis], points: &[BTreeMap<String, f64>], answers: &[Answer]) -> String {
+    let heads: Vec<String> = axes
+        .iter()
+        .map(|axis| axis.name.clone())
+        .chain(["VALUE", "STANDARD ERROR", "SAMPLES", "STATUS"].map(str::to_owned))
+        .collect();
+    let mut rows = vec![heads];
+    for (params, answer) in points.iter().zip(answers) {
+        let mut row: Vec<String> = axes
+            .iter()
+            .map(|axis| {
+                params
+                    .get(&axis.name)
+                    .map_or_else(String::new, |value| format!("{value:.6}"))
+            })
+            .map(|text| trimmed(&text).to_owned())
+            .collect();
+        let each = answer
+            .value
+            .as_slice()
+            .iter()
+            .zip(answer.standard_error.as_slice());
+        let (mut values, mut errors) = (Vec::new(), Vec::new());
+        for (value, error) in each {
+            values.push(match (value, error) {
+                (Some(value), Some(error)) => digits(*value, *error),
+                (Some(value), None) => format!("{value}"),
+                (None, _) => "none".to_owned(),
+            });
+            errors.push(error.map_or_else(|| "-".to_owned(), short));
+        }
+        row.extend([
+            values.join(" "),
+            errors.join(" "),
+            answer.samples.to_string(),
+            answer.status.name().to_owned(),
+        ]);
+        rows.push(row);
+    }
+    aligned(&rows)
+}
+
+/// A number without the zeros at its end.
+fn trimmed(text: &str) -> &str {
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    }
+}
+
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells: Vec<String> = cells
+            .map(|(column, (cell, width))| {
+                if column + 1 == columns {
+                    cell.clone()
+                } else {
+                    format!("{cell:>width$}")
+                }
+            })
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The value over the last parameter, a curve for each value of the others and for each output.
+fn chart(
+    request: &Request,
+    axes: &[Axis],
+    points: &[BTreeMap<String, f64>],
+    answers: &[Answer],
+) -> Chart {
+    let along = axes.last();
+    let length = along.map_or(1, |axis| axis.values.len()).max(1);
+    let name = along.map_or("", |axis| &axis.name);
+    let mut curves = Vec::new();
+    for (points, answers) in points.chunks(length).zip(answers.chunks(length)) {
+        let outputs = answers
+            .iter()
+            .map(|answer| answer.value.as_slice().len())
+            .max();
+        for output in 0..outputs.unwrap_or(0) {
+            let point = |(params, answer): (&BTreeMap<String, f64>, &Answer)| {
+                let [low, high] = (*answer.interval.as_slice().get(output)?)?;
+                Some(Point {
+                    x: *params.get(name)?,
+                    y: (*answer.value.as_slice().get(output)?)?,
+                    half: 0.5 * (high - low),
+                })
+            };
+            curves.push(points.iter().zip(answers).filter_map(point).collect());
+        }
+    }
+    Chart {
+        title: shortened(&request.expression),
+        x_label: name.to_owned(),
+        y_label: "integral and 95 % interval".to_owned(),
+        log_x: false,
+        curves,
+        exact: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_is_a_point_and_the_last_parameter_is_fastest() {
+        let axis = |name: &str, values: &[f64]| Axis {
+            name: name.to_owned(),
+            values: values.to_vec(),
+        };
+        let fixed = BTreeMap::from([("c".to_owned(), 9.0)]);
+        let points = points(&fixed, &[axis("a", &[1.0, 2.0]), axis("b", &[3.0, 4.0])]);
+        let pairs: Vec<(f64, f64)> = points
+            .iter()
+            .map(|point| (point["a"], point["b"]))
+            .collect();
+        assert_eq!(pairs, [(1.0, 3.0), (1.0, 4.0), (2.0, 3.0), (2.0, 4.0)]);
+        assert!(points.iter().all(|point| point["c"] == 9.0));
+    }
+
+    #[test]
+    fn columns_of_a_table_are_aligned() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        assert_eq!(
+            aligned(&[row(["a", "X"]), row(["0.25", "y"])]),
+            "   a  X\n0.25  y\n"
+        );
+        assert_eq!(
+            [trimmed("0.500000"), trimmed("10"), trimmed("3.000000")],
+            ["0.5", "10", "3"]
+        );
+    }
+}

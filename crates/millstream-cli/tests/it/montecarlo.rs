@@ -1,0 +1,254 @@
+//! The system montecarlo: every service a process, under names of its own on the broker.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::world::{Running, World, eventually, program};
+
+/// A coordinator and workers.
+struct System {
+    world: World,
+    prefix: String,
+    coordinators: Vec<Running>,
+    workers: Vec<Running>,
+}
+
+impl System {
+    fn new(workers: usize) -> Self {
+        let world = World::new();
+        let prefix = world.name("integrals");
+        let mut system = Self {
+            world,
+            prefix,
+            coordinators: Vec::new(),
+            workers: Vec::new(),
+        };
+        system.coordinate();
+        for _ in 0..workers {
+            system.work();
+        }
+        system
+    }
+
+    fn start(&self, words: &[&str]) -> Running {
+        let running = self
+            .world
+            .start(&[&["montecarlo"], words, &["--prefix", &self.prefix]].concat());
+        running.line("partitions assigned");
+        running
+    }
+
+    fn coordinate(&mut self) {
+        let coordinator = self.start(&["coordinator"]);
+        self.coordinators.push(coordinator);
+    }
+
+    fn work(&mut self) {
+        let worker = self.start(&["worker", "--threads", "1"]);
+        self.workers.push(worker);
+    }
+
+    /// `integrate` on this system.
+    fn ask(&self, words: &[&str]) -> Running {
+        let words = [&["integrate"], words, &["--json", "--prefix", &self.prefix]].concat();
+        self.world.start(&words)
+    }
+
+    /// The same in one process.
+    fn alone(&self, words: &[&str]) -> Value {
+        let mut command: Command = program();
+        command.args([&["integrate"], words, &["--json"]].concat());
+        Running::start(command).end().json().remove(0)
+    }
+}
+
+/// Everything of an answer but the time it took.
+fn bits(mut answer: Value) -> Value {
+    answer.as_object_mut().unwrap().remove("seconds").unwrap();
+    answer
+}
+
+/// A job of some seconds on these workers, in a debug build.
+const LONG: [&str; 7] = [
+    "sqrt(x0*x1)+sin(x2)",
+    "--method",
+    "plain",
+    "--rel-error",
+    "1e-12",
+    "--max-samples",
+    "3e8",
+];
+
+#[test]
+fn a_cluster_gives_the_bits_of_one_process() {
+    let system = System::new(2);
+    for method in ["auto", "plain", "vegas", "rqmc", "map-rqmc", "cubature"] {
+        let words = [
+            "exp(-10*((x0-0.5)^2+(x1-0.5)^2+(x2-0.5)^2))",
+            "--rel-error",
+            "1e-4",
+            "--max-samples",
+            "2e7",
+            "--seed",
+            "11",
+            "--method",
+            method,
+        ];
+        let answer = system.ask(&words).end();
+        assert!(answer.code() < 2, "{}", answer.stderr);
+        let answer = answer.json().remove(0);
+        assert_eq!(bits(answer), bits(system.alone(&words)), "{method}");
+    }
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_of_a_chunk_changes_no_bit() {
+    let mut system = System::new(2);
+    let asked = system.ask(&LONG);
+    system.coordinators[0].line("job opened");
+    for _ in 0..3 {
+        let worker = system.workers.remove(0);
+        worker.signal(Signal::KILL);
+        drop(worker);
+        system.work();
+    }
+    let answer = asked.end().expect(1).json().remove(0);
+    assert_eq!(bits(answer), bits(system.alone(&LONG)));
+}
+
+#[test]
+fn a_coordinator_killed_in_the_middle_of_a_wave_is_taken_over() {
+    let mut system = System::new(1);
+    let asked = system.ask(&LONG);
+    system.coordinators[0].line("job opened");
+    for _ in 0..2 {
+        let coordinator = system.coordinators.remove(0);
+        coordinator.signal(Signal::KILL);
+        drop(coordinator);
+        system.coordinate();
+    }
+    let answer = asked.end().expect(1).json().remove(0);
+    assert_eq!(bits(answer), bits(system.alone(&LONG)));
+}
+
+#[test]
+fn ctrl_c_cancels_the_job_on_the_cluster() {
+    let system = System::new(1);
+    let words = [
+        "sqrt(x0*x1)",
+        "--method",
+        "plain",
+        "--rel-error",
+        "1e-12",
+        "--max-samples",
+        "1e15",
+    ];
+    let asked = system.ask(&words);
+    system.coordinators[0].line("job opened");
+    asked.signal(Signal::INT);
+    let answer = asked.end().expect(1).json().remove(0);
+    assert_eq!(answer["status"], "cancelled");
+    system.coordinators[0].line("job ended");
+}
+
+#[test]
+fn a_request_in_plain_json_is_answered_also_when_it_is_wrong() {
+    let system = System::new(1);
+    let requests = format!("{}-requests", system.prefix);
+    let results = format!("{}-results", system.prefix);
+    let lines = b"right\t{\"expression\": \"x0*x1\", \"rel_error\": 0.01}\nwrong\t{\"expression\": \"x0*\"}\nnonsense\tno json\n";
+    system
+        .world
+        .run_with(&["send", &requests, "--key-separator", "\t"], lines)
+        .expect(0);
+    let tail = ["tail", &results, "--from", "earliest", "--json"];
+    let mut told = Vec::new();
+    eventually("all three are answered", || {
+        let words = [&tail[..], &["--exit"]].concat();
+        told = system.world.run(&words).expect(0).json();
+        told.len() >= 3
+    });
+    let status = |key: &str| {
+        let mut of_key = told.iter().rev().filter(|record| record["key"] == key);
+        let value = of_key.next().unwrap()["value"].clone();
+        let value = value
+            .as_str()
+            .map_or(value.clone(), |text| serde_json::from_str(text).unwrap());
+        value["status"].clone()
+    };
+    assert_eq!(
+        [status("right"), status("wrong"), status("nonsense")],
+        ["converged", "failed", "failed"]
+    );
+}
+
+/// What a consumer that stores into `file` tells after three answers.
+fn consumed(system: &System, file: &str, figures: &[&str]) -> Vec<u64> {
+    let words = [
+        "montecarlo",
+        "consumer",
+        "--store",
+        file,
+        "--count",
+        "3",
+        "--json",
+        "--prefix",
+    ];
+    let ended = system
+        .world
+        .run(&[&words[..], &[&system.prefix]].concat())
+        .expect(0);
+    let summary = ended.json().remove(0);
+    figures
+        .iter()
+        .map(|key| summary[*key].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn answers_are_stored_once_and_compared_with_what_is_known() {
+    let system = System::new(1);
+    let jobs = r#"[
+        {"name": "half", "expression": "x0", "rel_error": 1e-3, "exact": 0.5, "source": "by hand"},
+        {"name": "third", "expression": "x0^2", "rel_error": 1e-3, "exact": 0.3333333333333333, "source": "by hand"},
+        {"name": "broken", "expression": "x0 +"}
+    ]"#;
+    std::fs::write(system.world.folder.path().join("jobs.json"), jobs).unwrap();
+    let words = [
+        "montecarlo",
+        "producer",
+        "--file",
+        "jobs.json",
+        "--rate",
+        "100",
+        "--prefix",
+    ];
+    system
+        .world
+        .run(&[&words[..], &[&system.prefix]].concat())
+        .expect(0);
+    let figures = [
+        "answers",
+        "converged",
+        "failed",
+        "compared",
+        "far_off",
+        "stored",
+    ];
+    for file in ["answers.csv", "answers.jsonl"] {
+        assert_eq!(
+            consumed(&system, file, &figures),
+            [3, 2, 1, 2, 0, 3],
+            "{file}"
+        );
+        // The next consumer begins anew, as after a kill before anything was committed.
+        let group = format!("{}-results", system.prefix);
+        let reset = ["groups", "reset", &group, "--to-earliest", "--yes"];
+        system.world.run(&reset).expect(0);
+    }
+    let csv = std::fs::read_to_string(system.world.folder.path().join("answers.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 4, "{csv}");
+    assert_eq!(consumed(&system, "answers.csv", &["stored"]), [0]);
+}
