@@ -282,7 +282,7 @@ fn words_that_name_nothing_are_refused() {
     let ended = up.run(&["mesages"]).expect(2);
     assert_eq!(
         ended.stderr,
-        "error: unknown system `mesages`; there are: messages, partitions\n"
+        "error: unknown system `mesages`; there are: messages, montecarlo, partitions\n"
     );
     let ended = up.run(&["--for", "30"]).expect(2);
     assert!(
