@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.ObjectWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Properties;
@@ -40,7 +41,8 @@ public final class Copy {
         StreamsBuilder builder = new StreamsBuilder();
         builder.stream(options.get("--input"), Consumed.with(Serdes.ByteArray(), json()))
             .to(options.get("--output"), Produced.with(Serdes.ByteArray(), json()));
-        KafkaStreams streams = new KafkaStreams(builder.build(), settings(options));
+        Path state = Files.createTempDirectory("copy");
+        KafkaStreams streams = new KafkaStreams(builder.build(), settings(options, state));
         CountDownLatch ended = new CountDownLatch(1);
         streams.setUncaughtExceptionHandler(error -> {
             error.printStackTrace();
@@ -49,6 +51,9 @@ public final class Copy {
         });
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             streams.close();
+            streams.cleanUp();
+            // What is left by then is empty; what is not, is not ours to remove.
+            state.toFile().delete();
             ended.countDown();
         }));
         streams.start();
@@ -56,14 +61,14 @@ public final class Copy {
     }
 
     /** The settings of the other peers; what they do not name is Kafka Streams' default. */
-    private static Properties settings(Map<String, String> options) throws IOException {
+    private static Properties settings(Map<String, String> options, Path state) {
         Properties settings = new Properties();
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, options.get("--group"));
         settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, options.get("--brokers"));
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, options.get("--threads"));
         settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, options.get("--commit-ms"));
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.AT_LEAST_ONCE);
-        settings.put(StreamsConfig.STATE_DIR_CONFIG, Files.createTempDirectory("copy").toString());
+        settings.put(StreamsConfig.STATE_DIR_CONFIG, state.toString());
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.LINGER_MS_CONFIG), options.get("--linger-ms"));
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.ACKS_CONFIG), "all");
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.ENABLE_IDEMPOTENCE_CONFIG), "true");
