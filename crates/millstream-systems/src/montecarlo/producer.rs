@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millstream::http::Health;
+use millstream::metrics::RECORDS_OUT;
 use millstream::{Clock, Cluster, Shutdown, SystemClock};
 use millstream_montecarlo::Request;
 use serde::Serialize;
@@ -82,6 +83,7 @@ pub fn run(
     let mut sent = 0;
     if arrival::arrive(&topics, cluster, shutdown)?.is_some() {
         arrived.set_ready(true);
+        let written = metrics::counter!(RECORDS_OUT, "service" => "montecarlo-producer", "topic" => topics.requests.name().to_owned());
         let client = Client::new(topics, cluster)?;
         let mut random = options
             .seed
@@ -100,6 +102,7 @@ pub fn run(
             let id = uuid::Uuid::new_v4().to_string();
             tracing::info!(job = id, name = request.name, "request sent");
             client.submit(&id, &request)?;
+            written.increment(1);
             sent += 1;
             next = next.plus(pause);
             let wait = next.since(clock.now());

@@ -152,11 +152,11 @@ impl Course {
                 half: 0.5 * (high - low),
             };
             if let Some(points) = self.outputs.get_mut(output) {
-                // The end is told after the last wave, with the same samples.
-                if points.last().is_some_and(|last| last.x >= point.x) {
-                    points.pop();
+                // While the map is adapted the estimate stays, and the end is told with the samples of the last wave.
+                let same = |last: &Point| last.y == point.y && last.half == point.half;
+                if !points.last().is_some_and(same) {
+                    points.push(point);
                 }
-                points.push(point);
             }
         }
     }

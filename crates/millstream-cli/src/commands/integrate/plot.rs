@@ -176,13 +176,11 @@ fn draw(out: &mut String, chart: &Chart) {
         (LEFT, WIDTH - RIGHT),
         chart.log_x,
     );
-    // The first waves may be off by orders of magnitude: their bands are cut, or the rest would be a flat line.
-    let typical = typical_half(chart);
-    let spans = points().flat_map(|point| {
-        let half = point.half.min(8.0 * typical);
-        [point.y - half, point.y + half]
-    });
-    let y = Axis::new(spans.chain(chart.exact), (HEIGHT - BOTTOM, TOP), false);
+    let y = Axis::new(
+        levels(chart).chain(chart.exact),
+        (HEIGHT - BOTTOM, TOP),
+        false,
+    );
     frame(out, &x, &y, [&chart.title, &chart.x_label, &chart.y_label]);
     for (number, curve) in chart.curves.iter().enumerate() {
         let colour = number.checked_sub(1).map_or(LINE, |n| {
@@ -203,7 +201,9 @@ fn draw(out: &mut String, chart: &Chart) {
     }
 }
 
-fn typical_half(chart: &Chart) -> f64 {
+/// What the vertical axis has to show. The first estimates of a convergence may be off by orders of magnitude: they are cut, or
+/// the rest would be a flat line.
+fn levels(chart: &Chart) -> impl Iterator<Item = f64> + '_ {
     let mut halves: Vec<f64> = chart
         .curves
         .iter()
@@ -212,7 +212,29 @@ fn typical_half(chart: &Chart) -> f64 {
         .filter(|half| half.is_finite())
         .collect();
     halves.sort_by(f64::total_cmp);
-    halves.get(halves.len() / 2).copied().unwrap_or(0.0)
+    let typical = halves.get(halves.len() / 2).copied().unwrap_or(0.0);
+    let log_x = chart.log_x;
+    chart.curves.iter().flat_map(move |curve| {
+        let last = curve.last().map_or(0.0, |point| point.y);
+        let (least, most) = if log_x && typical > 0.0 {
+            (last - 8.0 * typical, last + 8.0 * typical)
+        } else {
+            (f64::MIN, f64::MAX)
+        };
+        let ends = |point: &Point| {
+            let half = if point.half.is_finite() {
+                point.half
+            } else {
+                0.0
+            };
+            [point.y - half, point.y + half]
+        };
+        curve
+            .iter()
+            .flat_map(ends)
+            .filter(|level| level.is_finite())
+            .map(move |level| level.max(least).min(most))
+    })
 }
 
 fn draw_curve(out: &mut String, curve: &[Point], (x, y): (&Axis, &Axis), colour: &str) {

@@ -42,6 +42,12 @@ impl Fleet {
         }
     }
 
+    /// Begins elsewhere than others do, so that the first tasks of many coordinators do not meet in one partition.
+    pub(super) fn begin_at(&mut self, number: i32) {
+        let number = usize::try_from(number).unwrap_or(0);
+        self.next = number.wrapping_mul(self.stride) % self.seats.len();
+    }
+
     /// The partition for a task of this weight; `None` when everybody has enough.
     pub(super) fn give(&mut self, weight: u32) -> Option<i32> {
         let count = self.seats.len();

@@ -253,6 +253,7 @@ impl Unit {
     pub(super) fn on_tick(&mut self, context: &mut Context) -> Handled {
         if !self.marked {
             self.marked = true;
+            self.fleet.begin_at(context.partition().0);
             let ticket = Ticket {
                 partition: context.partition().0,
                 offset: -1,
