@@ -8,17 +8,19 @@
 
 use std::marker::PhantomData;
 
-use super::program::{Fold, Form};
+use super::machine::Known;
+use super::program::{Fold, Form, MOST_TERMS, Operand, Term};
 use crate::isa::{Fill, fill};
 use crate::kernels::block::{Block, Lane};
 
 /// One term at one point, from the values of its blocks and its numbers.
 trait At {
+    const PAIR: bool = false;
     fn at(a: f64, b: f64, c: [f64; 3]) -> f64;
 }
 
 macro_rules! forms {
-    ($($name:ident($a:ident, $b:pat, $c:ident) $value:expr;)*) => {
+    ($($name:ident($a:ident, $b:pat, $c:pat) $value:expr;)*) => {
         $(struct $name;
         impl At for $name {
             #[inline(always)]
@@ -30,15 +32,19 @@ macro_rules! forms {
 }
 
 forms! {
-    Scaled(a, _, c) c[0] * a;
-    Line(a, _, c) c[0] * a + c[1];
-    Square(a, _, c) (a + c[0]) * (a + c[0]);
-    Parabola(a, _, c) (a + c[0]) * (a + c[0]) * c[1] + c[2];
+    Plain(a, _, _) a;
+    Scaled(a, _, [c, ..]) c * a;
+    Line(a, _, [c, d, _]) c * a + d;
+    Square(a, _, [c, ..]) (a + c) * (a + c);
+    Lifted(a, _, [c, _, e]) (a + c) * (a + c) + e;
+    Parabola(a, _, [c, d, e]) (a + c) * (a + c) * d + e;
 }
 
 struct Pair;
 
 impl At for Pair {
+    const PAIR: bool = true;
+
     #[inline(always)]
     fn at(a: f64, b: f64, c: [f64; 3]) -> f64 {
         c[0] * a * b
@@ -68,85 +74,144 @@ impl Join for Product {
     }
 }
 
-/// A term with the blocks it reads.
-type Bound<'a> = (&'a Block, &'a Block, [f64; 3]);
+/// What a chain begins with: a block, a number, or its first term.
+trait Start: Copy {
+    fn join<J: Join>(self, i: usize, first: f64) -> f64;
+}
 
-struct Chain<'a, S, F, J, const N: usize> {
+impl<L: Lane> Start for L {
+    #[inline(always)]
+    fn join<J: Join>(self, i: usize, first: f64) -> f64 {
+        J::join(self.get(i), first)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct FirstTerm;
+
+impl Start for FirstTerm {
+    #[inline(always)]
+    fn join<J: Join>(self, _: usize, first: f64) -> f64 {
+        first
+    }
+}
+
+/// What is made of the result.
+trait End: Copy {
+    fn end(self, value: f64) -> f64;
+}
+
+impl End for () {
+    #[inline(always)]
+    fn end(self, value: f64) -> f64 {
+        value
+    }
+}
+
+/// A number divided by it.
+#[derive(Clone, Copy)]
+struct Over(f64);
+
+impl End for Over {
+    #[inline(always)]
+    fn end(self, value: f64) -> f64 {
+        self.0 / value
+    }
+}
+
+struct Chain<'a, S, E, F, J, const N: usize> {
     start: S,
-    terms: [Bound<'a>; N],
+    end: E,
+    terms: [(&'a Block, &'a Block, [f64; 3]); N],
     kind: PhantomData<(F, J)>,
 }
 
-impl<S: Lane, F: At, J: Join, const N: usize> Fill for Chain<'_, S, F, J, N> {
+impl<S: Start, E: End, F: At, J: Join, const N: usize> Fill for Chain<'_, S, E, F, J, N> {
     type Target = Block;
 
     #[inline(always)]
     fn fill(self, out: &mut Block) {
-        let Self { start, terms, .. } = self;
+        let Self {
+            start, end, terms, ..
+        } = self;
         for (i, out) in out.iter_mut().enumerate() {
-            let mut value = start.get(i);
-            for (a, b, c) in terms {
-                value = J::join(value, F::at(a[i], b[i], c));
+            let term = |(a, b, c): (&Block, &Block, [f64; 3])| F::at(a[i], b[i], c);
+            let mut value = start.join::<J>(i, term(terms[0]));
+            for bound in &terms[1..] {
+                value = J::join(value, term(*bound));
             }
-            *out = value;
+            *out = end.end(value);
         }
     }
 }
 
-/// Runs `fold` with `blocks` giving what a number stands for.
-pub(super) fn run<'a, S: Lane>(
+/// Runs `fold` over the blocks of `known`.
+pub(super) fn run(fold: &Fold, known: Known<'_>, out: &mut Block) {
+    match (fold.start, fold.over) {
+        (Some(Operand::Block(start)), _) => joined(fold, known.block(start), (), known, out),
+        (Some(Operand::Number(start)), _) => joined(fold, start, (), known, out),
+        (None, None) => joined(fold, FirstTerm, (), known, out),
+        (None, Some(number)) => joined(fold, FirstTerm, Over(number), known, out),
+    }
+}
+
+fn joined<S: Start, E: End>(fold: &Fold, start: S, end: E, known: Known<'_>, out: &mut Block) {
+    if fold.product {
+        formed::<S, E, Product>(fold, start, end, known, out);
+    } else {
+        formed::<S, E, Sum>(fold, start, end, known, out);
+    }
+}
+
+fn formed<S: Start, E: End, J: Join>(
     fold: &Fold,
     start: S,
-    blocks: impl Fn(usize) -> &'a Block,
+    end: E,
+    known: Known<'_>,
     out: &mut Block,
 ) {
-    let terms = fold
-        .terms
-        .iter()
-        .map(|term| (blocks(term.a), blocks(term.b), term.c));
-    let mut bound = [(blocks(0), blocks(0), [0.0; 3]); 4];
-    bound
-        .iter_mut()
-        .zip(terms)
-        .for_each(|(to, from)| *to = from);
-    let count = fold.terms.len();
-    match (fold.product, fold.form) {
-        (false, Form::Scaled) => counted::<S, Scaled, Sum>(start, &bound, count, out),
-        (false, Form::Line) => counted::<S, Line, Sum>(start, &bound, count, out),
-        (false, Form::Square) => counted::<S, Square, Sum>(start, &bound, count, out),
-        (false, Form::Parabola) => counted::<S, Parabola, Sum>(start, &bound, count, out),
-        (false, Form::Pair) => counted::<S, Pair, Sum>(start, &bound, count, out),
-        (true, Form::Scaled) => counted::<S, Scaled, Product>(start, &bound, count, out),
-        (true, Form::Line) => counted::<S, Line, Product>(start, &bound, count, out),
-        (true, Form::Square) => counted::<S, Square, Product>(start, &bound, count, out),
-        (true, Form::Parabola) => counted::<S, Parabola, Product>(start, &bound, count, out),
-        (true, Form::Pair) => counted::<S, Pair, Product>(start, &bound, count, out),
+    match fold.form {
+        Form::Plain => counted::<S, E, Plain, J>(fold, start, end, known, out),
+        Form::Scaled => counted::<S, E, Scaled, J>(fold, start, end, known, out),
+        Form::Line => counted::<S, E, Line, J>(fold, start, end, known, out),
+        Form::Square => counted::<S, E, Square, J>(fold, start, end, known, out),
+        Form::Lifted => counted::<S, E, Lifted, J>(fold, start, end, known, out),
+        Form::Parabola => counted::<S, E, Parabola, J>(fold, start, end, known, out),
+        Form::Pair => counted::<S, E, Pair, J>(fold, start, end, known, out),
     }
 }
 
-fn counted<S: Lane, F: At, J: Join>(
+fn counted<S: Start, E: End, F: At, J: Join>(
+    fold: &Fold,
     start: S,
-    terms: &[Bound<'_>; 4],
-    count: usize,
+    end: E,
+    known: Known<'_>,
     out: &mut Block,
 ) {
-    match count {
-        1 => chain::<S, F, J, 1>(start, terms, out),
-        2 => chain::<S, F, J, 2>(start, terms, out),
-        3 => chain::<S, F, J, 3>(start, terms, out),
-        _ => chain::<S, F, J, 4>(start, terms, out),
+    match fold.terms.len() {
+        1 => chain::<S, E, F, J, 1>(fold, start, end, known, out),
+        2 => chain::<S, E, F, J, 2>(fold, start, end, known, out),
+        3 => chain::<S, E, F, J, 3>(fold, start, end, known, out),
+        _ => chain::<S, E, F, J, MOST_TERMS>(fold, start, end, known, out),
     }
 }
 
-fn chain<S: Lane, F: At, J: Join, const N: usize>(
+fn chain<S: Start, E: End, F: At, J: Join, const N: usize>(
+    fold: &Fold,
     start: S,
-    terms: &[Bound<'_>; 4],
+    end: E,
+    known: Known<'_>,
     out: &mut Block,
 ) {
-    let terms = std::array::from_fn(|i| terms[i]);
+    let terms = std::array::from_fn(|i| {
+        let Term { a, b, c } = fold.terms[i];
+        let block = known.block(a);
+        (block, if F::PAIR { known.block(b) } else { block }, c)
+    });
     fill(
-        Chain::<S, F, J, N> {
+        Chain::<S, E, F, J, N> {
             start,
+            end,
             terms,
             kind: PhantomData,
         },

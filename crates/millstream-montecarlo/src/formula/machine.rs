@@ -4,7 +4,7 @@
 //! reads it. Nothing is allocated once the scratch memory is large enough.
 
 use super::fold;
-use super::program::{Action, Fold, Operand, Place, Program, Step};
+use super::program::{Action, Operand, Place, Program, Step};
 use super::tree::select;
 use crate::BLOCK;
 use crate::isa::{Fill, fill};
@@ -18,7 +18,7 @@ static EMPTY: Block = [f64::NAN; BLOCK];
 
 /// The blocks that a step may read.
 #[derive(Clone, Copy)]
-struct Known<'a> {
+pub(super) struct Known<'a> {
     x: &'a [Block],
     before: &'a [Block],
     after: &'a [Block],
@@ -27,7 +27,7 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     /// Coordinates first, then registers; the one that is written stands between `before` and `after`.
     #[inline]
-    fn block(self, index: usize) -> &'a Block {
+    pub(super) fn block(self, index: usize) -> &'a Block {
         let Some(register) = index.checked_sub(self.x.len()) else {
             return self.x.get(index).unwrap_or(&EMPTY);
         };
@@ -91,16 +91,7 @@ fn step(action: &Action, known: Known<'_>, out: &mut Block) {
         Action::One(function, a) => function.whole(known.block(*a), out),
         Action::Two(function, a, b) => two(*function, *a, *b, known, out),
         Action::If(c, a, b) => choose(known.block(*c), *a, *b, known, out),
-        Action::Fold(fold) => run_fold(fold, known, out),
-    }
-}
-
-fn run_fold(fold: &Fold, known: Known<'_>, out: &mut Block) {
-    match fold.start {
-        Operand::Block(start) => {
-            fold::run(fold, known.block(start), |block| known.block(block), out)
-        }
-        Operand::Number(start) => fold::run(fold, start, |block| known.block(block), out),
+        Action::Fold(fold) => fold::run(fold, known, out),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! From the leaves up, each node gets the action that would compute it, having taken in those nodes below that nothing else
 //! uses. What is taken in, and thus every bit, depends on the tree alone. Identities make one form do for several: `1*x`,
-//! `x + -0` and `-0 + x` are `x`, zeros and infinities included.
+//! `x + -0` is `x`, zeros and infinities included.
 #![expect(
     clippy::indexing_slicing,
     reason = "nodes refer to earlier nodes of the same list, and each list here is as long"
@@ -57,7 +57,23 @@ impl Picker<'_> {
             Node::Two(Binary::Add, a, b) => self.sum(a, b, 1.0),
             Node::Two(Binary::Sub, a, b) => self.sum(a, b, -1.0),
             Node::Two(Binary::Mul, a, b) => self.product(id, a, b),
+            Node::Two(Binary::Div, a, b) => self.quotient(a, b),
             Node::Two(function, a, b) => Action::Two(function, self.operand(a), self.operand(b)),
+        }
+    }
+
+    /// A number over a fold that nothing else uses is one step.
+    fn quotient(&self, a: Id, b: Id) -> Action {
+        let alone = match &self.actions[b] {
+            Action::Fold(fold) if self.uses[b] == 1 && fold.over.is_none() => alone(fold),
+            _ => None,
+        };
+        match (self.operand(a), alone) {
+            (Operand::Number(number), Some(fold)) => Action::Fold(Fold {
+                over: Some(number),
+                ..fold
+            }),
+            (above, _) => Action::Two(Binary::Div, above, self.operand(b)),
         }
     }
 
@@ -99,24 +115,16 @@ impl Picker<'_> {
 
     fn product(&self, id: Id, a: Id, b: Id) -> Action {
         if a == b {
-            let (form, term) = self.square(a);
-            return Action::Fold(Fold {
-                product: false,
-                start: Operand::Number(NOTHING),
-                form,
-                terms: vec![term],
-            });
+            let Shape(form, term) = self.square(a);
+            return Action::Fold(Fold::first(false, form, vec![term]));
         }
         let swap = self.open(a, true).is_none() && self.open(b, true).is_some();
         let (left, right) = if swap { (b, a) } else { (a, b) };
         match self.operand(right) {
             number @ Operand::Number(_) => match self.term(id) {
-                Shape(form @ Form::Parabola, term) => Action::Fold(Fold {
-                    product: false,
-                    start: Operand::Number(NOTHING),
-                    form,
-                    terms: vec![term],
-                }),
+                Shape(form @ Form::Parabola, term) => {
+                    Action::Fold(Fold::first(false, form, vec![term]))
+                }
                 _ => Action::Two(Binary::Mul, self.operand(left), number),
             },
             Operand::Block(_) => {
@@ -152,44 +160,25 @@ impl Picker<'_> {
             if let Some(form) =
                 joined(first_form, form).filter(|_| self.open(left, product).is_none())
             {
-                let start = Operand::Number(if product { 1.0 } else { NOTHING });
-                return Action::Fold(Fold {
-                    product,
-                    start,
-                    form,
-                    terms: vec![first, term],
-                });
+                return Action::Fold(Fold::first(product, form, vec![first, term]));
             }
         }
         Action::Fold(Fold {
-            product,
-            start,
-            form,
-            terms: vec![term],
+            start: Some(start),
+            ..Fold::first(product, form, vec![term])
         })
     }
 
-    /// `(a)^2`, with the sum in `a` taken in.
-    fn square(&self, a: Id) -> (Form, Term) {
-        let plain = Term {
-            a,
-            b: a,
-            c: [NOTHING, 1.0, NOTHING],
-        };
-        match self.tree.nodes[a] {
+    /// `a^2`, with a number added in `a` taken in.
+    fn square(&self, a: Id) -> Shape {
+        let (a, shift) = match self.tree.nodes[a] {
             Node::Two(Binary::Add, x, number) if self.uses[a] == 2 => match self.operand(number) {
-                Operand::Number(shift) => (
-                    Form::Square,
-                    Term {
-                        a: x,
-                        b: x,
-                        c: [shift, 1.0, NOTHING],
-                    },
-                ),
-                Operand::Block(_) => (Form::Square, plain),
+                Operand::Number(shift) => (x, shift),
+                Operand::Block(_) => (a, NOTHING),
             },
-            _ => (Form::Square, plain),
-        }
+            _ => (a, NOTHING),
+        };
+        Shape::of(Form::Square, a, [shift, 1.0, NOTHING])
     }
 
     /// A factor: as a term, but a product stays one block.
@@ -200,36 +189,36 @@ impl Picker<'_> {
         }
     }
 
-    /// The node as a term of a fold.
+    /// The node as a term of a fold: a product or square, with one number added or one sign.
     fn term(&self, id: Id) -> Shape {
         if self.uses[id] != 1 {
             return Shape::plain(id);
         }
         match self.tree.nodes[id] {
-            Node::Two(Binary::Mul, a, b) if a == b => {
-                let (form, term) = self.square(a);
-                Shape(form, term)
-            }
+            Node::Two(Binary::Add, a, b) => match self.operand(b) {
+                Operand::Number(number) => self.inner(a).plus(number).unwrap_or(Shape::line(a, 1.0, number)),
+                Operand::Block(_) => Shape::plain(id),
+            },
+            Node::Two(Binary::Sub, a, b) => match self.operand(a) {
+                Operand::Number(number) => {
+                    self.inner(b).signed(-1.0, b).plus(number).unwrap_or(Shape::line(b, -1.0, number))
+                }
+                Operand::Block(_) => Shape::plain(id),
+            },
+            Node::One(Unary::Neg, a) => self.inner(a).signed(-1.0, a),
+            _ => self.inner(id),
+        }
+    }
+
+    /// A product or square, or the node as it is.
+    fn inner(&self, id: Id) -> Shape {
+        match self.tree.nodes[id] {
+            _ if self.uses[id] != 1 => Shape::plain(id),
+            Node::Two(Binary::Mul, a, b) if a == b => self.square(a),
             Node::Two(Binary::Mul, a, b) => match self.operand(b) {
                 Operand::Number(factor) => self.scaled(a, factor),
                 Operand::Block(_) => self.pair(a, b),
             },
-            Node::Two(Binary::Add, a, b) => match self.operand(b) {
-                Operand::Number(number) => self
-                    .term(a)
-                    .plus(number)
-                    .unwrap_or(Shape::line(a, 1.0, number)),
-                Operand::Block(_) => Shape::plain(id),
-            },
-            Node::Two(Binary::Sub, a, b) => match self.operand(a) {
-                Operand::Number(number) => self
-                    .term(b)
-                    .signed(-1.0, b)
-                    .plus(number)
-                    .unwrap_or(Shape::line(b, -1.0, number)),
-                Operand::Block(_) => Shape::plain(id),
-            },
-            Node::One(Unary::Neg, a) => self.term(a).signed(-1.0, a),
             _ => Shape::plain(id),
         }
     }
@@ -238,7 +227,7 @@ impl Picker<'_> {
     fn scaled(&self, a: Id, factor: f64) -> Shape {
         match (self.tree.nodes[a], self.uses[a]) {
             (Node::Two(Binary::Mul, d, e), 1) if d == e => {
-                let (_, term) = self.square(d);
+                let Shape(_, term) = self.square(d);
                 Shape(
                     Form::Parabola,
                     Term {
@@ -247,14 +236,7 @@ impl Picker<'_> {
                     },
                 )
             }
-            _ => Shape(
-                Form::Scaled,
-                Term {
-                    a,
-                    b: a,
-                    c: [factor, NOTHING, 0.0],
-                },
-            ),
+            _ => Shape::of(Form::Scaled, a, [factor, NOTHING, NOTHING]),
         }
     }
 
@@ -279,7 +261,7 @@ impl Picker<'_> {
             Term {
                 a,
                 b,
-                c: [factor, NOTHING, 0.0],
+                c: [factor, NOTHING, NOTHING],
             },
         )
     }
@@ -298,26 +280,16 @@ fn chain(node: Node) -> bool {
 struct Shape(Form, Term);
 
 impl Shape {
+    const fn of(form: Form, a: Id, c: [f64; 3]) -> Self {
+        Self(form, Term { a, b: a, c })
+    }
+
     const fn plain(id: Id) -> Self {
-        Self(
-            Form::Scaled,
-            Term {
-                a: id,
-                b: id,
-                c: [1.0, NOTHING, 0.0],
-            },
-        )
+        Self::of(Form::Plain, id, [1.0, NOTHING, NOTHING])
     }
 
     const fn line(id: Id, factor: f64, number: f64) -> Self {
-        Self(
-            Form::Line,
-            Term {
-                a: id,
-                b: id,
-                c: [factor, number, 0.0],
-            },
-        )
+        Shape::of(Form::Line, id, [factor, number, NOTHING])
     }
 
     /// Itself, being the node `id`, times 1 or -1. Negating both sides of a sum would give another zero where they cancel,
@@ -329,6 +301,15 @@ impl Shape {
         let Self(form, mut term) = self;
         let [c0, c1, c2] = term.c;
         match form {
+            Form::Plain => {
+                return Self(
+                    Form::Scaled,
+                    Term {
+                        c: [-1.0, c1, c2],
+                        ..term
+                    },
+                );
+            }
             Form::Scaled | Form::Pair => term.c = [-c0, c1, c2],
             Form::Square => {
                 return Self(
@@ -340,15 +321,8 @@ impl Shape {
                 );
             }
             Form::Parabola if c2.to_bits() == NOTHING.to_bits() => term.c = [c0, -c1, c2],
-            Form::Line | Form::Parabola => {
-                return Self(
-                    Form::Scaled,
-                    Term {
-                        a: id,
-                        b: id,
-                        c: [-1.0, NOTHING, 0.0],
-                    },
-                );
+            Form::Line | Form::Lifted | Form::Parabola => {
+                return Self::of(Form::Scaled, id, [-1.0, NOTHING, NOTHING]);
             }
         }
         Self(form, term)
@@ -358,10 +332,10 @@ impl Shape {
     fn plus(self, number: f64) -> Option<Self> {
         let Self(form, mut term) = self;
         match form {
-            Form::Scaled => Some(Self::line(term.a, term.c[0], number)),
+            Form::Plain | Form::Scaled => Some(Self::line(term.a, term.c[0], number)),
             Form::Square => {
                 term.c = [term.c[0], 1.0, number];
-                Some(Self(Form::Parabola, term))
+                Some(Self(Form::Lifted, term))
             }
             Form::Parabola if term.c[2].to_bits() == NOTHING.to_bits() => {
                 term.c[2] = number;
@@ -372,14 +346,29 @@ impl Shape {
     }
 }
 
+/// The fold without a start, where its only term can take in the number.
+fn alone(fold: &Fold) -> Option<Fold> {
+    match (fold.start, fold.terms.as_slice()) {
+        (None, _) => Some(fold.clone()),
+        (Some(Operand::Number(number)), [term]) if !fold.product => {
+            let Shape(form, term) = Shape(fold.form, *term).plus(number)?;
+            Some(Fold::first(false, form, vec![term]))
+        }
+        _ => None,
+    }
+}
+
 /// The form that has both as special cases.
 const fn joined(one: Form, other: Form) -> Option<Form> {
+    use Form::{Lifted, Line, Pair, Parabola, Plain, Scaled, Square};
     match (one, other) {
-        (Form::Scaled, Form::Scaled) => Some(Form::Scaled),
-        (Form::Scaled | Form::Line, Form::Scaled | Form::Line) => Some(Form::Line),
-        (Form::Square, Form::Square) => Some(Form::Square),
-        (Form::Square | Form::Parabola, Form::Square | Form::Parabola) => Some(Form::Parabola),
-        (Form::Pair, Form::Pair) => Some(Form::Pair),
+        (Plain, Plain) => Some(Plain),
+        (Plain | Scaled, Plain | Scaled) => Some(Scaled),
+        (Plain | Scaled | Line, Plain | Scaled | Line) => Some(Line),
+        (Square, Square) => Some(Square),
+        (Square | Lifted, Square | Lifted) => Some(Lifted),
+        (Square | Lifted | Parabola, Square | Lifted | Parabola) => Some(Parabola),
+        (Pair, Pair) => Some(Pair),
         _ => None,
     }
 }
@@ -389,34 +378,25 @@ fn simplified(action: Action) -> Action {
     let Action::Fold(fold) = &action else {
         return action;
     };
-    let plain = |term: &Term| fold.form == Form::Scaled && term.c[0].abs() == 1.0;
-    let empty = match fold.start {
-        Operand::Number(value) if fold.product => value == 1.0,
-        Operand::Number(value) => value.to_bits() == NOTHING.to_bits(),
-        Operand::Block(_) => false,
+    let sign = |term: &Term| match fold.form {
+        Form::Plain => Some(1.0),
+        Form::Scaled if term.c[0].abs() == 1.0 => Some(term.c[0]),
+        _ => None,
     };
-    let operator = |sign: f64| match (fold.product, sign > 0.0) {
-        (true, _) => Binary::Mul,
-        (false, true) => Binary::Add,
-        (false, false) => Binary::Sub,
+    let (start, term) = match (fold.start, fold.terms.as_slice()) {
+        (Some(start), [term]) => (start, term),
+        (None, [first, second]) if sign(first) == Some(1.0) => (Operand::Block(first.a), second),
+        _ => return action,
     };
-    match fold.terms.as_slice() {
-        [term] if plain(term) && (!fold.product || term.c[0] > 0.0) => {
-            Action::Two(operator(term.c[0]), fold.start, Operand::Block(term.a))
-        }
-        [first, second]
-            if empty
-                && plain(first)
-                && plain(second)
-                && first.c[0] > 0.0
-                && (!fold.product || second.c[0] > 0.0) =>
-        {
-            Action::Two(
-                operator(second.c[0]),
-                Operand::Block(first.a),
-                Operand::Block(second.a),
-            )
-        }
-        _ => action,
+    let function = match (fold.product, sign(term)) {
+        (true, Some(1.0)) => Binary::Mul,
+        (false, Some(1.0)) => Binary::Add,
+        (false, Some(_)) => Binary::Sub,
+        _ => return action,
+    };
+    if fold.over.is_some() {
+        action
+    } else {
+        Action::Two(function, start, Operand::Block(term.a))
     }
 }

@@ -16,12 +16,16 @@ pub(crate) enum Operand {
 /// What a term of a fold computes from its blocks `a`, `b` and its numbers `c`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
+    /// `a`
+    Plain,
     /// `c0*a`
     Scaled,
     /// `c0*a + c1`
     Line,
     /// `(a + c0)^2`
     Square,
+    /// `(a + c0)^2 + c2`
+    Lifted,
     /// `c1*(a + c0)^2 + c2`
     Parabola,
     /// `(c0*a)*b`
@@ -43,10 +47,26 @@ pub(crate) const MOST_TERMS: usize = 4;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fold {
     pub(crate) product: bool,
-    pub(crate) start: Operand,
+    /// None where the first term begins.
+    pub(crate) start: Option<Operand>,
     pub(crate) form: Form,
     /// One to [`MOST_TERMS`].
     pub(crate) terms: Vec<Term>,
+    /// A number that is divided by all of it.
+    pub(crate) over: Option<f64>,
+}
+
+impl Fold {
+    /// A fold that begins with its first term.
+    pub(crate) const fn first(product: bool, form: Form, terms: Vec<Term>) -> Self {
+        Self {
+            product,
+            start: None,
+            form,
+            terms,
+            over: None,
+        }
+    }
 }
 
 /// What a step computes.
@@ -80,7 +100,9 @@ impl Action {
                 visit(c);
             }
             Self::Fold(fold) => {
-                operand(&mut fold.start);
+                if let Some(start) = &mut fold.start {
+                    operand(start);
+                }
                 for term in &mut fold.terms {
                     visit(&mut term.a);
                     if fold.form == Form::Pair {

@@ -79,7 +79,8 @@ fn written(draw: &mut Draw, depth: usize) -> String {
         return draw.of(&LEAVES).to_owned();
     }
     let one = |draw: &mut Draw| written(draw, depth - 1);
-    match draw.below(12) {
+    match draw.below(13) {
+        8 => format!("({}/{})", draw.of(&["1", "2", "a"]), chain(draw, depth - 1)),
         0 => format!(
             "{}({})",
             Unary::ALL[1 + draw.below(Unary::ALL.len() - 1)].name(),
@@ -242,4 +243,190 @@ fn random_formulas_give_the_bits_of_plain_evaluation_at_every_level() {
             );
         }
     }
+}
+
+fn refused_with(source: &str, dim: Option<usize>, params: &[(&str, f64)]) -> String {
+    let params = params
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), *value))
+        .collect();
+    match Formula::parse(source, dim, &params) {
+        Err(Error::Formula(error)) => format!("{}: {}", error.position, error.expected),
+        Err(error) => error.to_string(),
+        Ok(_) => "accepted".into(),
+    }
+}
+
+#[test]
+fn what_was_expected_is_said() {
+    let cases = [
+        ("", "0: expected a value, the formula ends here"),
+        ("x +", "3: expected a value, the formula ends here"),
+        (
+            "2x",
+            "1: expected an operator; multiplication is written `*`",
+        ),
+        ("(x", "2: expected `)`"),
+        (
+            "x)",
+            "1: expected an operator or the end; this `)` closes nothing",
+        ),
+        ("x ** 2", "2: expected a value; a power is written `^`"),
+        ("x = 2", "2: expected an operator; equality is written `==`"),
+        (
+            "0 < x < 1",
+            "6: comparisons do not chain; multiply them: `(a < b)*(b < c)`",
+        ),
+        ("sin x", "4: expected `(` and the arguments of `sin`"),
+        ("sin(x, x)", "0: `sin` takes one argument, here are 2"),
+        ("atan2(x)", "0: `atan2` takes two arguments, here are 1"),
+        (
+            "if(x, 1)",
+            "0: `if` takes three arguments (condition, value, other value), here are 2",
+        ),
+        ("min()", "0: `min` takes at least one argument, here are 0"),
+        (
+            "log(x)",
+            "0: `log` has two meanings; say `ln` (natural) or `log10`",
+        ),
+        (
+            "arctan(x)",
+            "0: unknown name `arctan`; did you mean `atan`?",
+        ),
+        ("sqr(x)", "0: unknown name `sqr`; did you mean `sqrt`?"),
+        (
+            "1e999",
+            "0: the number is too large; the largest is 1.797e308",
+        ),
+        (".", "0: expected a number"),
+        (
+            "x, y",
+            "1: expected an operator or the end; values are separated by `;`",
+        ),
+        ("x;", "2: expected a value, the formula ends here"),
+        (
+            "x64",
+            "0: expected x0 to x63, an integral has at most 64 dimensions",
+        ),
+        (
+            "x + y + x3",
+            "0: `x`, `y`, `z` are for up to three dimensions; here are 4: use x0, x1, ..",
+        ),
+        (
+            "1 + §",
+            "4: expected a number, a variable, a function or `(`",
+        ),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(refused_with(source, None, &[]), expected, "{source}");
+    }
+    assert_eq!(
+        refused_with("x0 + x2", Some(2), &[]),
+        "5: expected x0 to x1, the integral has 2 dimensions"
+    );
+    assert_eq!(
+        refused_with("y", Some(1), &[]),
+        "0: expected only x0, the integral has 1 dimension"
+    );
+    assert_eq!(
+        refused_with("alpa*x", None, &[("alpha", 1.0)]),
+        "0: unknown name `alpa`; did you mean `alpha`?"
+    );
+    assert_eq!(
+        refused_with("x", Some(65), &[]),
+        "failed to accept `dim`: 65, expected 1 to 64"
+    );
+    assert_eq!(
+        refused_with("x", None, &[("x1", 1.0)]),
+        "failed to accept `params.x1`: the name has a meaning of its own in formulas; choose another"
+    );
+    assert_eq!(
+        refused_with("x", None, &[("a", f64::NAN)]),
+        "failed to accept `params.a`: expected a number, it is nan"
+    );
+}
+
+#[test]
+fn size_and_depth_are_limited() {
+    let deep = |levels: usize| format!("{}x{}", "(".repeat(levels), ")".repeat(levels));
+    assert_eq!(refused_with(&deep(100), None, &[]), "accepted");
+    assert_eq!(
+        refused_with(&deep(1_000), None, &[]),
+        "128: nested deeper than 128 levels"
+    );
+    assert_eq!(
+        refused_with(&"-".repeat(60_000), None, &[]),
+        "128: nested deeper than 128 levels"
+    );
+    assert_eq!(
+        refused_with(&"2^".repeat(30_000), None, &[]),
+        "256: nested deeper than 128 levels"
+    );
+    let long = "x+".repeat(5_000) + "x";
+    assert_eq!(
+        refused_with(&long, None, &[]),
+        "8193: a formula has at most 8192 operations, numbers and names"
+    );
+    assert_eq!(
+        refused_with(&" ".repeat(70_000), None, &[]),
+        "65536: a formula has at most 65536 bytes"
+    );
+    assert_eq!(
+        refused_with(&"x;".repeat(100), None, &[]),
+        "128: a formula has at most 64 values"
+    );
+    assert_eq!(value(&("x/".repeat(4_000) + "x"), &[1.0]), [1.0]);
+    assert_eq!(value(&("x".to_owned() + &"+1".repeat(4_000)), &[1.0]), [4_001.0]);
+    assert_eq!(value(&("x".to_owned() + &"*x".repeat(4_000)), &[1.0]), [1.0]);
+}
+
+#[test]
+fn a_place_in_a_long_formula_or_a_later_line_is_shown() {
+    let long = "x0+".repeat(40) + "q" + &"+x0".repeat(40);
+    let shown = refused(&long);
+    let lines: Vec<&str> = shown.lines().skip(1).collect();
+    assert_eq!(lines[1].len(), lines[0].find('q').unwrap() + 1);
+    assert_eq!(
+        refused("x0 +\n é2 *").lines().skip(1).collect::<Vec<_>>(),
+        ["   é2 *", "   ^"]
+    );
+}
+
+#[test]
+fn few_blocks_are_alive_at_a_time() {
+    let registers = |source: &str| {
+        Formula::parse(source, None, &BTreeMap::new())
+            .unwrap()
+            .program
+            .registers
+    };
+    let sum: Vec<String> = (0..60).map(|i| format!("exp(x{i}*x{})", i + 1)).collect();
+    assert!(registers(&sum.join("+")) <= 6);
+    assert_eq!(registers("x0*x1"), 0);
+}
+
+#[test]
+fn gaussian_and_oscillating_formulas_take_few_steps() {
+    let steps = |source: &str| {
+        Formula::parse(source, None, &BTreeMap::new())
+            .unwrap()
+            .program
+            .steps
+            .len()
+    };
+    assert_eq!(
+        steps("exp(-100*((x0-0.5)^2 + (x1-0.5)^2 + (x2-0.5)^2 + (x3-0.5)^2))"),
+        3
+    );
+    assert_eq!(
+        steps("cos(1.3 + 0.9*x0 + 1.1*x1 + 0.7*x2 + 1.9*x3 + 0.5*x4 + 1.3*x5 + 0.8*x6 + 1.7*x7)"),
+        3
+    );
+    assert_eq!(
+        steps(
+            "1/((0.04 + (x0-0.3)^2)*(0.04 + (x1-0.4)^2)*(0.04 + (x2-0.5)^2)*(0.04 + (x3-0.6)^2))"
+        ),
+        1
+    );
+    assert_eq!(steps("sin(x0)*sin(x0) + sin(x0)"), 2);
 }
