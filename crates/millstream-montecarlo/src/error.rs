@@ -51,3 +51,52 @@ pub enum Error {
     #[error(transparent)]
     Formula(#[from] crate::FormulaError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+    use crate::Formula;
+
+    /// One of each variant; the match makes a new variant appear here.
+    fn all() -> Vec<Error> {
+        let formula = Formula::parse("2*(x0 + sin x1)", None, &std::collections::BTreeMap::new());
+        let all = vec![
+            Error::Request {
+                field: "lower".into(),
+                reason: "3 limits for 2 dimensions".into(),
+            },
+            Error::Numerics { wanted: 2, here: 1 },
+            Error::Nondeterminism { chunk: 7 },
+            Error::Incomplete { missing: 3 },
+            Error::Mismatch,
+            formula.unwrap_err(),
+        ];
+        for error in &all {
+            match error {
+                Error::Request { .. }
+                | Error::Numerics { .. }
+                | Error::Nondeterminism { .. }
+                | Error::Incomplete { .. }
+                | Error::Mismatch
+                | Error::Formula(_) => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_error_names_what_was_wrong() {
+        let texts: Vec<String> = all().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "failed to accept `lower`: 3 limits for 2 dimensions",
+                "failed to use a plan of numerics version 2: this program has version 1; run the same release everywhere",
+                "chunk 7 came twice with different bits: broken hardware, or workers of different builds or functions",
+                "3 chunks of the wave are missing",
+                "the parts do not belong to the same wave",
+                "failed to read the formula at byte 12: expected `(` and the arguments of `sin`\n  2*(x0 + sin x1)\n              ^",
+            ]
+        );
+    }
+}

@@ -196,13 +196,18 @@ impl Picker<'_> {
         }
         match self.tree.nodes[id] {
             Node::Two(Binary::Add, a, b) => match self.operand(b) {
-                Operand::Number(number) => self.inner(a).plus(number).unwrap_or(Shape::line(a, 1.0, number)),
+                Operand::Number(number) => self
+                    .inner(a)
+                    .plus(number)
+                    .unwrap_or(Shape::line(a, 1.0, number)),
                 Operand::Block(_) => Shape::plain(id),
             },
             Node::Two(Binary::Sub, a, b) => match self.operand(a) {
-                Operand::Number(number) => {
-                    self.inner(b).signed(-1.0, b).plus(number).unwrap_or(Shape::line(b, -1.0, number))
-                }
+                Operand::Number(number) => self
+                    .inner(b)
+                    .signed(-1.0, b)
+                    .plus(number)
+                    .unwrap_or(Shape::line(b, -1.0, number)),
                 Operand::Block(_) => Shape::plain(id),
             },
             Node::One(Unary::Neg, a) => self.inner(a).signed(-1.0, a),

@@ -257,68 +257,70 @@ fn refused_with(source: &str, dim: Option<usize>, params: &[(&str, f64)]) -> Str
     }
 }
 
+/// Formulas that are no formulas, and what is said about each.
+const REFUSED: &[(&str, &str)] = &[
+    ("", "0: expected a value, the formula ends here"),
+    ("x +", "3: expected a value, the formula ends here"),
+    (
+        "2x",
+        "1: expected an operator; multiplication is written `*`",
+    ),
+    ("(x", "2: expected `)`"),
+    (
+        "x)",
+        "1: expected an operator or the end; this `)` closes nothing",
+    ),
+    ("x ** 2", "2: expected a value; a power is written `^`"),
+    ("x = 2", "2: expected an operator; equality is written `==`"),
+    (
+        "0 < x < 1",
+        "6: comparisons do not chain; multiply them: `(a < b)*(b < c)`",
+    ),
+    ("sin x", "4: expected `(` and the arguments of `sin`"),
+    ("sin(x, x)", "0: `sin` takes one argument, here are 2"),
+    ("atan2(x)", "0: `atan2` takes two arguments, here are 1"),
+    (
+        "if(x, 1)",
+        "0: `if` takes three arguments (condition, value, other value), here are 2",
+    ),
+    ("min()", "0: `min` takes at least one argument, here are 0"),
+    (
+        "log(x)",
+        "0: `log` has two meanings; say `ln` (natural) or `log10`",
+    ),
+    (
+        "arctan(x)",
+        "0: unknown name `arctan`; did you mean `atan`?",
+    ),
+    ("sqr(x)", "0: unknown name `sqr`; did you mean `sqrt`?"),
+    (
+        "1e999",
+        "0: the number is too large; the largest is 1.797e308",
+    ),
+    (".", "0: expected a number"),
+    (
+        "x, y",
+        "1: expected an operator or the end; values are separated by `;`",
+    ),
+    ("x;", "2: expected a value, the formula ends here"),
+    (
+        "x64",
+        "0: expected x0 to x63, an integral has at most 64 dimensions",
+    ),
+    (
+        "x + y + x3",
+        "0: `x`, `y`, `z` are for up to three dimensions; here are 4: use x0, x1, ..",
+    ),
+    (
+        "1 + §",
+        "4: expected a number, a variable, a function or `(`",
+    ),
+];
+
 #[test]
 fn what_was_expected_is_said() {
-    let cases = [
-        ("", "0: expected a value, the formula ends here"),
-        ("x +", "3: expected a value, the formula ends here"),
-        (
-            "2x",
-            "1: expected an operator; multiplication is written `*`",
-        ),
-        ("(x", "2: expected `)`"),
-        (
-            "x)",
-            "1: expected an operator or the end; this `)` closes nothing",
-        ),
-        ("x ** 2", "2: expected a value; a power is written `^`"),
-        ("x = 2", "2: expected an operator; equality is written `==`"),
-        (
-            "0 < x < 1",
-            "6: comparisons do not chain; multiply them: `(a < b)*(b < c)`",
-        ),
-        ("sin x", "4: expected `(` and the arguments of `sin`"),
-        ("sin(x, x)", "0: `sin` takes one argument, here are 2"),
-        ("atan2(x)", "0: `atan2` takes two arguments, here are 1"),
-        (
-            "if(x, 1)",
-            "0: `if` takes three arguments (condition, value, other value), here are 2",
-        ),
-        ("min()", "0: `min` takes at least one argument, here are 0"),
-        (
-            "log(x)",
-            "0: `log` has two meanings; say `ln` (natural) or `log10`",
-        ),
-        (
-            "arctan(x)",
-            "0: unknown name `arctan`; did you mean `atan`?",
-        ),
-        ("sqr(x)", "0: unknown name `sqr`; did you mean `sqrt`?"),
-        (
-            "1e999",
-            "0: the number is too large; the largest is 1.797e308",
-        ),
-        (".", "0: expected a number"),
-        (
-            "x, y",
-            "1: expected an operator or the end; values are separated by `;`",
-        ),
-        ("x;", "2: expected a value, the formula ends here"),
-        (
-            "x64",
-            "0: expected x0 to x63, an integral has at most 64 dimensions",
-        ),
-        (
-            "x + y + x3",
-            "0: `x`, `y`, `z` are for up to three dimensions; here are 4: use x0, x1, ..",
-        ),
-        (
-            "1 + §",
-            "4: expected a number, a variable, a function or `(`",
-        ),
-    ];
-    for (source, expected) in cases {
-        assert_eq!(refused_with(source, None, &[]), expected, "{source}");
+    for (source, expected) in REFUSED {
+        assert_eq!(refused_with(source, None, &[]), *expected, "{source}");
     }
     assert_eq!(
         refused_with("x0 + x2", Some(2), &[]),
@@ -376,8 +378,14 @@ fn size_and_depth_are_limited() {
         "128: a formula has at most 64 values"
     );
     assert_eq!(value(&("x/".repeat(4_000) + "x"), &[1.0]), [1.0]);
-    assert_eq!(value(&("x".to_owned() + &"+1".repeat(4_000)), &[1.0]), [4_001.0]);
-    assert_eq!(value(&("x".to_owned() + &"*x".repeat(4_000)), &[1.0]), [1.0]);
+    assert_eq!(
+        value(&("x".to_owned() + &"+1".repeat(4_000)), &[1.0]),
+        [4_001.0]
+    );
+    assert_eq!(
+        value(&("x".to_owned() + &"*x".repeat(4_000)), &[1.0]),
+        [1.0]
+    );
 }
 
 #[test]
