@@ -58,8 +58,13 @@ fn find_or_create(admin: &Admin, spec: &TopicSpec) -> Result<TopicInfo, Error> {
             );
             Ok(created)
         }
-        // Another service was faster: what it made is as good.
-        Err(Error::TopicExists { .. }) => admin.topic(&spec.name),
+        // Another service was faster: what it made is as good, once the cluster shows it.
+        Err(Error::TopicExists { .. }) => {
+            let mut found = admin.ensure(&[TopicSpec::named(&spec.name)])?;
+            found.pop().ok_or_else(|| Error::UnknownTopic {
+                topic: spec.name.clone(),
+            })
+        }
         Err(error) => Err(error),
     }
 }

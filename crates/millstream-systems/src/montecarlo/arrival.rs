@@ -68,7 +68,7 @@ fn find_or_create(
     let created = match cleanup {
         None => admin.create(spec),
         Some(policy) => match admin.create_with(spec, &[("cleanup.policy", policy)]) {
-            Err(Error::TopicExists { .. }) => return admin.topic(&spec.name),
+            Err(Error::TopicExists { .. }) => return shown(admin, spec),
             Err(error) if !error.is_retriable() => {
                 tracing::debug!(topic = spec.name, %error, "topic not created with its cleanup policy");
                 admin.create(spec)
@@ -86,7 +86,15 @@ fn find_or_create(
             Ok(created)
         }
         // Another service was faster: what it made is as good.
-        Err(Error::TopicExists { .. }) => admin.topic(&spec.name),
+        Err(Error::TopicExists { .. }) => shown(admin, spec),
         Err(error) => Err(error),
     }
+}
+
+/// A topic that somebody has just created: waited for until the cluster shows it.
+fn shown(admin: &Admin, spec: &TopicSpec) -> Result<TopicInfo, Error> {
+    let mut found = admin.ensure(&[TopicSpec::named(&spec.name)])?;
+    found.pop().ok_or_else(|| Error::UnknownTopic {
+        topic: spec.name.clone(),
+    })
 }
