@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::FromArgMatches;
 use millstream::{Delivery, Description, Shutdown, Start, TopicDescription};
 use millstream_systems::messages::receive;
+use millstream_systems::montecarlo::{self, consumer, coordinator};
 use millstream_systems::partitions::{consume, worker};
 
 use crate::config::File;
@@ -44,13 +45,32 @@ impl Args {
                 let (options, json) = self.options::<consume::Options>(file)?;
                 print(&worker::explained(&options).describe(), json)
             }
-            ("messages", "send") | ("partitions", "produce") => bail!(
+            ("montecarlo", "coordinator") => {
+                let (options, json) = self.options::<coordinator::Options>(file)?;
+                print(&coordinator::explained(&options).describe(), json)
+            }
+            ("montecarlo", "worker") => {
+                let (options, json) = self.options::<montecarlo::worker::Options>(file)?;
+                print(&montecarlo::worker::explained(&options)?.describe(), json)
+            }
+            ("montecarlo", "consumer") => {
+                let (options, json) = self.options::<consumer::Options>(file)?;
+                let received = consumer::Received::new(
+                    &consumer::Options {
+                        store: None,
+                        ..options.clone()
+                    },
+                    Shutdown::new(),
+                )?;
+                print(&consumer::service(&options, &received).describe(), json)
+            }
+            ("messages", "send") | ("montecarlo", "producer") | ("partitions", "produce") => bail!(
                 "`{} {}` only writes and is no service with a declaration; try `millstream {0} {1} --help`",
                 self.system,
                 self.service
             ),
             _ => bail!(
-                "unknown service `{} {}`; there are: messages receive, partitions consume",
+                "unknown service `{} {}`; there are: messages receive, montecarlo consumer, montecarlo coordinator, montecarlo worker, partitions consume",
                 self.system,
                 self.service
             ),
@@ -67,6 +87,15 @@ impl Args {
             .cloned()
             .context("the command line has no such service")?
             .no_binary_name(true);
+        let has_json = service
+            .get_arguments()
+            .any(|argument| argument.get_id() == "json");
+        let service = if has_json {
+            service
+        } else {
+            let json = clap::Arg::new("json").long("json");
+            service.arg(json.action(clap::ArgAction::SetTrue))
+        };
         let matches = service
             .try_get_matches_from(&self.options)
             .unwrap_or_else(|error| error.exit());

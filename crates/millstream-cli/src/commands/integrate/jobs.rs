@@ -3,6 +3,7 @@
 //! A job that cannot be begun is answered too, as failed, so that lines and jobs correspond. What the flags say holds for jobs
 //! that do not say otherwise.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use anyhow::Context;
 use millstream_systems::montecarlo::mathematics::{Answer, Request, Status};
 use serde_json::Value;
 
-use super::live::Live;
+use super::live::{Crowd, Live};
 use super::problem::Problem;
 use super::{Engine, outcome};
 use crate::Outcome;
@@ -44,25 +45,63 @@ pub(super) fn read(path: &Path, flags: &Problem) -> anyhow::Result<Vec<Job>> {
 
 /// Computes all jobs; what they come to together.
 pub(super) fn run(engine: &Engine, jobs: &[Job]) -> anyhow::Result<Outcome> {
-    let mut output = Output::new(true);
-    let mut answers = Vec::new();
+    let mut lines = Lines {
+        output: Output::new(true),
+        waiting: BTreeMap::new(),
+        told: Vec::new(),
+    };
     for (number, job) in jobs.iter().enumerate() {
-        let answer = match job {
-            Err(refused) => (**refused).clone(),
-            Ok(request) if engine.is_stopped() => cancelled(request),
-            Ok(request) => {
-                let live = Live::new(request, label(number, jobs.len(), request));
-                match engine.run(request, live, None) {
-                    Ok(finished) => finished.answer,
-                    Err(error) => Answer::refused(Some(request), &format!("{error:#}")),
-                }
-            }
-        };
-        output.object(&answer)?;
-        output.flush()?;
-        answers.push(answer);
+        if let Err(refused) = job {
+            lines.add(number, (**refused).clone())?;
+        }
     }
-    outcome(&answers)
+    let requests = jobs.iter().enumerate();
+    let requests: Vec<(usize, &Request)> = requests
+        .filter_map(|(number, job)| Some((number, job.as_ref().ok()?)))
+        .collect();
+    match engine {
+        Engine::Remote(remote) => {
+            let mut live = Crowd::new();
+            remote.run_all(&requests, &mut live, &mut |number, answer| {
+                lines.add(number, answer)
+            })?;
+            live.close();
+        }
+        Engine::Local(local) => {
+            for (number, request) in requests {
+                let answer = if local.is_stopped() {
+                    cancelled(request)
+                } else {
+                    let live = Live::new(request, label(number, jobs.len(), request));
+                    local.run(request, live, None).map_or_else(
+                        |error| Answer::refused(Some(request), &format!("{error:#}")),
+                        |finished| finished.answer,
+                    )
+                };
+                lines.add(number, answer)?;
+            }
+        }
+    }
+    outcome(&lines.told)
+}
+
+/// Answers as lines in the order of their jobs, each as soon as those before it are told.
+struct Lines {
+    output: Output,
+    waiting: BTreeMap<usize, Answer>,
+    told: Vec<Answer>,
+}
+
+impl Lines {
+    fn add(&mut self, number: usize, answer: Answer) -> anyhow::Result<()> {
+        self.waiting.insert(number, answer);
+        while let Some(answer) = self.waiting.remove(&self.told.len()) {
+            self.output.object(&answer)?;
+            self.output.flush()?;
+            self.told.push(answer);
+        }
+        Ok(())
+    }
 }
 
 fn label(number: usize, all: usize, request: &Request) -> String {

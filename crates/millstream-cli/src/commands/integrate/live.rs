@@ -132,6 +132,43 @@ impl Live {
     }
 }
 
+/// The live line of many jobs at once.
+pub(super) struct Crowd {
+    screen: Screen,
+    drawn: Option<Duration>,
+}
+
+impl Crowd {
+    pub(super) fn new() -> Self {
+        Self {
+            screen: Screen::stderr(),
+            drawn: None,
+        }
+    }
+
+    /// Some of all are done.
+    pub(super) fn tell(&mut self, done: usize, all: usize, elapsed: Duration) {
+        let lately = |drawn: Duration| elapsed.saturating_sub(drawn) < REFRESH;
+        if self.screen.is_terminal() && elapsed >= PATIENCE && !self.drawn.is_some_and(lately) {
+            self.drawn = Some(elapsed);
+            let seconds = elapsed.as_secs_f64();
+            let line = format!("{done} of {all} jobs · {seconds:.1} s · Ctrl-C stops");
+            self.screen.refresh(&line);
+        }
+    }
+
+    /// A line that stays.
+    pub(super) fn note(&mut self, line: String) {
+        self.screen.line(line);
+        self.screen.refresh("");
+    }
+
+    /// Takes the line away.
+    pub(super) fn close(mut self) {
+        self.screen.close();
+    }
+}
+
 impl Course {
     fn add(&mut self, answer: &Answer) {
         let values = answer

@@ -3,16 +3,17 @@
 //! The answer has the bits that this process would have computed. Ctrl-C cancels and waits for the answer; when it does not
 //! come, what was last heard is told as what it is.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use millstream::{Clock, Cluster, Shutdown, SystemClock};
 use millstream_systems::montecarlo::arrival;
 use millstream_systems::montecarlo::client::{Answers, Client};
-use millstream_systems::montecarlo::mathematics::{Request, Status};
+use millstream_systems::montecarlo::mathematics::{Answer, Request, Status};
 use millstream_systems::montecarlo::topics::Topics;
 
 use super::Finished;
-use super::live::Live;
+use super::live::{Crowd, Live};
 
 const POLL: Duration = Duration::from_millis(50);
 /// How long a cluster may take to answer at all.
@@ -62,18 +63,75 @@ impl Remote {
             })
     }
 
+    /// Asks for all jobs at once, so that all workers have something to do, and gives each answer to `each` as it comes.
+    pub(super) fn run_all(
+        &self,
+        requests: &[(usize, &Request)],
+        live: &mut Crowd,
+        each: &mut dyn FnMut(usize, Answer) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut answers = self.client.listen()?;
+        let mut ids = HashMap::new();
+        for (number, request) in requests {
+            let id = uuid::Uuid::new_v4().to_string();
+            answers.want(&id, *number);
+            self.client.submit(&id, request)?;
+            ids.insert(*number, id);
+        }
+        self.client.flush(REACH)?;
+        let started = self.clock.now();
+        let (mut heard, mut cancelled) = (started, None);
+        while answers.open() > 0 {
+            let news = answers.poll(POLL)?;
+            let now = self.clock.now();
+            if let Some((number, outcome)) = news {
+                heard = now;
+                if outcome.is_last() {
+                    ids.remove(&number);
+                    each(number, outcome.answer)?;
+                }
+            }
+            if now.since(heard) >= SILENCE && heard == started {
+                heard = now;
+                live.note(self.silence());
+            }
+            live.tell(
+                requests.len() - answers.open(),
+                requests.len(),
+                now.since(started),
+            );
+            if cancelled.is_none() && self.stop.is_requested() {
+                cancelled = Some(now);
+                ids.values().try_for_each(|id| self.client.cancel(id))?;
+            }
+            if cancelled.is_some_and(|at| now.since(at) >= LAST_WORD) {
+                break;
+            }
+        }
+        for number in ids.keys() {
+            if let Some((_, request)) = requests.iter().find(|(other, _)| other == number) {
+                each(*number, unheard(request))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn silence(&self) -> String {
+        format!(
+            "nobody has answered yet; do `millstream montecarlo coordinator` and `worker` run on {}?",
+            self.brokers
+        )
+    }
+
     fn follow(
         &self,
         id: &str,
         request: &Request,
         answers: &mut Answers,
         live: &mut Live,
-    ) -> anyhow::Result<millstream_systems::montecarlo::mathematics::Answer> {
+    ) -> anyhow::Result<Answer> {
         let started = self.clock.now();
-        let mut known = millstream_systems::montecarlo::mathematics::Answer::refused(
-            Some(request),
-            "nobody has answered",
-        );
+        let mut known = Answer::refused(Some(request), "nobody has answered");
         let (mut heard, mut told, mut cancelled) = (false, false, None);
         loop {
             let news = answers.poll(POLL)?;
@@ -91,10 +149,7 @@ impl Remote {
                 live.tell(&known, known.samples, elapsed);
             } else if !told && elapsed >= SILENCE {
                 told = true;
-                live.note(format!(
-                    "nobody has answered yet; do `millstream montecarlo coordinator` and `worker` run on {}?",
-                    self.brokers
-                ));
+                live.note(self.silence());
             }
             if cancelled.is_none() && self.stop.is_requested() {
                 cancelled = Some(now);
@@ -109,4 +164,14 @@ impl Remote {
             }
         }
     }
+}
+
+/// The answer to a job that was cancelled and of which nothing was heard any more.
+fn unheard(request: &Request) -> Answer {
+    let mut answer = Answer::refused(
+        Some(request),
+        "the coordinator did not confirm the cancellation",
+    );
+    answer.status = Status::Cancelled;
+    answer
 }

@@ -62,6 +62,18 @@ pub fn service(office: Office) -> Service<Unit> {
     .drain_within(DRAIN)
 }
 
+/// The service as it would run with these options, to be described.
+#[must_use]
+pub fn explained(options: &Options) -> Service<Unit> {
+    service(Office {
+        topics: Topics::new(&options.prefix),
+        functions: Registry::default(),
+        task_partitions: 1,
+        pace: Pace::default(),
+        incarnation: Box::new(|| 0),
+    })
+}
+
 /// Coordinates until `shutdown`.
 ///
 /// # Errors

@@ -113,6 +113,17 @@ pub fn service(hands: Hands) -> Service<Worker> {
         .drain_within(DRAIN)
 }
 
+/// The service as it would run with these options, to be described.
+///
+/// # Errors
+/// The threads cannot be started.
+pub fn explained(options: &Options) -> Result<Service<Worker>, crate::Error> {
+    let bench = Bench::new(Registry::default(), Some(1))?;
+    let topics = Topics::new(&options.prefix);
+    let hands = Hands::new(topics, bench, Ended::default(), Box::new(|_, _| Ok(())), 0);
+    Ok(service(hands))
+}
+
 /// Works until `shutdown`.
 ///
 /// # Errors
