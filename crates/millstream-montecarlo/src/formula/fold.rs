@@ -98,31 +98,34 @@ impl Start for FirstTerm {
 
 /// What is made of the result.
 trait End: Copy {
-    fn end(self, value: f64) -> f64;
+    fn end(self, i: usize, value: f64) -> f64;
 }
 
 impl End for () {
     #[inline(always)]
-    fn end(self, value: f64) -> f64 {
+    fn end(self, _: usize, value: f64) -> f64 {
         value
     }
 }
 
-/// A number divided by it.
+/// A number, or the values of a block, divided by it.
 #[derive(Clone, Copy)]
-struct Over(f64);
+struct Over<L>(L);
 
-impl End for Over {
+impl<L: Lane> End for Over<L> {
     #[inline(always)]
-    fn end(self, value: f64) -> f64 {
-        self.0 / value
+    fn end(self, i: usize, value: f64) -> f64 {
+        self.0.get(i) / value
     }
 }
+
+/// A term with the blocks it reads.
+type Bound<'a> = (&'a Block, &'a Block, [f64; 3]);
 
 struct Chain<'a, S, E, F, J, const N: usize> {
     start: S,
     end: E,
-    terms: [(&'a Block, &'a Block, [f64; 3]); N],
+    terms: [Bound<'a>; N],
     kind: PhantomData<(F, J)>,
 }
 
@@ -135,31 +138,37 @@ impl<S: Start, E: End, F: At, J: Join, const N: usize> Fill for Chain<'_, S, E, 
             start, end, terms, ..
         } = self;
         for (i, out) in out.iter_mut().enumerate() {
-            let term = |(a, b, c): (&Block, &Block, [f64; 3])| F::at(a[i], b[i], c);
-            let mut value = start.join::<J>(i, term(terms[0]));
+            let term = |(a, b, c): &Bound<'_>| F::at(a[i], b[i], *c);
+            let mut value = start.join::<J>(i, term(&terms[0]));
             for bound in &terms[1..] {
-                value = J::join(value, term(*bound));
+                value = J::join(value, term(bound));
             }
-            *out = end.end(value);
+            *out = end.end(i, value);
         }
     }
 }
 
 /// Runs `fold` over the blocks of `known`.
 pub(super) fn run(fold: &Fold, known: Known<'_>, out: &mut Block) {
-    match (fold.start, fold.over) {
-        (Some(Operand::Block(start)), _) => joined(fold, known.block(start), (), known, out),
-        (Some(Operand::Number(start)), _) => joined(fold, start, (), known, out),
-        (None, None) => joined(fold, FirstTerm, (), known, out),
-        (None, Some(number)) => joined(fold, FirstTerm, Over(number), known, out),
+    match fold.over {
+        None => ended(fold, (), known, out),
+        Some(Operand::Number(above)) => ended(fold, Over(above), known, out),
+        Some(Operand::Block(above)) => ended(fold, Over(known.block(above)), known, out),
     }
 }
 
-fn joined<S: Start, E: End>(fold: &Fold, start: S, end: E, known: Known<'_>, out: &mut Block) {
-    if fold.product {
-        formed::<S, E, Product>(fold, start, end, known, out);
-    } else {
-        formed::<S, E, Sum>(fold, start, end, known, out);
+/// Not every start goes with every join and end; `pick` makes only these.
+fn ended<E: End>(fold: &Fold, end: E, known: Known<'_>, out: &mut Block) {
+    match (fold.start, fold.product) {
+        (None, false) => formed::<_, E, Sum>(fold, FirstTerm, end, known, out),
+        (None, true) => formed::<_, E, Product>(fold, FirstTerm, end, known, out),
+        (Some(Operand::Number(start)), _) => formed::<_, E, Sum>(fold, start, end, known, out),
+        (Some(Operand::Block(start)), false) => {
+            formed::<_, (), Sum>(fold, known.block(start), (), known, out)
+        }
+        (Some(Operand::Block(start)), true) => {
+            formed::<_, (), Product>(fold, known.block(start), (), known, out)
+        }
     }
 }
 
@@ -203,7 +212,7 @@ fn chain<S: Start, E: End, F: At, J: Join, const N: usize>(
     known: Known<'_>,
     out: &mut Block,
 ) {
-    let terms = std::array::from_fn(|i| {
+    let terms: [Bound<'_>; N] = std::array::from_fn(|i| {
         let Term { a, b, c } = fold.terms[i];
         let block = known.block(a);
         (block, if F::PAIR { known.block(b) } else { block }, c)

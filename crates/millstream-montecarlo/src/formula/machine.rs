@@ -26,7 +26,7 @@ pub(super) struct Known<'a> {
 
 impl<'a> Known<'a> {
     /// Coordinates first, then registers; the one that is written stands between `before` and `after`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block(self, index: usize) -> &'a Block {
         let Some(register) = index.checked_sub(self.x.len()) else {
             return self.x.get(index).unwrap_or(&EMPTY);

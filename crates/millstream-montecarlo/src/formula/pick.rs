@@ -62,18 +62,18 @@ impl Picker<'_> {
         }
     }
 
-    /// A number over a fold that nothing else uses is one step.
+    /// What is divided by a fold that nothing else uses is one step with it.
     fn quotient(&self, a: Id, b: Id) -> Action {
-        let alone = match &self.actions[b] {
-            Action::Fold(fold) if self.uses[b] == 1 && fold.over.is_none() => alone(fold),
-            _ => None,
-        };
-        match (self.operand(a), alone) {
-            (Operand::Number(number), Some(fold)) => Action::Fold(Fold {
-                over: Some(number),
-                ..fold
-            }),
-            (above, _) => Action::Two(Binary::Div, above, self.operand(b)),
+        match &self.actions[b] {
+            Action::Fold(fold)
+                if self.uses[b] == 1 && fold.over.is_none() && !begins_with_block(fold) =>
+            {
+                Action::Fold(Fold {
+                    over: Some(self.operand(a)),
+                    ..fold.clone()
+                })
+            }
+            _ => Action::Two(Binary::Div, self.operand(a), self.operand(b)),
         }
     }
 
@@ -351,16 +351,8 @@ impl Shape {
     }
 }
 
-/// The fold without a start, where its only term can take in the number.
-fn alone(fold: &Fold) -> Option<Fold> {
-    match (fold.start, fold.terms.as_slice()) {
-        (None, _) => Some(fold.clone()),
-        (Some(Operand::Number(number)), [term]) if !fold.product => {
-            let Shape(form, term) = Shape(fold.form, *term).plus(number)?;
-            Some(Fold::first(false, form, vec![term]))
-        }
-        _ => None,
-    }
+const fn begins_with_block(fold: &Fold) -> bool {
+    matches!(fold.start, Some(Operand::Block(_)))
 }
 
 /// The form that has both as special cases.

@@ -52,8 +52,8 @@ pub(crate) struct Fold {
     pub(crate) form: Form,
     /// One to [`MOST_TERMS`].
     pub(crate) terms: Vec<Term>,
-    /// A number that is divided by all of it.
-    pub(crate) over: Option<f64>,
+    /// What is divided by all of it.
+    pub(crate) over: Option<Operand>,
 }
 
 impl Fold {
@@ -100,9 +100,10 @@ impl Action {
                 visit(c);
             }
             Self::Fold(fold) => {
-                if let Some(start) = &mut fold.start {
-                    operand(start);
-                }
+                fold.start
+                    .iter_mut()
+                    .chain(&mut fold.over)
+                    .for_each(operand);
                 for term in &mut fold.terms {
                     visit(&mut term.a);
                     if fold.form == Form::Pair {

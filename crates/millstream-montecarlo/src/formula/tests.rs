@@ -80,7 +80,11 @@ fn written(draw: &mut Draw, depth: usize) -> String {
     }
     let one = |draw: &mut Draw| written(draw, depth - 1);
     match draw.below(13) {
-        8 => format!("({}/{})", draw.of(&["1", "2", "a"]), chain(draw, depth - 1)),
+        8 => format!(
+            "({}/{})",
+            draw.of(&["1", "2", "a", "x2", "(x0*x1)", "(1+x3)"]),
+            chain(draw, depth - 1)
+        ),
         0 => format!(
             "{}({})",
             Unary::ALL[1 + draw.below(Unary::ALL.len() - 1)].name(),
