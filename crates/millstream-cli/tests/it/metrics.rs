@@ -46,11 +46,20 @@ fn every_metric_of_a_scrape_is_documented() {
         .expect(0);
     receiver.line("total=5");
     let scrape = scrape(address);
-    let shown = names(&scrape);
-    for expected in [
-        "millstream_records_in_total",
-        "millstream_partitions_assigned",
-    ] {
+    documented(
+        &scrape,
+        &[
+            "millstream_records_in_total",
+            "millstream_partitions_assigned",
+        ],
+    );
+}
+
+/// Holds a scrape against the page; these metrics must be in it.
+#[track_caller]
+fn documented(scrape: &str, expected: &[&str]) {
+    let shown = names(scrape);
+    for expected in expected {
         assert!(shown.contains(expected), "{expected} is not in\n{scrape}");
     }
     let unknown: Vec<&&str> = shown
@@ -58,4 +67,43 @@ fn every_metric_of_a_scrape_is_documented() {
         .filter(|name| !PAGE.contains(&format!("`{name}`")))
         .collect();
     assert_eq!(unknown, Vec::<&&str>::new());
+}
+
+#[test]
+fn every_metric_of_the_integrals_is_documented() {
+    let world = World::new();
+    let prefix = world.name("watched");
+    let start = |service: &str| {
+        let words = [
+            "montecarlo",
+            service,
+            "--http",
+            "127.0.0.1:0",
+            "--prefix",
+            &prefix,
+        ];
+        let running = world.start(&words);
+        let line = running.line("serving metrics and health");
+        let address = line.split("address=").nth(1).unwrap().trim().to_owned();
+        (running, address)
+    };
+    let (_coordinator, coordinators) = start("coordinator");
+    let (_worker, workers) = start("worker");
+    let ask = ["integrate", "x0", "--prefix", &prefix];
+    world.run(&ask).expect(0);
+    let worker = [
+        "montecarlo_samples_total",
+        "montecarlo_tasks_total",
+        "montecarlo_task_seconds",
+        "montecarlo_tasks_refused_total",
+    ];
+    documented(&scrape(&workers), &worker);
+    let coordinator = [
+        "montecarlo_jobs_total",
+        "montecarlo_jobs_open",
+        "montecarlo_job_seconds",
+        "montecarlo_tasks_reissued_total",
+        "montecarlo_nondeterminism_total",
+    ];
+    documented(&scrape(&coordinators), &coordinator);
 }

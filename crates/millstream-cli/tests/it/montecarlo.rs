@@ -184,6 +184,34 @@ fn a_request_in_plain_json_is_answered_also_when_it_is_wrong() {
     );
 }
 
+#[test]
+fn files_and_sweeps_on_a_cluster_are_answered_in_order_with_the_same_bits() {
+    let system = System::new(2);
+    let jobs = r#"[
+        {"name": "one", "expression": "exp(-x0*x1*x2)", "rel_error": 1e-5},
+        {"name": "two", "expression": "x0 +"},
+        {"name": "three", "expression": "cos(x0)", "rel_error": 1e-3}
+    ]"#;
+    std::fs::write(system.world.folder.path().join("jobs.json"), jobs).unwrap();
+    let sweep = [
+        "cos(a*x0*x1)",
+        "--param",
+        "a=1:3:5",
+        "--rel-error",
+        "1e-4",
+        "--json",
+    ];
+    let cases: [(&[&str], i32); 2] = [(&["--file", "jobs.json"], 2), (&sweep, 0)];
+    for (words, code) in cases {
+        let there = [&["integrate"], words, &["--prefix", &system.prefix]].concat();
+        let there = system.world.run(&there).expect(code).json();
+        let here = [&["integrate"], words, &["--local"]].concat();
+        let here = system.world.run(&here).expect(code).json();
+        let bits = |answers: Vec<Value>| answers.into_iter().map(bits).collect::<Vec<_>>();
+        assert_eq!(bits(there), bits(here));
+    }
+}
+
 /// What a consumer that stores into `file` tells after three answers.
 fn consumed(system: &System, file: &str, figures: &[&str]) -> Vec<u64> {
     let words = [

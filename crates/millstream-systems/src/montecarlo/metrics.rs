@@ -3,8 +3,11 @@
 //! Labels come from closed sets: a status of an answer, a kind of task. What all services count (records, lag, failures) is
 //! counted by the library.
 
-use metrics::{counter, gauge, histogram};
 use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 /// Samples that workers have computed.
 pub const SAMPLES: &str = "montecarlo_samples_total";
@@ -24,6 +27,40 @@ pub const JOB_SECONDS: &str = "montecarlo_job_seconds";
 pub const REISSUED: &str = "montecarlo_tasks_reissued_total";
 /// Chunks whose second result differed from the first.
 pub const NONDETERMINISM: &str = "montecarlo_nondeterminism_total";
+
+/// Says what a worker counts, and shows what has not happened yet as zero.
+pub(crate) fn describe_worker() {
+    describe_counter!(SAMPLES, Unit::Count, "samples computed");
+    describe_counter!(TASKS, Unit::Count, "tasks done");
+    describe_histogram!(TASK_SECONDS, Unit::Seconds, "time computing one task");
+    describe_counter!(
+        REFUSED,
+        Unit::Count,
+        "tasks of another version of the numbers"
+    );
+    counter!(SAMPLES).increment(0);
+    counter!(REFUSED).increment(0);
+}
+
+/// Says what a coordinator counts, and shows what has not happened yet as zero: alerts wait for it.
+pub(crate) fn describe_coordinator() {
+    describe_counter!(JOBS, Unit::Count, "jobs that ended");
+    describe_gauge!(OPEN, Unit::Count, "jobs that are open");
+    describe_histogram!(
+        JOB_SECONDS,
+        Unit::Seconds,
+        "from a job's opening to its answer"
+    );
+    describe_counter!(REISSUED, Unit::Count, "tasks given out again");
+    describe_counter!(
+        NONDETERMINISM,
+        Unit::Count,
+        "chunks whose second result differed"
+    );
+    gauge!(OPEN).increment(0.0);
+    counter!(REISSUED).increment(0);
+    counter!(NONDETERMINISM).increment(0);
+}
 
 /// A task of `kind` is done.
 pub(crate) fn task(kind: &'static str, samples: u64, took: Duration) {

@@ -4,11 +4,10 @@
 //! that do not say otherwise.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::Path;
 
 use anyhow::Context;
-use millstream_systems::montecarlo::mathematics::{Answer, Request, Status};
+use millstream_systems::montecarlo::mathematics::{Answer, Method, Request, Status};
 use serde_json::Value;
 
 use super::live::{Crowd, Live};
@@ -45,25 +44,67 @@ pub(super) fn read(path: &Path, flags: &Problem) -> anyhow::Result<Vec<Job>> {
 
 /// Computes all jobs; what they come to together.
 pub(super) fn run(engine: &Engine, jobs: &[Job]) -> anyhow::Result<Outcome> {
-    let mut lines = Lines {
-        output: Output::new(true),
-        waiting: BTreeMap::new(),
-        told: Vec::new(),
+    let mut output = Output::new(true);
+    let mut told = Vec::new();
+    let mut tell = |answer: Answer| {
+        output.object(&answer)?;
+        output.flush()?;
+        told.push(answer);
+        Ok(())
     };
+    let mut order = Order::new(&mut tell);
     for (number, job) in jobs.iter().enumerate() {
         if let Err(refused) = job {
-            lines.add(number, (**refused).clone())?;
+            order.add(number, (**refused).clone())?;
         }
     }
     let requests = jobs.iter().enumerate();
     let requests: Vec<(usize, &Request)> = requests
         .filter_map(|(number, job)| Some((number, job.as_ref().ok()?)))
         .collect();
+    compute(engine, &requests, "job", &mut order)?;
+    outcome(&told)
+}
+
+/// Computes the points of a sweep, and gives the answers in order. The first decides on the method for all.
+pub(super) fn run_all(
+    engine: &Engine,
+    mut requests: Vec<Request>,
+    word: &str,
+    each: &mut dyn FnMut(Answer) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut order = Order::new(each);
+    let mut first = 0;
+    if let Some(request) = requests.first()
+        && request.method == Method::Auto
+    {
+        let mut method = Method::Auto;
+        let mut note = |answer: Answer| {
+            method = answer.method;
+            order.add(0, answer)
+        };
+        compute(engine, &[(0, request)], word, &mut Order::new(&mut note))?;
+        requests
+            .iter_mut()
+            .for_each(|request| request.method = method);
+        first = 1;
+    }
+    let rest: Vec<(usize, &Request)> = requests.iter().enumerate().skip(first).collect();
+    compute(engine, &rest, word, &mut order)
+}
+
+/// Computes these jobs: here one after the other, on a cluster all at once.
+fn compute(
+    engine: &Engine,
+    requests: &[(usize, &Request)],
+    word: &str,
+    order: &mut Order<'_>,
+) -> anyhow::Result<()> {
     match engine {
         Engine::Remote(remote) => {
             let mut live = Crowd::new();
-            remote.run_all(&requests, &mut live, &mut |number, answer| {
-                lines.add(number, answer)
+            remote.run_all(requests, &mut live, &mut |number, answer| {
+                order.add(number, answer)
             })?;
             live.close();
         }
@@ -72,48 +113,48 @@ pub(super) fn run(engine: &Engine, jobs: &[Job]) -> anyhow::Result<Outcome> {
                 let answer = if local.is_stopped() {
                     cancelled(request)
                 } else {
-                    let live = Live::new(request, label(number, jobs.len(), request));
+                    let label = format!("{word} {} {}", number + 1, request.name);
+                    let live = Live::new(request, label.trim_end().to_owned());
                     local.run(request, live, None).map_or_else(
                         |error| Answer::refused(Some(request), &format!("{error:#}")),
                         |finished| finished.answer,
                     )
                 };
-                lines.add(number, answer)?;
+                order.add(*number, answer)?;
             }
         }
     }
-    outcome(&lines.told)
+    Ok(())
 }
 
-/// Answers as lines in the order of their jobs, each as soon as those before it are told.
-struct Lines {
-    output: Output,
+/// Answers in the order of their jobs, each told as soon as those before it are.
+struct Order<'a> {
+    each: &'a mut dyn FnMut(Answer) -> anyhow::Result<()>,
     waiting: BTreeMap<usize, Answer>,
-    told: Vec<Answer>,
+    next: usize,
 }
 
-impl Lines {
+impl<'a> Order<'a> {
+    fn new(each: &'a mut dyn FnMut(Answer) -> anyhow::Result<()>) -> Self {
+        Self {
+            each,
+            waiting: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
     fn add(&mut self, number: usize, answer: Answer) -> anyhow::Result<()> {
         self.waiting.insert(number, answer);
-        while let Some(answer) = self.waiting.remove(&self.told.len()) {
-            self.output.object(&answer)?;
-            self.output.flush()?;
-            self.told.push(answer);
+        while let Some(answer) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            (self.each)(answer)?;
         }
         Ok(())
     }
 }
 
-fn label(number: usize, all: usize, request: &Request) -> String {
-    if std::io::stderr().is_terminal() {
-        format!("job {} of {all} {}", number + 1, request.name)
-    } else {
-        String::new()
-    }
-}
-
 /// The answer to a job that was not begun because somebody asked to stop.
-pub(super) fn cancelled(request: &Request) -> Answer {
+fn cancelled(request: &Request) -> Answer {
     let mut answer = Answer::refused(Some(request), "it was not begun");
     answer.status = Status::Cancelled;
     answer

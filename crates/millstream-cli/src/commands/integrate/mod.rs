@@ -162,14 +162,6 @@ impl Engine {
             Self::Remote(remote) => remote.run(request, live),
         }
     }
-
-    /// Whether somebody has asked to stop.
-    fn is_stopped(&self) -> bool {
-        match self {
-            Self::Local(local) => local.is_stopped(),
-            Self::Remote(remote) => remote.is_stopped(),
-        }
-    }
 }
 
 /// What all these answers come to together.

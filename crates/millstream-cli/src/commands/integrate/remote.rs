@@ -44,10 +44,6 @@ impl Remote {
         })
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.is_requested()
-    }
-
     /// Asks for a job and follows it to its end.
     pub(super) fn run(&self, request: &Request, mut live: Live) -> anyhow::Result<Finished> {
         let id = uuid::Uuid::new_v4().to_string();

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use millstream_systems::montecarlo::mathematics::{Answer, Method, Request};
+use millstream_systems::montecarlo::mathematics::{Answer, Registry, Request};
 use serde::Serialize;
 
-use super::live::{Live, shortened};
+use super::live::shortened;
 use super::plot::{self, Chart, Point};
 use super::problem::Axis;
 use super::report::{digits, short};
@@ -33,28 +33,17 @@ pub(super) fn run(
     json: bool,
     plot: Option<&Path>,
 ) -> anyhow::Result<Outcome> {
+    // What is wrong with the formula is told once, not at every point.
+    request.validate(&Registry::default())?;
     let points = points(&request.params, axes);
     let mut output = Output::new(json);
-    let mut method = request.method;
+    let requests = points.iter().map(|params| Request {
+        params: params.clone(),
+        ..request.clone()
+    });
     let mut answers: Vec<Answer> = Vec::new();
-    for (number, params) in points.iter().enumerate() {
-        let request = Request {
-            params: params.clone(),
-            method,
-            ..request.clone()
-        };
-        let answer = if engine.is_stopped() {
-            jobs::cancelled(&request)
-        } else {
-            let label = format!("point {} of {}", number + 1, points.len());
-            engine
-                .run(&request, Live::new(&request, label), None)?
-                .answer
-        };
-        if method == Method::Auto && answer.method != Method::Auto {
-            method = answer.method;
-        }
-        if json {
+    jobs::run_all(engine, requests.collect(), "point", &mut |answer| {
+        if let (true, Some(params)) = (json, points.get(answers.len())) {
             output.object(&Row {
                 params,
                 answer: &answer,
@@ -62,7 +51,8 @@ pub(super) fn run(
             output.flush()?;
         }
         answers.push(answer);
-    }
+        Ok(())
+    })?;
     if !json {
         output.bytes(table(axes, &points, &answers).as_bytes())?;
         output.flush()?;

@@ -20,8 +20,8 @@ use millstream_montecarlo::Registry;
 
 pub use self::entry::Pace;
 pub use self::unit::{Office, Unit};
-use super::arrival;
 use super::topics::{PREFIX, Topics};
+use super::{arrival, metrics};
 use crate::settings;
 
 /// How often deadlines and missing tasks are looked at, and how soon a partition that was taken over is asked for its log.
@@ -85,6 +85,7 @@ pub fn run(
     shutdown: &Shutdown,
     health: &Health,
 ) -> Result<(), crate::Error> {
+    metrics::describe_coordinator();
     let topics = Topics::new(&options.prefix);
     let cluster = settings::with_defaults(cluster, [("linger.ms", "0")])?;
     let Some(task_partitions) = arrival::arrive(&topics, &cluster, shutdown)? else {

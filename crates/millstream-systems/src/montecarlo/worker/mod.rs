@@ -135,6 +135,7 @@ pub fn run(
     shutdown: &Shutdown,
     health: &Health,
 ) -> Result<(), crate::Error> {
+    metrics::describe_worker();
     let topics = Topics::new(&options.prefix);
     let cluster = settings::with_defaults(cluster, [("linger.ms", "0")])?;
     if arrival::arrive(&topics, &cluster, shutdown)?.is_none() {
