@@ -1,8 +1,8 @@
 //! Which instructions the processor has, and one body compiled for each of them.
 //!
-//! A loop is written once, as a [`Body`] whose `run` is inlined into three functions: for AVX-512, for AVX2 with fused
+//! A loop is written once, as a `Body` or a [`Fill`], which is inlined into three functions: for AVX-512, for AVX2 with fused
 //! multiply-add, and for the baseline of the target. Only exact operations of IEEE 754 (and explicit `mul_add`) are used in
-//! bodies, so the three give the same bits; [`force`] lets a test hold them to it. Nothing else in the package asks what
+//! them, so the three give the same bits; [`force`] lets a test hold them to it. Nothing else in the package asks what
 //! the processor is, and this is its only file with `unsafe` code.
 #![cfg_attr(
     target_arch = "x86_64",

@@ -31,7 +31,7 @@ fn limits_are_numbers_or_words_in_json() {
     let refused = serde_json::from_str::<Limit>(r#""many""#)
         .unwrap_err()
         .to_string();
-    // Whether the parser adds the place depends on features that other packages ask of it.
+    // The parser may add the place.
     assert_eq!(
         refused.split(" at line").next(),
         Some("`many` is no limit: a number, -inf or inf is expected")
