@@ -67,10 +67,11 @@ impl Estimate {
             let relative = half / (target.rel * value.abs());
             let absolute = units.user(o, half) / target.abs;
             // Without one of the aims its ratio is infinite, or nan when there is no error either.
-            let ratio = if half == 0.0 {
-                0.0
-            } else {
-                relative.min(absolute)
+            let ratio = match half {
+                // Nothing seen at all is no zero, unless a zero of the user's size is good enough.
+                0.0 if *value == 0.0 && target.abs == 0.0 => f64::INFINITY,
+                0.0 => 0.0,
+                _ => relative.min(absolute),
             };
             worst = if ratio.is_nan() || !value.is_finite() {
                 f64::INFINITY
@@ -88,10 +89,16 @@ impl Estimate {
             .iter()
             .enumerate()
             .map(|(o, value)| match self.half_width(o) {
-                0.0 => 0.0,
+                0.0 if *value != 0.0 => 0.0,
                 half => half / value.abs(),
             });
-        shares.fold(0.0, f64::max)
+        shares.fold(0.0, |worst, share| {
+            if share.is_nan() {
+                f64::INFINITY
+            } else {
+                worst.max(share)
+            }
+        })
     }
 
     /// The probability of a chi squared of output `o` as large by chance.

@@ -25,6 +25,7 @@ mod registry;
 mod request;
 mod run;
 mod strata;
+mod sweep;
 mod tile;
 mod tree;
 mod wave;
@@ -45,6 +46,7 @@ pub use request::{
 };
 pub use run::{Control, Progress, run};
 pub use strata::Strata;
+pub use sweep::Sweep;
 pub use tile::Prepared;
 pub use tree::{Added, Fold};
 pub use wave::{REPLICATES, Region, TILE, TILE_POINTS, TILE_REGIONS, Wave, Work};

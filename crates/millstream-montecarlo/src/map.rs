@@ -21,6 +21,9 @@ const ALPHA: f64 = 0.5;
 /// The share of each axis' weight that is spread evenly.
 const FLOOR: f64 = 0.01;
 
+/// How much wider than its neighbour a piece may be.
+const STEP: f64 = 4.0;
+
 /// A map of the unit cube onto itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Map {
@@ -160,7 +163,39 @@ fn refine(edges: &[f64], seen: &[f64]) -> Vec<f64> {
         .zip(widths(edges))
         .map(|(weight, width)| floor.mul_add(width, *weight))
         .collect();
-    equalised(edges, &weights)
+    graded(&equalised(edges, &weights))
+}
+
+/// The same pieces, none more than about [`STEP`] times as wide as its neighbour: a piece that reaches from the rim of a peak far into
+/// the empty would hide the rim, of which then no sample tells for a long time.
+fn graded(edges: &[f64]) -> Vec<f64> {
+    let widths: Vec<f64> = widths(edges).collect();
+    let neighbour = |piece: Option<usize>| piece.and_then(|piece| widths.get(piece)).copied();
+    let mut finer = Vec::with_capacity(2 * INCREMENTS);
+    for (piece, (left, width)) in edges.iter().zip(&widths).enumerate() {
+        let mut from_left = STEP * neighbour(piece.checked_sub(1)).unwrap_or(f64::INFINITY);
+        let mut from_right = STEP * neighbour(Some(piece + 1)).unwrap_or(f64::INFINITY);
+        let (mut low, mut high) = (*left, left + width);
+        let mut cut_right = Vec::new();
+        finer.push(low);
+        while from_left.min(from_right) < high - low {
+            if from_left <= from_right {
+                low += from_left;
+                from_left *= STEP;
+                finer.push(low);
+            } else {
+                high -= from_right;
+                from_right *= STEP;
+                cut_right.push(high);
+            }
+        }
+        finer.extend(cut_right.into_iter().rev());
+    }
+    if finer.len() == edges.len() {
+        return edges.to_vec();
+    }
+    let weights = vec![1.0; finer.len()];
+    equalised(&finer, &weights)
 }
 
 /// Lepage's compression of a share of the total: ((1 - share) / ln(1 / share))^alpha.

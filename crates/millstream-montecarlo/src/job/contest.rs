@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::judge::WARY;
 use crate::Error;
 use crate::estimate::{Estimate, Units};
 use crate::method::adapt::Adapt;
@@ -32,6 +33,8 @@ const CUBATURE_DIM: usize = 5;
 pub(crate) struct Rival {
     pub(crate) production: Production,
     pub(crate) samples: u64,
+    /// Samples that are not zero.
+    pub(crate) seen: u64,
     pub(crate) heaviest: Vec<f64>,
     /// Samples and half-width against the aim after each wave.
     course: Vec<(u64, f64)>,
@@ -133,13 +136,26 @@ impl Contest {
         self.stage = stage;
     }
 
+    /// Whether the present wave is a trial of cubature. Its points lie on lines and planes where samples hardly ever do;
+    /// that the integrand has no value there speaks against cubature only.
+    pub(crate) fn tries_cubature(&self) -> bool {
+        self.stage == Stage::Cubature
+    }
+
+    /// Cubature is out.
+    pub(crate) fn drop_cubature(&mut self) {
+        self.rivals.pop();
+        self.stage = Stage::SecondLook;
+    }
+
     fn after_cubature(&mut self, view: &View<'_>) {
         let Some(rival) = self.rivals.last() else {
             return;
         };
         let estimate = rival.production.estimate();
+        let enough = if self.pilot.is_some() { 1.0 } else { WARY };
         let arrived =
-            estimate.shortfall(view.target, view.units) <= 1.0 && rival.production.agree();
+            estimate.shortfall(view.target, view.units) <= enough && rival.production.agree();
         let stuck = !rival.production.oddities().is_empty();
         if arrived && !stuck {
             let looked = self.rivals.first().map(|rival| rival.production.estimate());
@@ -153,8 +169,7 @@ impl Contest {
                     rival.samples
                 ));
             } else {
-                self.rivals.pop();
-                self.stage = Stage::SecondLook;
+                self.drop_cubature();
             }
         } else if stuck
             || rival.samples > CUBATURE_SOON
@@ -221,7 +236,7 @@ impl Contest {
             .last()
             .is_some_and(|rival| rival.course.len() >= 2);
         if two_waves && let Some(adapted) = &self.adapted {
-            let vegas = Production::vegas(adapted);
+            let vegas = Production::vegas(adapted, &self.spread);
             self.enter(Stage::Vegas, vegas);
         }
     }
@@ -280,6 +295,7 @@ impl Rival {
         Self {
             production,
             samples: 0,
+            seen: 0,
             heaviest: Vec::new(),
             course: Vec::new(),
         }
@@ -288,6 +304,7 @@ impl Rival {
     fn complete(&mut self, work: &Work, whole: &Partial, view: &View<'_>) -> Result<(), Error> {
         self.production.complete(work, whole)?;
         self.samples += whole.samples;
+        self.seen += whole.nonzero;
         self.heaviest.resize(whole.heaviest.len(), 0.0);
         self.heaviest
             .iter_mut()

@@ -7,14 +7,22 @@ use super::{Job, Phase};
 use crate::answer::Status;
 use crate::estimate::{Estimate, Units};
 use crate::method::Production;
+use crate::method::vegas::widen;
 use crate::request::{Method, OnBad};
 
 /// One sample may carry at most this share of a value, or else the absolute error aimed at.
 const HEAVY: f64 = 0.01;
+/// Where a few samples outweigh all others a pole may hide from a rule by a stroke of luck, though hardly down to this
+/// share of the aim.
+pub(super) const WARY: f64 = 1.0 / 16.0;
+/// Fewer samples than this that are not zero say nothing.
+const SEEN: u64 = 32;
 /// Below this probability waves differ by more than their errors.
 const DOUBTFUL: f64 = 0.01;
 /// Adaptation and production further apart than this, in standard errors, contradict each other.
 const CONTRADICTION: f64 = 4.0;
+/// A rule further from the pilot than this is not believed.
+const APART: f64 = 5.0;
 /// Fewer samples than this share that are not zero: the domain is mostly empty.
 const EMPTY: f64 = 0.001;
 
@@ -30,12 +38,23 @@ impl Job {
     /// Whether the production is as good as asked for, and believable.
     pub(super) fn good(&self, production: &Production) -> bool {
         let estimate = production.estimate();
-        self.shortfall(&estimate) <= 1.0
+        let enough = if estimate.bound && self.pilot.dominated() {
+            WARY
+        } else {
+            1.0
+        };
+        self.shortfall(&estimate) <= enough
             && production.agree()
+            && self.seen >= SEEN.min(self.produced)
             && match production {
-                Production::Cubature(state) => !state.stuck(),
+                Production::Cubature(state) => !state.stuck() && self.is_confirmed(&estimate),
                 _ => self.is_light(&estimate),
             }
+    }
+
+    /// Whether the pilot's samples do not contradict a rule, which sees a peak or not.
+    fn is_confirmed(&self, estimate: &Estimate) -> bool {
+        self.pilot.dominated() || estimate.agrees(&self.pilot.estimate(), APART)
     }
 
     /// Whether no single sample decides.
@@ -148,10 +167,21 @@ impl Job {
         if doubtful < DOUBTFUL {
             warnings.push(format!("waves differ by more than their errors (q = {doubtful:.1e}): a part of the integrand was missed at first, or its tail is heavy; use more samples, another seed or hints to see which"));
         }
-        let Some(adapted) = &self.adapted else { return };
-        if !adapted.estimate.values.is_empty()
+        if estimate.bound && !self.is_confirmed(estimate) {
+            warnings.push("cubature and the pilot's samples contradict each other: the rule misses a peak or an edge; use method auto or map-rqmc".into());
+        }
+        let Some(adapted) = &self.adapted else {
+            return;
+        };
+        let mut adaptation = adapted.estimate.clone();
+        widen(
+            &mut adaptation,
+            &self.pilot.spread(),
+            adapted.strata.counts().len(),
+        );
+        if !adaptation.values.is_empty()
             && !estimate.values.is_empty()
-            && !estimate.agrees(&adapted.estimate, CONTRADICTION)
+            && !estimate.agrees(&adaptation, CONTRADICTION)
         {
             warnings.push("the adaptation and the production contradict each other: a peak was missed by one of them; give the peaks that you know as hints, or use another seed".into());
         }

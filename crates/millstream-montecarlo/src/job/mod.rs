@@ -54,8 +54,9 @@ pub struct Job {
     decision: Option<String>,
     /// The largest weighted value of each output in the production.
     heaviest: Vec<f64>,
-    /// Samples of the production.
+    /// Samples of the production, and those of them that are not zero.
     produced: u64,
+    seen: u64,
     failure: Option<String>,
 }
 
@@ -103,6 +104,7 @@ impl Job {
             decision: None,
             heaviest: Vec::new(),
             produced: 0,
+            seen: 0,
             failure: None,
         };
         job.proceed();
@@ -147,6 +149,14 @@ impl Job {
         };
         self.samples += whole.samples;
         self.waves += 1;
+        if let Phase::Contest(contest) = &mut self.phase
+            && contest.tries_cubature()
+            && whole.bad.count > 0
+        {
+            contest.drop_cubature();
+            self.proceed();
+            return Ok(());
+        }
         self.bad.count += whole.bad.count;
         if self.bad.first.is_none() {
             self.bad.first.clone_from(&whole.bad.first);
@@ -202,6 +212,7 @@ impl Job {
             .zip(&whole.heaviest)
             .for_each(|(most, more)| *most = most.max(*more));
         self.produced += whole.samples;
+        self.seen += whole.nonzero;
     }
 
     fn take_pilot(&mut self, whole: &Partial) -> Result<(), Error> {
@@ -321,6 +332,7 @@ impl Job {
             Some((winner, reason)) => {
                 self.decision = Some(reason);
                 self.produced = winner.samples;
+                self.seen = winner.seen;
                 self.heaviest = winner.heaviest;
                 self.phase = Phase::Produce(Box::new(winner.production));
             }
@@ -332,7 +344,7 @@ impl Job {
         let spread = self.pilot.spread();
         let production = match self.request.method {
             Method::MapRqmc => Production::map_rqmc(adapted.map.clone(), &spread),
-            _ => Production::vegas(&adapted),
+            _ => Production::vegas(&adapted, &spread),
         };
         self.adapted = Some(adapted);
         self.phase = Phase::Produce(Box::new(production));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::estimate::{Estimate, packed};
-use crate::partial::{Partial, Sums};
+use crate::partial::{Partial, RegionSum, Sums};
 use crate::tile::rule_points;
 use crate::wave::{Region, Work};
 
@@ -18,8 +18,18 @@ const DEEPEST: u32 = 60;
 /// A half with more than this share of the whole's error has not gained by the halving: towards x^-0.95 each half next to
 /// the pole keeps 0.966 of it, towards 1/x all.
 const STUBBORN: f64 = 0.97;
-/// So many such halvings in a row are a pole.
-const POLE: u32 = 4;
+/// So many such halvings more than others are a pole.
+const POLE: u32 = 3;
+/// The factor by which the movement falls from halving to halving when the integrand is smooth, at least; and when nothing
+/// is gained by halving, at most.
+const SMOOTH: f64 = 1.0 / 32.0;
+const ENDLESS: f64 = 0.98;
+/// The factor while there is only one halving to judge by: that of a kink.
+const UNKNOWN: f64 = 0.25;
+/// A side shorter than this share of its distance from zero cannot be halved.
+const FINEST: f64 = 1e-12;
+/// The rounding of a long sum.
+const ROUNDING: f64 = 1e-14;
 /// Poles matter when they hold this share of the error.
 const POLE_SHARE: f64 = 0.2;
 /// Regions kept at most; each is a few hundred bytes of a checkpoint.
@@ -29,38 +39,32 @@ const HALVED: usize = 1 << 12;
 /// A region is halved with the worst one when its error is at least this share of the worst.
 const ALSO: f64 = 0.25;
 
-/// A region and what the rule says of it.
+/// A region and what is known of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Leaf {
     region: Region,
     depth: u32,
-    /// Halvings in a row that did not make the error smaller.
+    /// Halvings that did not make the error smaller, less those that did.
     stubborn: u32,
     values: Vec<f64>,
     errors: Vec<f64>,
+    /// How far the values moved when the region that this was half of was halved.
+    moved: Vec<f64>,
+    /// The factor by which that falls from halving to halving.
+    pace: Vec<f64>,
     /// The axis to halve.
     axis: usize,
-}
-
-/// A region to evaluate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Asked {
-    region: Region,
-    depth: u32,
-    stubborn: u32,
-    /// The largest error of the region that it was half of.
-    error: f64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cubature {
     dim: usize,
     leaves: Vec<Leaf>,
-    /// The regions of the present wave.
-    asked: Vec<Asked>,
-    /// Values and errors after the wave before the last.
+    /// The leaves whose halves are the present wave; none for the first.
+    halved: Vec<usize>,
+    asked: Vec<Region>,
+    /// Values and errors before the last wave.
     before: Option<(Vec<f64>, Vec<f64>)>,
-    waves: u32,
 }
 
 impl Cubature {
@@ -71,83 +75,69 @@ impl Cubature {
             3 => 3,
             _ => 2,
         };
-        let mut regions = vec![Region {
+        let mut asked = vec![Region {
             lower: vec![0.0; dim],
             upper: vec![1.0; dim],
         }];
         for axis in 0..dim {
-            regions = regions
+            asked = asked
                 .iter()
                 .flat_map(|region| cut(region, axis, pieces))
                 .collect();
         }
-        let first = |region| Asked {
-            region,
-            depth: 0,
-            stubborn: 0,
-            error: f64::INFINITY,
-        };
-        let asked = regions.into_iter().map(first).collect();
         Self {
             dim,
             leaves: Vec::new(),
+            halved: Vec::new(),
             asked,
             before: None,
-            waves: 0,
         }
     }
 
     pub(crate) fn next(&self, left: u64) -> Option<Work> {
         let samples = (self.asked.len() as u64).saturating_mul(rule_points(self.dim));
-        let regions = || {
-            self.asked
-                .iter()
-                .map(|asked| asked.region.clone())
-                .collect()
-        };
-        (samples > 0 && samples <= left).then(|| Work::Regions { regions: regions() })
+        (samples > 0 && samples <= left).then(|| Work::Regions {
+            regions: self.asked.clone(),
+        })
     }
 
     pub(crate) fn complete(&mut self, _: &Work, whole: &Partial) -> Result<(), Error> {
         let Sums::Regions(results) = &whole.sums else {
             return Err(Error::Mismatch);
         };
-        if self.waves > 0 {
-            let estimate = self.sums();
-            self.before = Some(estimate);
-        }
         let asked = std::mem::take(&mut self.asked);
-        if self.waves > 0 {
-            // The parents of what was asked stood last.
-            self.leaves
-                .truncate(self.leaves.len().saturating_sub(asked.len() / 2));
+        if self.leaves.is_empty() {
+            self.leaves = asked
+                .into_iter()
+                .zip(results)
+                .map(|(region, sum)| Leaf::first(region, sum))
+                .collect();
+        } else {
+            self.before = Some(self.sums());
+            let halves = asked
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .zip(results.as_chunks::<2>().0);
+            for (parent, (regions, sums)) in
+                std::mem::take(&mut self.halved).into_iter().zip(halves)
+            {
+                let Some(slot) = self.leaves.get_mut(parent) else {
+                    return Err(Error::Mismatch);
+                };
+                let [left, right] = slot.halves(regions, sums);
+                *slot = left;
+                self.leaves.push(right);
+            }
         }
-        for (asked, result) in asked.into_iter().zip(results) {
-            let (values, errors) = (result.value.clone(), result.error.clone());
-            let stubborn = if largest(&errors) > STUBBORN * asked.error {
-                asked.stubborn + 1
-            } else {
-                0
-            };
-            let Asked { region, depth, .. } = asked;
-            self.leaves.push(Leaf {
-                region,
-                depth,
-                stubborn,
-                values,
-                errors,
-                axis: result.split as usize,
-            });
-        }
-        self.waves += 1;
         self.choose();
         Ok(())
     }
 
-    /// Puts the regions to halve last, and asks for their halves.
+    /// Chooses the regions to halve, and asks for their halves.
     fn choose(&mut self) {
         let (values, errors) = self.sums();
-        // Every output counts by its share of the whole error, or of the whole value when there is no error yet.
+        // Every output counts by its error's share of its value, or of the whole error when that is larger.
         let sizes: Vec<f64> = values
             .iter()
             .zip(&errors)
@@ -168,37 +158,20 @@ impl Cubature {
             });
             if leaf.depth >= DEEPEST { 0.0 } else { worst }
         };
-        let mut order: Vec<(f64, usize)> = self.leaves.iter().map(key).zip(0..).collect();
-        order.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
-        let worst = order.last().map_or(0.0, |(error, _)| *error);
-        let room = MOST.saturating_sub(self.leaves.len()).min(HALVED);
-        let chosen = order
-            .iter()
-            .rev()
-            .take(room)
-            .take_while(|(error, _)| *error > 0.0 && *error >= ALSO * worst)
-            .count();
-        let mut places = vec![0; order.len()];
-        for (place, (_, leaf)) in order.iter().enumerate() {
-            if let Some(entry) = places.get_mut(*leaf) {
-                *entry = place;
-            }
-        }
-        let mut placed: Vec<(usize, Leaf)> =
-            places.into_iter().zip(self.leaves.drain(..)).collect();
-        placed.sort_by_key(|(place, _)| *place);
-        self.leaves = placed.into_iter().map(|(_, leaf)| leaf).collect();
-        let halved = self.leaves.iter().skip(self.leaves.len() - chosen);
-        let halves = |leaf: &Leaf| {
-            let (depth, stubborn, error) = (leaf.depth + 1, leaf.stubborn, largest(&leaf.errors));
-            cut(&leaf.region, leaf.axis, 2).map(move |region| Asked {
-                region,
-                depth,
-                stubborn,
-                error,
-            })
-        };
-        self.asked = halved.flat_map(halves).collect();
+        let keys: Vec<f64> = self.leaves.iter().map(key).collect();
+        let worst = keys.iter().copied().fold(0.0, f64::max);
+        let mut chosen: Vec<(f64, usize)> = keys
+            .into_iter()
+            .zip(0..)
+            .filter(|(error, _)| *error > 0.0 && *error >= ALSO * worst)
+            .collect();
+        chosen.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        chosen.truncate(MOST.saturating_sub(self.leaves.len()).min(HALVED));
+        self.halved = chosen.into_iter().map(|(_, leaf)| leaf).collect();
+        let leaves = self.halved.iter().filter_map(|leaf| self.leaves.get(*leaf));
+        self.asked = leaves
+            .flat_map(|leaf| cut(&leaf.region, leaf.axis, 2))
+            .collect();
     }
 
     /// Values and errors of all regions together.
@@ -225,8 +198,8 @@ impl Cubature {
         let mut covariance = vec![0.0; packed(outputs, 0)];
         for (o, (value, error)) in values.iter().zip(&errors).enumerate() {
             if let Some(entry) = covariance.get_mut(packed(o, o)) {
-                // The bound is two standard errors, and never below the rounding of a long sum.
-                let error = error.max(value.abs() * 1e-14) / 2.0;
+                // The bound, two standard errors, is twice what the rule says, and never below the rounding of a long sum.
+                let error = error.max(value.abs() * ROUNDING);
                 *entry = error * error;
             }
         }
@@ -240,23 +213,99 @@ impl Cubature {
         }
     }
 
-    /// Whether the last wave moved every value by less than the bound before it said.
+    /// Whether the last wave moved every value by no more than the bounds before and after say.
     pub(crate) fn agree(&self) -> bool {
         let Some((before, bounds)) = &self.before else {
-            return false;
+            return self.asked.is_empty();
         };
         let (values, errors) = self.sums();
         let moved = values
             .iter()
             .zip(before)
             .map(|(now, before)| (now - before).abs());
+        let bounds = bounds.iter().zip(&errors).zip(&values);
         moved
-            .zip(bounds.iter().zip(&errors))
-            .all(|(moved, (bound, now))| moved <= bound + now)
-            || values
-                .iter()
-                .zip(before)
-                .all(|(now, before)| (now - before).abs() <= 1e-13 * now.abs())
+            .zip(bounds)
+            .all(|(moved, ((bound, now), value))| moved <= bound + now + ROUNDING * value.abs())
+    }
+}
+
+impl Leaf {
+    fn first(region: Region, sum: &RegionSum) -> Self {
+        let moved = vec![f64::NAN; sum.value.len()];
+        let pace = vec![UNKNOWN; sum.value.len()];
+        let (values, errors) = (sum.value.clone(), sum.error.clone());
+        Self {
+            region,
+            depth: 0,
+            stubborn: 0,
+            values,
+            errors,
+            moved,
+            pace,
+            axis: sum.split as usize,
+        }
+    }
+
+    /// Its halves. What the rule says of its own error may be far too small by chance, next to an edge or a pole; how far
+    /// the value moved at this halving and at the one before tells how the series of halvings will go on.
+    fn halves(&self, regions: &[Region; 2], sums: &[RegionSum; 2]) -> [Self; 2] {
+        let [left, right] = sums;
+        let mut errors = [left.error.clone(), right.error.clone()];
+        let mut moved = Vec::with_capacity(self.values.len());
+        let mut paces = Vec::with_capacity(self.values.len());
+        let known = self.moved.iter().zip(&self.pace);
+        for (o, (value, (before, pace))) in self.values.iter().zip(known).enumerate() {
+            let get = |values: &[f64]| values.get(o).copied().unwrap_or(0.0);
+            let now = (get(&left.value) + get(&right.value) - value).abs();
+            let ratio = now / before;
+            // One small step between large ones is chance.
+            let ratio = if ratio.is_nan() {
+                *pace
+            } else {
+                ratio.max(pace / 2.0).clamp(SMOOTH, ENDLESS)
+            };
+            paces.push(ratio);
+            let rest = now * ratio / (1.0 - ratio);
+            moved.push(now);
+            let [a, b] = &mut errors;
+            if let (Some(a), Some(b)) = (a.get_mut(o), b.get_mut(o)) {
+                let worse = if *a >= *b { a } else { b };
+                *worse = worse.max(rest);
+            }
+        }
+        let [a, b] = errors;
+        let half = |region: &Region, sum: &RegionSum, errors: Vec<f64>| {
+            let stubborn = if largest(&errors) > STUBBORN * largest(&self.errors) {
+                self.stubborn + 1
+            } else {
+                self.stubborn.saturating_sub(1)
+            };
+            let mut errors = errors;
+            let mut depth = self.depth + 1;
+            if is_finest(region) {
+                // The rule's points fall together here: nothing is known but the size.
+                depth = DEEPEST;
+                errors
+                    .iter_mut()
+                    .zip(&sum.value)
+                    .for_each(|(error, value)| *error = error.max(value.abs()));
+            }
+            let (values, moved, pace) = (sum.value.clone(), moved.clone(), paces.clone());
+            let (region, axis) = (region.clone(), sum.split as usize);
+            Self {
+                region,
+                depth,
+                stubborn,
+                values,
+                errors,
+                moved,
+                pace,
+                axis,
+            }
+        };
+        let [first, second] = regions;
+        [half(first, left, a), half(second, right, b)]
     }
 }
 
@@ -283,6 +332,14 @@ impl Cubature {
         }
         vec!["the error does not shrink however small the regions are: there is a pole, and the integral may not exist; check the integrand there, or cut the pole off".into()]
     }
+}
+
+/// Whether a side is so short, seen from zero, that its points have few digits of their own.
+fn is_finest(region: &Region) -> bool {
+    let sides = region.lower.iter().zip(&region.upper);
+    sides
+        .into_iter()
+        .any(|(low, high)| high - low < FINEST * high)
 }
 
 fn largest(errors: &[f64]) -> f64 {

@@ -10,7 +10,7 @@ mod map_rqmc;
 pub(crate) mod pilot;
 mod plain;
 mod rqmc;
-mod vegas;
+pub(crate) mod vegas;
 mod waves;
 
 use serde::{Deserialize, Serialize};
@@ -72,8 +72,8 @@ impl Production {
         Self::MapRqmc(MapRqmc::through(map, spread.to_vec()))
     }
 
-    pub(crate) fn vegas(adapted: &Adapted) -> Self {
-        Self::Vegas(Vegas::new(adapted))
+    pub(crate) fn vegas(adapted: &Adapted, spread: &[f64]) -> Self {
+        Self::Vegas(Vegas::new(adapted, spread))
     }
 
     /// The work of the next wave, of at most `left` samples.

@@ -13,7 +13,7 @@ use crate::wave::{TILE, Work};
 /// Samples after which a pilot that has found nothing gives up.
 const MOST_FOR_NOTHING: u64 = 1 << 26;
 /// Samples after which a pilot that has found little goes on to the adaptation.
-const MOST_FOR_LITTLE: u64 = 1 << 20;
+const MOST_FOR_LITTLE: u64 = 1 << 18;
 /// Samples not zero that are enough.
 const ENOUGH: u64 = 64;
 /// The sum of squares holds at least so many of the largest square, or a few samples decide everything.
@@ -56,9 +56,10 @@ impl Pilot {
         } else {
             self.drawn / TILE * 8
         };
+        let affordable = if self.drawn == 0 { left } else { left / 4 };
         let tiles = wanted
             .min(most.saturating_sub(self.drawn) / TILE)
-            .min(left / TILE);
+            .min(affordable / TILE);
         (tiles > 0).then_some(Work::Plain { tiles, map: None })
     }
 

@@ -17,6 +17,9 @@ const COUNT: f64 = REPLICATES as f64;
 const FREEDOM: f64 = COUNT - 1.0;
 /// Two waves agree when their difference is less than so many of its standard errors.
 const AGREE: f64 = 5.0;
+/// The variance is at least this share of what it was with half of the points. Sixteen averages may lie close together by
+/// chance, and a job would stop just then; they hardly do so twice.
+const SLOWEST: f64 = 0.25;
 /// Fewer different averages than this are the steps of a counting integrand rather than its scatter.
 const FEW_LEVELS: usize = 8;
 
@@ -34,6 +37,8 @@ pub(crate) struct Rqmc {
     /// Squared differences of each wave to those before, in their standard errors.
     chi2: Vec<f64>,
     steps: u32,
+    /// The variance of each output before the last wave.
+    before: Vec<f64>,
     agreed: bool,
 }
 
@@ -65,6 +70,15 @@ impl Rqmc {
             self.sums = sums.clone();
             self.chi2 = vec![0.0; self.outputs];
         } else {
+            self.before = (0..self.outputs)
+                .map(|o| {
+                    self.raw()
+                        .covariance
+                        .get(packed(o, o))
+                        .copied()
+                        .unwrap_or(0.0)
+                })
+                .collect();
             let worst = self.compare(sums, *points);
             self.agreed = worst <= AGREE * AGREE;
             self.steps += 1;
@@ -107,6 +121,17 @@ impl Rqmc {
     }
 
     pub(crate) fn estimate(&self) -> Estimate {
+        let mut estimate = self.raw();
+        for (o, before) in self.before.iter().enumerate() {
+            if let Some(variance) = estimate.covariance.get_mut(packed(o, o)) {
+                *variance = variance.max(before * SLOWEST);
+            }
+        }
+        estimate
+    }
+
+    /// What the replicates say by themselves.
+    fn raw(&self) -> Estimate {
         if self.points == 0 {
             return Estimate::default();
         }
@@ -174,7 +199,8 @@ fn mean_and_squares(values: &[f64]) -> (f64, f64) {
 fn step_variance(averages: &[f64], count: f64) -> f64 {
     let mut levels = averages.to_vec();
     levels.sort_by(f64::total_cmp);
-    levels.dedup();
+    // Averages that are equal but for rounding are one level.
+    levels.dedup_by(|high, low| *high - *low <= 1e-6 * count);
     if levels.len() > FEW_LEVELS {
         return 0.0;
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::adapt::Adapted;
 use super::waves::{One, Waves};
 use crate::Error;
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, packed};
 use crate::map::Map;
 use crate::partial::{Partial, Sums};
 use crate::strata::Strata;
@@ -16,6 +16,8 @@ use crate::wave::Work;
 
 /// A box with more than this share of the variance is worth a word.
 const ONE_BOX: f64 = 0.1;
+/// Dimensions up to which an edge may hide in a few boxes.
+const EDGES_IN_ONE_BOX: usize = 2;
 /// Below so many boxes one with a tenth is no surprise.
 const MANY: usize = 256;
 
@@ -26,13 +28,16 @@ pub(crate) struct Vegas {
     strata: Strata,
     spread: Vec<f64>,
     waves: Waves,
+    /// The standard deviation of each output over the whole cube.
+    deviation: Vec<f64>,
     /// The largest share of the last wave's variance that one box has.
     share: f64,
 }
 
 impl Vegas {
-    pub(crate) fn new(adapted: &Adapted) -> Self {
+    pub(crate) fn new(adapted: &Adapted, deviation: &[f64]) -> Self {
         Self {
+            deviation: deviation.to_vec(),
             map: adapted.map.clone(),
             strata: adapted.strata.clone(),
             spread: adapted.spread.clone(),
@@ -91,7 +96,11 @@ impl Vegas {
             .strata
             .samples()
             .saturating_sub(self.strata.counts().len() as u64);
-        self.waves.estimate(freedom as f64)
+        let mut estimate = self.waves.estimate(freedom as f64);
+        if self.map.dim() <= EDGES_IN_ONE_BOX {
+            widen(&mut estimate, &self.deviation, self.strata.counts().len());
+        }
+        estimate
     }
 
     pub(crate) fn agree(&self) -> bool {
@@ -107,6 +116,17 @@ impl Vegas {
             "{percent:.0} % of the variance comes from one of {} strata: a peak or an edge lies there that is not resolved; give it as a hint, or integrate around it separately",
             self.spread.len()
         )]
+    }
+}
+
+/// In few dimensions an edge may lie in a handful of boxes, none of whose samples sees it: the error bar is at least half
+/// the deviation of one box.
+pub(crate) fn widen(estimate: &mut Estimate, deviation: &[f64], boxes: usize) {
+    for (o, deviation) in deviation.iter().enumerate() {
+        if let Some(variance) = estimate.covariance.get_mut(packed(o, o)) {
+            let edge = deviation / (2.0 * boxes.max(1) as f64);
+            *variance = variance.max(edge * edge);
+        }
     }
 }
 

@@ -22,6 +22,8 @@ struct Run {
     samples: Range<usize>,
     begins: bool,
     ends: bool,
+    /// One over the samples of the box in all.
+    share: f64,
 }
 
 /// The box being filled: where it is, and what is still to be drawn in it.
@@ -82,10 +84,12 @@ impl<'a> Cursor<'a> {
             let ends = samples.len() == left;
             self.drawn += samples.len();
             used = samples.end;
+            let share = 1.0 / f64::from(self.strata.counts()[self.number]);
             runs.push(Run {
                 samples,
                 begins,
                 ends,
+                share,
             });
             if ends {
                 self.advance();
@@ -217,21 +221,28 @@ impl Prepared {
                 }
             }
             if adapt {
-                collect(desk, used, &mut sums.histogram);
+                collect(desk, &runs, &mut sums.histogram);
             }
         }
         sums
     }
 }
 
-/// Adds each sample's square to the pieces of the map it fell into.
-fn collect(desk: &Desk, used: usize, histogram: &mut [f64]) {
+/// Adds each sample's square to the pieces of the map it fell into, each box as if it had one sample: where samples are
+/// many because the integrand varies they must not count twice.
+fn collect(desk: &Desk, runs: &[Run], histogram: &mut [f64]) {
     let mut squares = [0.0; BLOCK];
     for out in desk.out.as_chunks::<BLOCK>().0 {
         for (square, value) in squares.iter_mut().zip(out) {
             *square += value * value;
         }
     }
+    for run in runs {
+        for square in &mut squares[run.samples.clone()] {
+            *square *= run.share;
+        }
+    }
+    let used = runs.last().map_or(0, |run| run.samples.end);
     let axes = histogram
         .as_chunks_mut::<INCREMENTS>()
         .0
