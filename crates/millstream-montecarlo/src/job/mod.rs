@@ -6,6 +6,8 @@
 //! (`judge`) asks whether every output is as good as wanted, the last two waves agree, and no single sample decides.
 
 mod contest;
+#[cfg(test)]
+mod coverage;
 mod judge;
 mod report;
 #[cfg(test)]
