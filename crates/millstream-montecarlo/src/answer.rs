@@ -84,7 +84,8 @@ pub struct Answer {
     pub waves: u32,
     /// Of the random streams.
     pub seed: u64,
-    /// Names integrand, domain, seed and numerics: equal hashes after equally many waves mean equal bits.
+    /// Names all that decides bits (integrand, domain, seed, numerics, method, hints, map, aims as first asked): equal hashes after
+    /// equally many waves and samples mean equal bits.
     pub plan_hash: String,
     /// The version of the numbers.
     pub numerics: u32,

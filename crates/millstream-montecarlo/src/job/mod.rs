@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::contest::{Contest, View};
 use crate::answer::Status;
+use crate::digest::Digest;
 use crate::estimate::Estimate;
 use crate::map::Map;
 use crate::method::adapt::Adapt;
@@ -38,6 +39,8 @@ const ADAPTATION: (f64, f64) = (1e5, 3e6);
 pub struct Job {
     request: Request,
     plan: Plan,
+    /// Of all that decides bits, as asked at first.
+    digest: Digest,
     outputs: usize,
     /// In the unit cube.
     hints: Vec<Vec<f64>>,
@@ -87,7 +90,12 @@ impl Job {
             numerics: NUMERICS,
         };
         let guided = !checked.hints.is_empty() || request.map.is_some();
+        let digest = Digest::of(&(
+            (&plan, request.method, request.on_bad),
+            (&checked.hints, &request.map, target),
+        ));
         let mut job = Self {
+            digest,
             request,
             plan,
             outputs: checked.integrand.outputs(),

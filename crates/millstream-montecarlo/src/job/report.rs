@@ -67,7 +67,7 @@ impl Job {
             decision: self.decision.clone(),
             waves: self.waves,
             seed: self.plan.seed,
-            plan_hash: self.plan.digest().to_string(),
+            plan_hash: self.digest.to_string(),
             numerics: NUMERICS,
             status: self.status,
             warnings: self.warnings(),

@@ -143,6 +143,44 @@ fn tightened_it_goes_on_to_the_bits_of_a_job_that_was_asked_for_more_at_once() {
 }
 
 #[test]
+fn the_hash_names_all_that_decides_bits_and_nothing_else() {
+    let hash = |request: Request| job(request).answer().plan_hash;
+    let same = hash(gauss("vegas"));
+    assert_eq!(
+        same,
+        hash(Request {
+            name: "another name".into(),
+            deadline: Some(9.0),
+            ..gauss("vegas")
+        })
+    );
+    let mut first = job(gauss("vegas"));
+    end(&mut first);
+    let others = [
+        gauss("map-rqmc"),
+        Request {
+            seed: 1,
+            ..gauss("vegas")
+        },
+        Request {
+            map: first.map(),
+            ..gauss("vegas")
+        },
+        Request {
+            hints: vec![vec![0.5; 2]],
+            ..gauss("vegas")
+        },
+        Request {
+            rel_error: Some(1e-9),
+            ..gauss("vegas")
+        },
+    ];
+    for other in others {
+        assert_ne!(same, hash(other.clone()), "{other:?}");
+    }
+}
+
+#[test]
 fn an_integrand_that_is_zero_wherever_sampled_is_not_converged() {
     for method in METHODS {
         let mut asked = request("if(x0<1e-12,1e12,0)", (0.0, 1.0));
