@@ -314,7 +314,7 @@ fn a_map_that_was_stored_is_begun_with() {
         0.5 * (again["interval"][1].as_f64().unwrap() - again["interval"][0].as_f64().unwrap());
     // A quarter of pi/100: the edge of the square is ten widths away.
     assert!(
-        (number(&again, "value") - 0.25 * std::f64::consts::PI / 100.0).abs() < 5.0 * half,
+        (number(&again, "value") - 0.25 * std::f64::consts::PI / 100.0).abs() < 3.0 * half,
         "{again}"
     );
 }

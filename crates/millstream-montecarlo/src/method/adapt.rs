@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::vegas::learned;
 use super::waves::{One, Waves};
 use crate::Error;
 use crate::estimate::{Estimate, packed};
@@ -28,6 +29,8 @@ pub(crate) struct Adapted {
     pub(crate) strata: Strata,
     /// The standard deviation in each box of the strata.
     pub(crate) spread: Vec<f64>,
+    /// The root mean square of all outputs together through the map, infinite when not known.
+    pub(crate) rms: f64,
     /// What the last iterations say of the integral.
     pub(crate) estimate: Estimate,
 }
@@ -43,6 +46,7 @@ pub(crate) struct Adapt {
     map: Map,
     strata: Strata,
     spread: Vec<f64>,
+    rms: f64,
     samples: u64,
     iterations: u32,
     /// Of the worst output, relative to its value, of the last iteration.
@@ -72,6 +76,7 @@ impl Adapt {
             strata: Strata::even(dim, samples),
             map: map.unwrap_or_else(|| Map::uniform(dim)),
             spread: Vec::new(),
+            rms: f64::INFINITY,
             samples,
             iterations: 0,
             error: f64::INFINITY,
@@ -127,8 +132,8 @@ impl Adapt {
         self.iterations += 1;
         self.map = self.map.refined(&sums.histogram);
         let samples = if self.local { TILE } else { self.samples };
-        self.strata = self.strata.allocated(samples, &sums.spread);
-        self.spread.clone_from(&sums.spread);
+        self.spread = learned(&self.spread, &sums.spread);
+        self.strata = self.strata.allocated(samples, &self.spread);
         if self.local {
             if self.iterations >= AROUND_HINT {
                 self.around.push(self.map.clone());
@@ -136,6 +141,7 @@ impl Adapt {
             }
             return Ok(());
         }
+        self.rms = root_mean_square(&sums.histogram, self.map.dim(), sums.spread.len());
         let error = worst(&sums.value, &sums.covariance);
         self.helped = error < HELPED * self.error;
         self.error = error;
@@ -155,9 +161,15 @@ impl Adapt {
             map: self.map.clone(),
             strata: self.strata.clone(),
             spread: self.spread.clone(),
+            rms: self.rms,
             estimate: self.late.estimate(f64::INFINITY),
         }
     }
+}
+
+/// Every axis of the histogram holds the mean square of each of the boxes.
+fn root_mean_square(histogram: &[f64], dim: usize, boxes: usize) -> f64 {
+    (histogram.iter().sum::<f64>() / (dim * boxes.max(1)) as f64).sqrt()
 }
 
 /// The largest standard error relative to its value.

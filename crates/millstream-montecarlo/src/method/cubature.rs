@@ -14,7 +14,7 @@ use crate::tile::rule_points;
 use crate::wave::{Region, Work};
 
 /// Halvings of one region at most.
-const DEEPEST: u32 = 60;
+const DEEPEST: u32 = 200;
 /// A half with more than this share of the whole's error has not gained by the halving: towards x^-0.95 each half next to
 /// the pole keeps 0.966 of it, towards 1/x all.
 const STUBBORN: f64 = 0.97;

@@ -16,8 +16,12 @@ use crate::wave::Work;
 
 /// A box with more than this share of the variance is worth a word.
 const ONE_BOX: f64 = 0.1;
+/// No box counts for quieter than this share of the mean spread.
+const QUIETEST: f64 = 0.1;
 /// Dimensions up to which an edge may hide in a few boxes.
 const EDGES_IN_ONE_BOX: usize = 2;
+/// A wave of less than this share of all before it adds nothing worth a wave.
+const SHORTEST: u64 = 16;
 /// Below so many boxes one with a tenth is no surprise.
 const MANY: usize = 256;
 
@@ -27,8 +31,10 @@ pub(crate) struct Vegas {
     /// Of the last wave.
     strata: Strata,
     spread: Vec<f64>,
+    /// The most boxes of a wave so far.
+    boxes: usize,
     waves: Waves,
-    /// The standard deviation of each output over the whole cube.
+    /// The standard deviation of each output through the map, at most.
     deviation: Vec<f64>,
     /// The largest share of the last wave's variance that one box has.
     share: f64,
@@ -37,10 +43,11 @@ pub(crate) struct Vegas {
 impl Vegas {
     pub(crate) fn new(adapted: &Adapted, deviation: &[f64]) -> Self {
         Self {
-            deviation: deviation.to_vec(),
+            deviation: deviation.iter().map(|all| all.min(adapted.rms)).collect(),
             map: adapted.map.clone(),
             strata: adapted.strata.clone(),
             spread: adapted.spread.clone(),
+            boxes: 1,
             waves: Waves::default(),
             share: 0.0,
         }
@@ -54,7 +61,8 @@ impl Vegas {
         } else {
             boxes.allocated(samples, &carried(&self.strata, &self.spread, &boxes))
         };
-        (strata.samples() <= left && samples > 0).then(|| Work::Strata {
+        let worth = samples > 0 && samples >= self.waves.drawn() / SHORTEST;
+        (worth && strata.samples() <= left).then(|| Work::Strata {
             map: self.map.clone(),
             strata,
             adapt: false,
@@ -79,8 +87,14 @@ impl Vegas {
         } else {
             0.0
         };
+        let before = if strata.per_axis() == self.strata.per_axis() {
+            std::mem::take(&mut self.spread)
+        } else {
+            carried(&self.strata, &self.spread, strata)
+        };
+        self.spread = learned(&before, &sums.spread);
         self.strata.clone_from(strata);
-        self.spread.clone_from(&sums.spread);
+        self.boxes = self.boxes.max(strata.counts().len());
         let (values, covariance) = (sums.value.clone(), sums.covariance.clone());
         self.waves.push(One {
             drawn: samples,
@@ -98,7 +112,7 @@ impl Vegas {
             .saturating_sub(self.strata.counts().len() as u64);
         let mut estimate = self.waves.estimate(freedom as f64);
         if self.map.dim() <= EDGES_IN_ONE_BOX {
-            widen(&mut estimate, &self.deviation, self.strata.counts().len());
+            widen(&mut estimate, &self.deviation, self.boxes);
         }
         estimate
     }
@@ -117,6 +131,22 @@ impl Vegas {
             self.spread.len()
         )]
     }
+}
+
+/// What two waves together say of the spread in each box. Two or three samples that happen to be alike make a box look
+/// quiet that is not; the mean with the wave before makes that rare, and no box is taken for quieter than a share of all.
+pub(crate) fn learned(before: &[f64], now: &[f64]) -> Vec<f64> {
+    let both = before
+        .iter()
+        .zip(now)
+        .map(|(a, b)| ((a * a + b * b) / 2.0).sqrt());
+    let spread: Vec<f64> = if before.len() == now.len() {
+        both.collect()
+    } else {
+        now.to_vec()
+    };
+    let least = QUIETEST * spread.iter().sum::<f64>() / spread.len().max(1) as f64;
+    spread.into_iter().map(|spread| spread.max(least)).collect()
 }
 
 /// In few dimensions an edge may lie in a handful of boxes, none of whose samples sees it: the error bar is at least half
