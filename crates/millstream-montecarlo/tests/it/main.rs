@@ -1,0 +1,7 @@
+//! The package as its users see it: requests as JSON, answers, statuses, bits.
+
+mod acceptance;
+#[path = "../../suite/judge.rs"]
+mod judge;
+#[path = "../../suite/suite.rs"]
+mod suite;
