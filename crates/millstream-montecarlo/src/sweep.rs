@@ -1,20 +1,19 @@
 //! One integral for many values of its parameters.
 //!
-//! Every point is a job of its own, so points run one after the other or on many machines, and answers come in the order of
-//! the points. All have the request's seed, and so the same random numbers; and when the method is `auto`, the one that the
-//! first point decided on. Neighbouring points then differ by what the parameters do, hardly by chance: a curve is smooth
-//! long before its points are exact, and a difference of two points is better known than either.
+//! Every point is a job of its own, so points run one after the other or on many machines. All have the request's seed, and so
+//! the same random numbers; whoever runs them gives those of method `auto` the one that the first point decided on.
+//! Neighbouring points then differ by what the parameters do, hardly by chance: a curve is smooth long before its points are
+//! exact, and a difference of two points is better known than either.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::Job;
-use crate::request::{Method, Request, refuse};
-use crate::{Error, Registry};
+use crate::Error;
+use crate::request::{Request, refuse};
 
 /// Points of a sweep at most.
-const MOST: usize = 100_000;
+const MOST: usize = 10_000;
 
 /// The points of a sweep, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,48 +59,34 @@ impl Sweep {
         Ok(Self { request, points })
     }
 
-    /// The job of point `number`; `first` is the method that the first point's job has come to, for the others.
-    ///
-    /// # Errors
-    /// The point's request cannot be run, or there is no such point.
-    pub fn job(
-        &self,
-        number: usize,
-        first: Option<Method>,
-        functions: &Registry,
-    ) -> Result<Job, Error> {
-        let point = self.points.get(number).ok_or_else(|| {
-            refuse(
-                "params",
-                format!("point {number}, expected one of {}", self.points.len()),
-            )
-        })?;
-        let mut request = self.request.clone();
-        request
-            .params
-            .extend(point.iter().map(|(name, value)| (name.clone(), *value)));
-        if let (Method::Auto, Some(method)) = (request.method, first) {
-            request.method = method;
-        }
-        Job::new(request, functions)
+    /// The request of each point, in order.
+    pub fn requests(&self) -> impl Iterator<Item = Request> + '_ {
+        self.points.iter().map(|point| {
+            let mut request = self.request.clone();
+            request
+                .params
+                .extend(point.iter().map(|(name, value)| (name.clone(), *value)));
+            request
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Answer, Control, Status, run};
+    use crate::{Answer, Control, Job, Method, Registry, Status, run};
 
     fn swept(sweep: &Sweep) -> Vec<Answer> {
         let functions = Registry::new();
-        let mut method = None;
-        let run = |number: usize| {
-            let mut job = sweep.job(number, method, &functions).unwrap();
+        let mut method = Method::Auto;
+        let run = |mut request: Request| {
+            request.method = method;
+            let mut job = Job::new(request, &functions).unwrap();
             let answer = run(&mut job, &functions, &mut |_| Control::Continue).unwrap();
-            method = method.or(job.method());
+            method = answer.method;
             answer
         };
-        (0..sweep.points.len()).map(run).collect()
+        sweep.requests().map(run).collect()
     }
 
     #[test]

@@ -35,9 +35,21 @@ forms! {
     Plain(a, _, _) a;
     Scaled(a, _, [c, ..]) c * a;
     Line(a, _, [c, d, _]) c * a + d;
+    Squared(a, _, _) a * a;
     Square(a, _, [c, ..]) (a + c) * (a + c);
     Lifted(a, _, [c, _, e]) (a + c) * (a + c) + e;
     Parabola(a, _, [c, d, e]) (a + c) * (a + c) * d + e;
+}
+
+struct Times;
+
+impl At for Times {
+    const PAIR: bool = true;
+
+    #[inline(always)]
+    fn at(a: f64, b: f64, _: [f64; 3]) -> f64 {
+        a * b
+    }
 }
 
 struct Pair;
@@ -183,9 +195,11 @@ fn formed<S: Start, E: End, J: Join>(
         Form::Plain => counted::<S, E, Plain, J>(fold, start, end, known, out),
         Form::Scaled => counted::<S, E, Scaled, J>(fold, start, end, known, out),
         Form::Line => counted::<S, E, Line, J>(fold, start, end, known, out),
+        Form::Squared => counted::<S, E, Squared, J>(fold, start, end, known, out),
         Form::Square => counted::<S, E, Square, J>(fold, start, end, known, out),
         Form::Lifted => counted::<S, E, Lifted, J>(fold, start, end, known, out),
         Form::Parabola => counted::<S, E, Parabola, J>(fold, start, end, known, out),
+        Form::Times => counted::<S, E, Times, J>(fold, start, end, known, out),
         Form::Pair => counted::<S, E, Pair, J>(fold, start, end, known, out),
     }
 }

@@ -26,7 +26,12 @@ pub(crate) fn pick(tree: &Tree) -> Vec<Action> {
         let action = picker.action(id);
         picker.actions.push(action);
     }
-    picker.actions.into_iter().map(simplified).collect()
+    picker
+        .actions
+        .into_iter()
+        .map(simplified)
+        .map(bare)
+        .collect()
 }
 
 /// How often each node is used by nodes that matter to an output.
@@ -326,7 +331,7 @@ impl Shape {
                 );
             }
             Form::Parabola if c2.to_bits() == NOTHING.to_bits() => term.c = [c0, -c1, c2],
-            Form::Line | Form::Lifted | Form::Parabola => {
+            _ => {
                 return Self::of(Form::Scaled, id, [-1.0, NOTHING, NOTHING]);
             }
         }
@@ -396,4 +401,17 @@ fn simplified(action: Action) -> Action {
     } else {
         Action::Two(function, start, Operand::Block(term.a))
     }
+}
+
+/// A fold without the numbers that change nothing in any of its terms.
+fn bare(mut action: Action) -> Action {
+    if let Action::Fold(fold) = &mut action {
+        let all = |number: f64| fold.terms.iter().all(|term| term.c[0] == number);
+        fold.form = match fold.form {
+            Form::Pair if all(1.0) => Form::Times,
+            Form::Square if all(0.0) => Form::Squared,
+            form => form,
+        };
+    }
+    action
 }

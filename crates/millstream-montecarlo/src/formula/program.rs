@@ -22,12 +22,16 @@ pub(crate) enum Form {
     Scaled,
     /// `c0*a + c1`
     Line,
+    /// `a^2`
+    Squared,
     /// `(a + c0)^2`
     Square,
     /// `(a + c0)^2 + c2`
     Lifted,
     /// `c1*(a + c0)^2 + c2`
     Parabola,
+    /// `a*b`
+    Times,
     /// `(c0*a)*b`
     Pair,
 }
@@ -106,7 +110,7 @@ impl Action {
                     .for_each(operand);
                 for term in &mut fold.terms {
                     visit(&mut term.a);
-                    if fold.form == Form::Pair {
+                    if matches!(fold.form, Form::Times | Form::Pair) {
                         visit(&mut term.b);
                     }
                 }

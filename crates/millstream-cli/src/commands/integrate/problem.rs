@@ -10,9 +10,6 @@ use millstream_systems::duration;
 use millstream_systems::montecarlo::mathematics::Request;
 use serde_json::{Map, Value, json};
 
-/// The most points of a sweep.
-const MOST_POINTS: usize = 10_000;
-
 /// What to integrate, how well, and how.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Problem {
@@ -81,11 +78,7 @@ pub(crate) struct Problem {
 }
 
 /// A parameter that takes several values.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Axis {
-    pub(crate) name: String,
-    pub(crate) values: Vec<f64>,
-}
+pub(crate) type Axis = (String, Vec<f64>);
 
 impl Problem {
     /// The request; parameters that take several values have their first.
@@ -133,13 +126,7 @@ impl Problem {
 
     /// The parameters that take several values.
     pub(crate) fn axes(&self) -> anyhow::Result<Vec<Axis>> {
-        let (_, axes) = self.params()?;
-        let points = axes.iter().map(|axis| axis.values.len()).product::<usize>();
-        ensure!(
-            points <= MOST_POINTS,
-            "the sweep has {points} points; {MOST_POINTS} is the most"
-        );
-        Ok(axes)
+        self.params().map(|(_, axes)| axes)
     }
 
     fn params(&self) -> anyhow::Result<(Map<String, Value>, Vec<Axis>)> {
@@ -155,10 +142,7 @@ impl Problem {
                 "the parameter `{name}` is given twice"
             );
             if values.len() > 1 {
-                axes.push(Axis {
-                    name: name.to_owned(),
-                    values,
-                });
+                axes.push((name.to_owned(), values));
             }
         }
         Ok((params, axes))

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use millstream_systems::montecarlo::mathematics::{Answer, Registry, Request};
+use millstream_systems::montecarlo::mathematics::{Answer, Registry, Request, Sweep};
 use serde::Serialize;
 
 use super::live::shortened;
@@ -35,17 +35,13 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     // What is wrong with the formula is told once, not at every point.
     request.validate(&Registry::default())?;
-    let points = points(&request.params, axes);
+    let points: Vec<Request> = Sweep::grid(request.clone(), axes)?.requests().collect();
     let mut output = Output::new(json);
-    let requests = points.iter().map(|params| Request {
-        params: params.clone(),
-        ..request.clone()
-    });
     let mut answers: Vec<Answer> = Vec::new();
-    jobs::run_all(engine, requests.collect(), "point", &mut |answer| {
-        if let (true, Some(params)) = (json, points.get(answers.len())) {
+    jobs::run_all(engine, points.clone(), "point", &mut |answer| {
+        if let (true, Some(point)) = (json, points.get(answers.len())) {
             output.object(&Row {
-                params,
+                params: &point.params,
                 answer: &answer,
             })?;
             output.flush()?;
@@ -64,36 +60,20 @@ pub(super) fn run(
     outcome(&answers)
 }
 
-/// Every combination of the axes' values, the last axis fastest.
-fn points(fixed: &BTreeMap<String, f64>, axes: &[Axis]) -> Vec<BTreeMap<String, f64>> {
-    let mut points = vec![fixed.clone()];
-    for axis in axes {
-        let with = |point: &BTreeMap<String, f64>| -> Vec<BTreeMap<String, f64>> {
-            let set = |value: &f64| {
-                let mut point = point.clone();
-                point.insert(axis.name.clone(), *value);
-                point
-            };
-            axis.values.iter().map(set).collect()
-        };
-        points = points.iter().flat_map(with).collect();
-    }
-    points
-}
-
-fn table(axes: &[Axis], points: &[BTreeMap<String, f64>], answers: &[Answer]) -> String {
+fn table(axes: &[Axis], points: &[Request], answers: &[Answer]) -> String {
     let heads: Vec<String> = axes
         .iter()
-        .map(|axis| axis.name.clone())
+        .map(|(name, _)| name.clone())
         .chain(["VALUE", "STANDARD ERROR", "SAMPLES", "STATUS"].map(str::to_owned))
         .collect();
     let mut rows = vec![heads];
-    for (params, answer) in points.iter().zip(answers) {
+    for (point, answer) in points.iter().zip(answers) {
         let mut row: Vec<String> = axes
             .iter()
-            .map(|axis| {
-                params
-                    .get(&axis.name)
+            .map(|(name, _)| {
+                point
+                    .params
+                    .get(name)
                     .map_or_else(String::new, |value| format!("{value:.6}"))
             })
             .map(|text| trimmed(&text).to_owned())
@@ -158,15 +138,10 @@ fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 /// The value over the last parameter, a curve for each value of the others and for each output.
-fn chart(
-    request: &Request,
-    axes: &[Axis],
-    points: &[BTreeMap<String, f64>],
-    answers: &[Answer],
-) -> Chart {
+fn chart(request: &Request, axes: &[Axis], points: &[Request], answers: &[Answer]) -> Chart {
     let along = axes.last();
-    let length = along.map_or(1, |axis| axis.values.len()).max(1);
-    let name = along.map_or("", |axis| &axis.name);
+    let length = along.map_or(1, |(_, values)| values.len()).max(1);
+    let name = along.map_or("", |(name, _)| name.as_str());
     let mut curves = Vec::new();
     for (points, answers) in points.chunks(length).zip(answers.chunks(length)) {
         let outputs = answers
@@ -174,10 +149,10 @@ fn chart(
             .map(|answer| answer.value.as_slice().len())
             .max();
         for output in 0..outputs.unwrap_or(0) {
-            let point = |(params, answer): (&BTreeMap<String, f64>, &Answer)| {
+            let point = |(point, answer): (&Request, &Answer)| {
                 let [low, high] = (*answer.interval.as_slice().get(output)?)?;
                 Some(Point {
-                    x: *params.get(name)?,
+                    x: *point.params.get(name)?,
                     y: (*answer.value.as_slice().get(output)?)?,
                     half: 0.5 * (high - low),
                 })
@@ -198,22 +173,6 @@ fn chart(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_combination_is_a_point_and_the_last_parameter_is_fastest() {
-        let axis = |name: &str, values: &[f64]| Axis {
-            name: name.to_owned(),
-            values: values.to_vec(),
-        };
-        let fixed = BTreeMap::from([("c".to_owned(), 9.0)]);
-        let points = points(&fixed, &[axis("a", &[1.0, 2.0]), axis("b", &[3.0, 4.0])]);
-        let pairs: Vec<(f64, f64)> = points
-            .iter()
-            .map(|point| (point["a"], point["b"]))
-            .collect();
-        assert_eq!(pairs, [(1.0, 3.0), (1.0, 4.0), (2.0, 3.0), (2.0, 4.0)]);
-        assert!(points.iter().all(|point| point["c"] == 9.0));
-    }
 
     #[test]
     fn columns_of_a_table_are_aligned() {
