@@ -148,7 +148,12 @@ def shared_by_two(assignor):
     second.subscribe([name])
     eventually("two partitions each", balanced)
     produce(name, 4, 4)
-    eventually("all records", lambda: [poll(first), poll(second)] and len(set(seen)) == 40)
+    everything = {f"v{i} " + "x" * 50 for i in range(40)}
+    try:
+        eventually("all records", lambda: [poll(first), poll(second)] and {v.decode() for v in seen} >= everything)
+    except AssertionError:
+        missing = sorted(everything - {v.decode() for v in seen})
+        raise AssertionError(f"{len(missing)} records were never read: {missing}, {first.assignment()}, {second.assignment()}") from None
     second.close()
     eventually("all four again", lambda: [poll(first)] and len(first.assignment()) == 4)
     first.close()
