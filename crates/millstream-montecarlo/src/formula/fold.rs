@@ -132,8 +132,9 @@ impl<L: Lane> End for Over<L> {
 }
 
 /// A term with the blocks it reads.
-type Bound<'a> = (&'a Block, &'a Block, [f64; 3]);
+type Bound<'a> = (&'a Block, &'a Block, &'a [f64; 3]);
 
+/// Used by reference, with terms that refer to the fold: what is copied before it is read costs as much as a short loop.
 struct Chain<'a, S, E, F, J, const N: usize> {
     start: S,
     end: E,
@@ -141,16 +142,16 @@ struct Chain<'a, S, E, F, J, const N: usize> {
     kind: PhantomData<(F, J)>,
 }
 
-impl<S: Start, E: End, F: At, J: Join, const N: usize> Fill for Chain<'_, S, E, F, J, N> {
+impl<S: Start, E: End, F: At, J: Join, const N: usize> Fill for &Chain<'_, S, E, F, J, N> {
     type Target = Block;
 
     #[inline(always)]
     fn fill(self, out: &mut Block) {
-        let Self {
+        let Chain {
             start, end, terms, ..
         } = self;
         for (i, out) in out.iter_mut().enumerate() {
-            let term = |(a, b, c): &Bound<'_>| F::at(a[i], b[i], *c);
+            let term = |(a, b, c): &Bound<'_>| F::at(a[i], b[i], **c);
             let mut value = start.join::<J>(i, term(&terms[0]));
             for bound in &terms[1..] {
                 value = J::join(value, term(bound));
@@ -227,17 +228,15 @@ fn chain<S: Start, E: End, F: At, J: Join, const N: usize>(
     out: &mut Block,
 ) {
     let terms: [Bound<'_>; N] = std::array::from_fn(|i| {
-        let Term { a, b, c } = fold.terms[i];
-        let block = known.block(a);
-        (block, if F::PAIR { known.block(b) } else { block }, c)
+        let Term { a, b, c } = &fold.terms[i];
+        let block = known.block(*a);
+        (block, if F::PAIR { known.block(*b) } else { block }, c)
     });
-    fill(
-        Chain::<S, E, F, J, N> {
-            start,
-            end,
-            terms,
-            kind: PhantomData,
-        },
-        out,
-    );
+    let chain = Chain::<S, E, F, J, N> {
+        start,
+        end,
+        terms,
+        kind: PhantomData,
+    };
+    fill(&chain, out);
 }
