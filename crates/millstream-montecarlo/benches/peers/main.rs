@@ -114,7 +114,7 @@ fn timed(request: &Request, seed: u64, threads: usize) -> (Answer, Duration) {
 fn rates(peers: &mut Peers, round: u64, table: &mut Table) {
     const PLAIN: &str = "plain sampling, gauss4";
     const ADAPTIVE: &str = "vegas+ sampling, gauss4";
-    let plain = endless("gauss4", Method::Plain, 1 << 26);
+    let plain = endless("gauss4", Method::Plain, 1 << 28);
     let million = |samples: u64, seconds: f64| samples as f64 / seconds / 1e6;
     for (threads, name) in [(1, MILLSTREAM), (2, "2 threads")] {
         let (answer, time) = timed(&plain, round, threads);
