@@ -15,6 +15,7 @@ mod reading;
 mod report;
 mod scale;
 mod usage;
+mod workers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -56,6 +57,8 @@ enum Suite {
     Copy,
     /// The latency through the same services.
     Latency,
+    /// Integrals on one worker and on two, and what the way over the broker costs.
+    Workers,
     /// Everything.
     All,
 }
@@ -110,9 +113,13 @@ fn run(args: &Args) -> Result<()> {
             copy::latencies(&crew, &on, &plan, &mut report)?;
         }
     }
+    if wants(Suite::Workers) {
+        workers::run(&crew, &workers_plan(args.quick), &mut report)?;
+    }
     let targets: Vec<_> = broker::targets()
         .into_iter()
         .chain(copy::targets())
+        .chain(workers::targets())
         .collect();
     if args.json {
         report.print_json(&targets)?;
@@ -142,5 +149,14 @@ fn copy_plan(args: &Args) -> copy::Plan {
         latency: Duration::from_secs(if full { 5 } else { 1 }),
         warm_up: Duration::from_secs(if full { 2 } else { 1 }),
         peers: args.peers.clone(),
+    }
+}
+
+fn workers_plan(quick: bool) -> workers::Plan {
+    let full = !quick;
+    workers::Plan {
+        samples: if full { 4_000_000_000 } else { 400_000_000 },
+        rounds: if full { 3 } else { 1 },
+        asked: if full { 200 } else { 20 },
     }
 }

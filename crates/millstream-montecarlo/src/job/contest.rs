@@ -61,8 +61,8 @@ pub(crate) struct Contest {
     rivals: Vec<Rival>,
     adapt: Option<Box<Adapt>>,
     pub(crate) adapted: Option<Adapted>,
-    /// Why it was decided.
-    reason: Option<String>,
+    /// Who won without a comparison, and why.
+    winner: Option<(Method, String)>,
 }
 
 /// What a contest looks at beside its own state.
@@ -86,7 +86,7 @@ impl Contest {
             rivals: vec![rqmc],
             adapt: None,
             adapted: None,
-            reason: None,
+            winner: None,
         }
     }
 
@@ -164,10 +164,11 @@ impl Contest {
                 .flatten()
                 .all(|other| estimate.agrees(other, APART));
             if confirmed {
-                self.decide(format!(
+                let reason = format!(
                     "cubature arrived within {} evaluations, and samples agree",
                     rival.samples
-                ));
+                );
+                self.decide(Method::Cubature, reason);
             } else {
                 self.drop_cubature();
             }
@@ -196,10 +197,11 @@ impl Contest {
             } else {
                 "are near the aim"
             };
-            return self.decide(format!(
+            let reason = format!(
                 "plain Sobol points {note} after {} samples: no map is needed",
                 rival.samples
-            ));
+            );
+            return self.decide(Method::Rqmc, reason);
         }
         let cheapest = self
             .rivals
@@ -241,8 +243,8 @@ impl Contest {
         }
     }
 
-    fn decide(&mut self, reason: String) {
-        self.reason = Some(reason);
+    fn decide(&mut self, winner: Method, reason: String) {
+        self.winner = Some((winner, reason));
         self.stage = Stage::Decided;
     }
 
@@ -255,13 +257,9 @@ impl Contest {
 
     /// The winner, and why.
     pub(crate) fn decision(mut self, view: &View<'_>) -> Option<(Rival, String)> {
-        if let Some(reason) = self.reason {
-            let last = if self.rivals.len() > 1 && reason.starts_with("cubature") {
-                self.rivals.len() - 1
-            } else {
-                0
-            };
-            return (last < self.rivals.len()).then(|| (self.rivals.swap_remove(last), reason));
+        if let Some((method, reason)) = self.winner {
+            let won = |rival: &Rival| rival.production.method() == method;
+            return Some((self.rivals.into_iter().find(won)?, reason));
         }
         self.rivals.retain(|rival| rival.samples > 0);
         let handicap = |rival: &Rival| match rival.production.method() {
