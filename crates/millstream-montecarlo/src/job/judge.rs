@@ -52,6 +52,15 @@ impl Job {
             }
     }
 
+    /// Whether the error bar alone would do.
+    fn is_narrow(&self) -> bool {
+        let Phase::Produce(production) = &self.phase else {
+            return false;
+        };
+        let estimate = production.estimate();
+        self.shortfall(&estimate) <= 1.0 && self.is_light(&estimate)
+    }
+
     /// Whether the pilot's samples do not contradict a rule, which sees a peak or not.
     fn is_confirmed(&self, estimate: &Estimate) -> bool {
         self.pilot.dominated() || estimate.agrees(&self.pilot.estimate(), APART)
@@ -97,8 +106,12 @@ impl Job {
             }
         }
         if self.status == Status::BudgetExhausted && self.waves > 0 && self.pilot.nonzero > 0 {
-            let left = self.target.max_samples;
-            warnings.push(format!("the aim was not reached within max_samples = {left}: allow more samples or a larger error"));
+            let most = self.target.max_samples;
+            warnings.push(if self.is_narrow() {
+                format!("the error bar is as narrow as asked for, but no further wave confirmed it within max_samples = {most}: allow more samples")
+            } else {
+                format!("the aim was not reached within max_samples = {most}: allow more samples or a larger error")
+            });
         }
         warnings
     }

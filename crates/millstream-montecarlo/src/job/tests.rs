@@ -246,6 +246,17 @@ fn a_budget_below_one_tile_computes_nothing_and_says_so() {
 }
 
 #[test]
+fn one_wave_is_not_believed_however_narrow_its_error_bar() {
+    let mut asked = request("exp(x0)", (0.0, 1.0));
+    asked.method = Method::Rqmc;
+    asked.rel_error = Some(1e-3);
+    asked.max_samples = Some(40_000);
+    let answer = answered(asked);
+    assert_eq!(answer.status, Status::BudgetExhausted);
+    assert!(warned(&answer, "as narrow as asked for"), "{answer:?}");
+}
+
+#[test]
 fn bad_samples_fail_count_as_zero_or_are_left_out() {
     let half = |on_bad, method: &str| {
         let method = method.parse().unwrap();
