@@ -9,6 +9,8 @@ import uuid
 
 BROKERS = os.environ["BROKERS"]
 DEADLINE = 60
+# Of record timestamps, in ms. Records of long ago would fall to the retention of a broker that looks for such at that moment.
+START = int(time.time() * 1000) - 60_000
 CHECKS = []
 
 

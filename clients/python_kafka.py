@@ -5,9 +5,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import GroupIdNotFoundError, MessageSizeTooLargeError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 from kafka.protocol.consumer import OffsetSpec
 
-from checks import BROKERS, check, equal, eventually, fresh, main
-
-START = 1_700_000_000_000  # of record timestamps, in ms
+from checks import BROKERS, START, check, equal, eventually, fresh, main
 
 
 def admin():

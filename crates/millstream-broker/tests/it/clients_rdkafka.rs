@@ -1,6 +1,7 @@
 //! rdkafka: the client that the library itself is built on, with the librdkafka that comes with it.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rdkafka::admin::{
@@ -14,10 +15,11 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::raw::now_ms;
 use crate::support::{Broker, PATIENCE, eventually, fresh};
 
-/// Of the first record's timestamp, in milliseconds since 1970.
-const START: i64 = 1_700_000_000_000;
+/// Of the first record's timestamp, in milliseconds since 1970. A record of long ago would fall to the retention.
+static START: LazyLock<i64> = LazyLock::new(|| now_ms() - 60_000);
 const MOMENT: Duration = Duration::from_millis(50);
 
 fn config(broker: &Broker) -> ClientConfig {
@@ -63,7 +65,7 @@ fn produce(config: &ClientConfig, topic: &str, partitions: i32, count: i32) {
             .key(&key)
             .payload(&value)
             .headers(headers)
-            .timestamp(START + i64::from(number));
+            .timestamp(*START + i64::from(number));
         producer
             .send(record)
             .map_err(|(problem, _)| problem)
@@ -107,7 +109,7 @@ async fn records_come_back_as_sent_in_every_compression() {
         consumer.subscribe(&[&topic]).unwrap();
         for (number, record) in (0..).zip(read(&consumer, 200)) {
             assert_eq!(record.offset(), number);
-            assert_eq!(record.timestamp().to_millis(), Some(START + number));
+            assert_eq!(record.timestamp().to_millis(), Some(*START + number));
             assert_eq!(record.key(), Some(format!("k{number}").as_bytes()));
             let value = format!("v{number} {}", "x".repeat(50));
             assert_eq!(record.payload(), Some(value.as_bytes()));
@@ -146,8 +148,8 @@ async fn offsets_are_found_by_place_and_by_time() {
         (0, 100)
     );
     for (time, offset) in [
-        (START + 42, Offset::Offset(42)),
-        (START + 1000, Offset::End),
+        (*START + 42, Offset::Offset(42)),
+        (*START + 1000, Offset::End),
     ] {
         let mut asked = TopicPartitionList::new();
         asked
