@@ -31,7 +31,7 @@ const PARTITIONS: i32 = 8;
 /// Until a worker that came or went is known to all.
 const SETTLED: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(120);
-/// About a millisecond on one core, and in twenty waves at most.
+/// About a millisecond on one core.
 const FORMULA: &str = "exp(-(x0^2+x1^2+x2^2))";
 
 /// How much of it.
