@@ -103,7 +103,7 @@ pub(crate) fn start_kafka(crew: &Crew) -> Result<Broker> {
     let stopper = Stopper {
         program: script.clone(),
         argument: "stop",
-        variable: ("MILLSTREAM_KAFKA_DIR", state.clone()),
+        variable: ("KAFKA_STATE_DIR", state.clone()),
     };
     stopper.run();
     crew.remember(stopper.clone());
@@ -114,7 +114,7 @@ pub(crate) fn start_kafka(crew: &Crew) -> Result<Broker> {
         move || {
             Command::new(script)
                 .args(["start", "--port", &port.to_string()])
-                .env("MILLSTREAM_KAFKA_DIR", state)
+                .env("KAFKA_STATE_DIR", state)
                 .stdout(Stdio::null())
                 .status()
         }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands;
+use crate::config::Origin;
 
 /// Builds, runs, watches and load-tests Kafka microservices. One binary, a Kafka-protocol broker included.
 #[derive(Debug, Parser)]
@@ -42,7 +43,10 @@ pub(crate) struct Common {
         help_heading = "Cluster"
     )]
     pub(crate) brokers: Option<String>,
-    /// Sets a librdkafka property; may be repeated. Secrets do not go here but into the file or the environment
+    /// Where `brokers` was given.
+    #[arg(skip)]
+    pub(crate) brokers_origin: Option<Origin>,
+    /// Sets a property of the Kafka client. May be repeated. Give secrets in the file or the environment instead
     #[arg(
         short = 'X',
         global = true,

@@ -2,12 +2,14 @@
 //!
 //! The file has the shape of the command line: `[messages.send]` holds the long options of `millstream messages send`
 //! and its values become the defaults of those options, so that `--help` shows what is in force and environment and
-//! flags win by themselves. `[kafka]` holds librdkafka properties; they also come from `MILLSTREAM_KAFKA_<NAME>` and
-//! from `-X name=value`. A key that nothing knows is an error with the nearest name.
+//! flags win by themselves. `[kafka]` holds properties of the Kafka client; they also come from
+//! `MILLSTREAM_PROPERTY_<NAME>` and from `-X name=value`. A key that nothing knows is an error with the nearest name, and
+//! every error names the place where the setting was given (`origin`).
 //!
 //! A secret never comes from a flag, for flags are seen by everyone who lists processes, and no error text here
 //! contains a value.
 
+mod origin;
 mod properties;
 
 use std::ffi::OsString;
@@ -17,6 +19,7 @@ use anyhow::{Context, bail};
 use clap::{ArgAction, Command};
 use toml::{Table, Value};
 
+pub(crate) use origin::Origin;
 pub(crate) use properties::Property;
 
 /// The file that is read when it lies in the working directory and no other is named.
@@ -40,11 +43,15 @@ pub(crate) struct File {
 impl File {
     /// The file that `--config` in `arguments` or the environment names, else `millstream.toml` if there is one.
     pub(crate) fn find(arguments: &[OsString]) -> anyhow::Result<Self> {
-        let named = named_in(arguments)
-            .or_else(|| std::env::var_os(FILE_VARIABLE))
-            .map(PathBuf::from);
+        let named = named_in(arguments).map(|path| (path, Origin::Option("--config")));
+        let named = named.or_else(|| {
+            let path = std::env::var_os(FILE_VARIABLE)?;
+            Some((path, Origin::Variable(FILE_VARIABLE.to_owned())))
+        });
         match named {
-            Some(path) => Self::read(&path, true),
+            Some((path, origin)) => {
+                Self::read(Path::new(&path), true).with_context(|| origin.to_string())
+            }
             None if Path::new(FILE).exists() => Self::read(Path::new(FILE), false),
             None => Ok(Self::default()),
         }
@@ -134,15 +141,9 @@ impl File {
     fn wrong_type(&self, place: &str) -> String {
         format!("`{place}` in `{}`", self.path.display())
     }
-
-    /// What to add to clap's error text when the wrong value may stand in this file.
-    pub(crate) fn origin_note(&self) -> Option<String> {
-        (!self.options.is_empty())
-            .then(|| format!("note: values also come from `{}`", self.path.display()))
-    }
 }
 
-/// The librdkafka properties in force: file < environment < flags.
+/// The properties of the Kafka client in force: file < environment < flags.
 pub(crate) fn resolve_properties(file: &File, flags: &[String]) -> anyhow::Result<Vec<Property>> {
     let mut all = file.properties.clone();
     all.extend(properties::from_environment(std::env::vars_os())?);
@@ -152,7 +153,20 @@ pub(crate) fn resolve_properties(file: &File, flags: &[String]) -> anyhow::Resul
 
 /// Whether colours may be used where a terminal would show them (<https://no-color.org>).
 pub(crate) fn colours_allowed() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    has_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM"))
+}
+
+fn has_colours(no_color: Option<OsString>, term: Option<OsString>) -> bool {
+    no_color.is_none_or(|value| value.is_empty()) && can_redraw(term)
+}
+
+/// Whether a terminal can move its cursor, so that a status can be drawn over the one before.
+pub(crate) fn redrawing_allowed() -> bool {
+    can_redraw(std::env::var_os("TERM"))
+}
+
+fn can_redraw(term: Option<OsString>) -> bool {
+    term.is_none_or(|term| term != "dumb")
 }
 
 /// The process id of our supervisor, when we run under one.

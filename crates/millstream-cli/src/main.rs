@@ -50,24 +50,32 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<Outcome> {
     let words: Vec<_> = std::env::args_os().collect();
     let file = config::File::find(&words)?;
-    let command = file.apply(args::command())?;
-    let parsed = command.try_get_matches_from(words);
-    let args = match parsed.and_then(|matches| args::Args::from_arg_matches(&matches)) {
+    let mut command = file.apply(args::command())?;
+    let parsed = command.try_get_matches_from_mut(&words);
+    let parsed = parsed.and_then(|matches| {
+        let mut args = args::Args::from_arg_matches(&matches)?;
+        args.common.brokers_origin = file.origin_of_brokers(&matches);
+        Ok(args)
+    });
+    let args = match parsed {
         Ok(args) => args,
-        Err(error) => return told(&error, &file),
+        Err(error) => {
+            let origin = file.origin_of_refused(&error, &command, &words);
+            return told(&error, origin);
+        }
     };
     telemetry::start()?;
     commands::run(args, &file)
 }
 
 /// Prints help, version or what is wrong with the command line.
-fn told(error: &clap::Error, file: &config::File) -> anyhow::Result<Outcome> {
+fn told(error: &clap::Error, origin: Option<config::Origin>) -> anyhow::Result<Outcome> {
     error.print()?;
     if error.exit_code() == 0 {
         return Ok(Outcome::Done);
     }
-    if let Some(note) = file.origin_note() {
-        _ = writeln!(std::io::stderr(), "{note}");
+    if let Some(origin) = origin {
+        _ = writeln!(std::io::stderr(), "note: the value comes from {origin}");
     }
     std::process::exit(error.exit_code())
 }

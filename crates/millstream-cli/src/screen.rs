@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Stderr, Write};
 
+use crate::config;
+
 /// Lines kept between two refreshes of a terminal.
 const KEPT: usize = 200;
 
@@ -27,7 +29,7 @@ impl Screen {
     /// Standard error as it is.
     pub(crate) fn stderr() -> Self {
         let out = std::io::stderr();
-        let terminal = out.is_terminal();
+        let terminal = out.is_terminal() && config::redrawing_allowed();
         Self::new(out, terminal, terminal_width)
     }
 }

@@ -26,15 +26,15 @@ impl Session {
     /// Resolves `common` and `file`.
     pub(crate) fn new(common: Common, file: &File) -> anyhow::Result<Self> {
         let brokers = common.brokers.as_deref().unwrap_or(DEFAULT_BROKERS);
-        let cluster: Cluster = brokers
-            .parse()
-            .context("--brokers (or KAFKA_BROKERS) takes host:port, several by commas")?;
-        let properties = config::resolve_properties(file, &common.properties)?;
-        let cluster = cluster.properties(
-            properties
-                .into_iter()
-                .map(|property| (property.name, property.value)),
-        )?;
+        let mut cluster: Cluster = brokers.parse().with_context(|| {
+            let origin = common.brokers_origin.as_ref();
+            origin.map_or_else(String::new, ToString::to_string)
+        })?;
+        for property in config::resolve_properties(file, &common.properties)? {
+            cluster = cluster
+                .property(property.name, property.value)
+                .with_context(|| property.origin.to_string())?;
+        }
         Ok(Self { common, cluster })
     }
 

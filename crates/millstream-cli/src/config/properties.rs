@@ -1,8 +1,8 @@
-//! librdkafka properties from file, environment and flags; which of them are secrets, which are dangerous.
+//! Properties of the Kafka client from file, environment and flags; which of them are secrets, which are dangerous.
 //!
-//! Whether librdkafka knows a property is the library's business (`Cluster::property`). Here: a value of a secret
-//! is never printed and never taken from a flag, and a file that merely lay in the working directory cannot name
-//! code to load or a command to run.
+//! Whether the client knows a property is the library's business (`Cluster::property`). Here: a value of a secret
+//! is never printed and never taken from a flag, a file that merely lay in the working directory cannot name code to
+//! load or a command to run, and each property keeps its origin for the error that may follow.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,8 +11,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use toml::{Table, Value};
 
-/// The environment names properties by this prefix: `MILLSTREAM_KAFKA_SASL_PASSWORD` is `sasl.password`.
-const PREFIX: &str = "MILLSTREAM_KAFKA_";
+use super::Origin;
+
+/// The environment names properties by this prefix: `MILLSTREAM_PROPERTY_SASL_PASSWORD` is `sasl.password`. No other
+/// variable of the project begins with it.
+const PREFIX: &str = "MILLSTREAM_PROPERTY_";
 /// Properties that make librdkafka load a library or run a command.
 const RUNS_CODE: [&str; 4] = [
     "plugin.library.paths",
@@ -21,13 +24,15 @@ const RUNS_CODE: [&str; 4] = [
     "ssl.providers",
 ];
 
-/// One librdkafka property; printing it shows the value unless it is a secret.
+/// One property of the Kafka client; printing it shows the value unless it is a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Property {
     /// The name as librdkafka spells it.
     pub(crate) name: String,
     /// The value.
     pub(crate) value: String,
+    /// Where it was given.
+    pub(crate) origin: Origin,
 }
 
 impl fmt::Debug for Property {
@@ -88,7 +93,15 @@ fn flatten(
             other => {
                 let value = super::text(other)
                     .with_context(|| format!("`kafka.{name}` in `{}`", path.display()))?;
-                found.push(Property { name, value });
+                let origin = Origin::Key {
+                    path: path.to_owned(),
+                    key: format!("kafka.{name}"),
+                };
+                found.push(Property {
+                    name,
+                    value,
+                    origin,
+                });
             }
         }
     }
@@ -117,6 +130,7 @@ pub(super) fn from_environment(
         found.push(read_secret_file(Property {
             name,
             value: value.to_owned(),
+            origin: Origin::Variable(variable.to_string_lossy().into_owned()),
         })?);
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -135,7 +149,7 @@ pub(super) fn from_flags(flags: &[String]) -> anyhow::Result<Vec<Property>> {
 fn from_flag(flag: &str) -> anyhow::Result<Property> {
     // The text itself may be a secret with a typing error in it: only the part before a `=` is ever repeated.
     let Some((name, value)) = flag.split_once('=') else {
-        bail!("-X takes name=value, as in -X socket.timeout.ms=10000");
+        bail!("option `-X` takes name=value, as in -X socket.timeout.ms=10000");
     };
     let name = name.trim();
     if is_secret(name) {
@@ -147,6 +161,7 @@ fn from_flag(flag: &str) -> anyhow::Result<Property> {
     Ok(Property {
         name: name.to_owned(),
         value: value.to_owned(),
+        origin: Origin::Option("-X"),
     })
 }
 
@@ -156,13 +171,14 @@ fn read_secret_file(property: Property) -> anyhow::Result<Property> {
         Some(name) if is_secret(name) => {
             let content = std::fs::read_to_string(&property.value).with_context(|| {
                 format!(
-                    "failed to read `{}` for the property `{name}`",
-                    property.value
+                    "{}: failed to read `{}` for the property `{name}`",
+                    property.origin, property.value
                 )
             })?;
             Ok(Property {
                 name: name.to_owned(),
                 value: content.trim_end_matches(['\r', '\n']).to_owned(),
+                origin: property.origin,
             })
         }
         _ => Ok(property),

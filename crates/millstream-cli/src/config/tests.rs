@@ -153,7 +153,7 @@ fn secrets_are_refused_in_flags_and_masked() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("MILLSTREAM_KAFKA_SASL_PASSWORD") && !error.contains("hunter2"),
+        error.contains("MILLSTREAM_PROPERTY_SASL_PASSWORD") && !error.contains("hunter2"),
         "{error}"
     );
     let error = properties::from_flags(&["hunter2".to_owned()])
@@ -161,7 +161,7 @@ fn secrets_are_refused_in_flags_and_masked() {
         .to_string();
     assert_eq!(
         error,
-        "-X takes name=value, as in -X socket.timeout.ms=10000"
+        "option `-X` takes name=value, as in -X socket.timeout.ms=10000"
     );
     let file = parse("[kafka]\nsasl.password = \"hunter2\"").unwrap();
     assert_eq!(format!("{:?}", file.properties), "[sasl.password=***]");
@@ -173,9 +173,12 @@ fn the_environment_names_properties_in_capitals() {
     let path = folder.path().join("secret");
     std::fs::write(&path, "hunter2\n").unwrap();
     let variables = [
-        ("MILLSTREAM_KAFKA_SOCKET_TIMEOUT_MS".into(), "10000".into()),
         (
-            "MILLSTREAM_KAFKA_SASL_PASSWORD_FILE".into(),
+            "MILLSTREAM_PROPERTY_SOCKET_TIMEOUT_MS".into(),
+            "10000".into(),
+        ),
+        (
+            "MILLSTREAM_PROPERTY_SASL_PASSWORD_FILE".into(),
             path.into_os_string(),
         ),
         ("KAFKA_BROKERS".into(), "x:1".into()),
@@ -197,6 +200,18 @@ fn a_file_that_was_only_found_cannot_load_code() {
     assert!(refusal(text).contains("name the file with --config if you trust it"));
     let file = File::parse(Path::new("mine.toml"), text, true).unwrap();
     assert_eq!(file.properties.len(), 1);
+}
+
+/// A log in a terminal without colours, and no status that is drawn over: what `TERM=dumb` and `NO_COLOR` ask for.
+#[test]
+fn a_dumb_terminal_has_no_colours_and_no_redrawing() {
+    let text = |text: &str| Some(OsString::from(text));
+    assert!(has_colours(None, text("xterm")));
+    assert!(has_colours(text(""), None));
+    assert!(!has_colours(text("1"), text("xterm")));
+    assert!(!has_colours(None, text("dumb")));
+    assert!(can_redraw(None) && can_redraw(text("xterm")));
+    assert!(!can_redraw(text("dumb")));
 }
 
 #[test]

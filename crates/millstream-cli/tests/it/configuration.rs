@@ -43,29 +43,108 @@ fn mistakes_in_the_file_are_told_by_name() {
     }
 }
 
-/// Fault 54: a value that an option does not take is told with the file it may come from.
-#[test]
-fn a_wrong_value_in_the_file_names_the_file() {
-    let ended = in_folder(
+/// File, words, environment, a line of the error.
+type Refusal = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+const REFUSALS: [Refusal; 8] = [
+    (
         "[messages.send]\ninterval-ms = \"soon\"",
         &["messages", "send"],
         &[],
-    )
-    .expect(2);
-    assert!(
-        ended
-            .stderr
-            .contains("invalid value 'soon' for '--interval-ms"),
-        "{}",
-        ended.stderr
-    );
-    assert!(
-        ended
-            .stderr
-            .contains("note: values also come from `millstream.toml`"),
-        "{}",
-        ended.stderr
-    );
+        "note: the value comes from `messages.send.interval-ms` in `millstream.toml`",
+    ),
+    (
+        "[messages.send]\ninterval-ms = 5",
+        &["messages", "send"],
+        &[("SEND_INTERVAL_MS", "soon")],
+        "note: the value comes from environment variable `SEND_INTERVAL_MS`",
+    ),
+    (
+        "",
+        &["topics", "list"],
+        &[("KAFKA_BROKERS", "kafka:port")],
+        "error: environment variable `KAFKA_BROKERS`: invalid broker address `kafka:port`: the port is not a number from 1 to 65535",
+    ),
+    (
+        "brokers = \"kafka:port\"",
+        &["topics", "list"],
+        &[],
+        "error: `brokers` in `millstream.toml`: invalid broker address `kafka:port`: the port is not a number from 1 to 65535",
+    ),
+    (
+        "",
+        &["topics", "list", "--brokers", "kafka:port"],
+        &[("KAFKA_BROKERS", "kafka:1")],
+        "error: option `--brokers`: invalid broker address `kafka:port`: the port is not a number from 1 to 65535",
+    ),
+    (
+        "",
+        &["topics", "list"],
+        &[("MILLSTREAM_PROPERTY_DIR", "/tmp")],
+        "error: environment variable `MILLSTREAM_PROPERTY_DIR`: unknown property `dir`",
+    ),
+    (
+        "[kafka]\nlinger.ms = \"soon\"",
+        &["topics", "list"],
+        &[],
+        "error: `kafka.linger.ms` in `millstream.toml`: invalid value for property `linger.ms`: `soon` is refused: ",
+    ),
+    (
+        "",
+        &["topics", "list"],
+        &[("MILLSTREAM_CONFIG", "absent.toml")],
+        "error: environment variable `MILLSTREAM_CONFIG`: failed to read the configuration file `absent.toml`: ",
+    ),
+];
+
+/// Fault 54: an error about a value names the place where the value was given.
+#[test]
+fn a_refused_value_is_told_with_its_origin() {
+    for (file, words, variables, text) in REFUSALS {
+        let ended = in_folder(file, words, variables).expect(2);
+        assert!(
+            ended.stderr.lines().any(|line| line.starts_with(text)),
+            "{text}\n{}",
+            ended.stderr
+        );
+    }
+}
+
+/// What is on the command line can be seen there, so nothing is said of other places.
+#[test]
+fn a_refused_value_of_the_command_line_has_no_note() {
+    let words = ["messages", "send", "--interval-ms", "soon"];
+    let file = "[messages.send]\ninterval-ms = 5";
+    let ended = in_folder(file, &words, &[("SEND_INTERVAL_MS", "7")]).expect(2);
+    assert!(!ended.stderr.contains("note:"), "{}", ended.stderr);
+}
+
+/// The project's own script has a variable for its folder; it is none of the program's.
+#[test]
+fn the_variables_of_the_script_do_not_reach_the_client() {
+    let script = include_str!("../../../../scripts/kafka");
+    let variables: Vec<&str> = script
+        .split("${")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(":-"))
+        .map(|(name, _)| name)
+        .filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect();
+    assert!(variables.contains(&"KAFKA_STATE_DIR"), "{variables:?}");
+    for variable in variables {
+        let words = ["topics", "list", "--brokers", "kafka:port"];
+        let ended = in_folder("", &words, &[(variable, "/tmp")]).expect(2);
+        assert!(
+            ended.stderr.contains("invalid broker address"),
+            "{variable}: {}",
+            ended.stderr
+        );
+        assert!(!variable.starts_with("MILLSTREAM_"), "{variable}");
+    }
 }
 
 /// Fault 54: the environment stands above the file, flags above both.
@@ -110,7 +189,7 @@ fn secrets_are_in_no_error() {
         (
             "",
             &["topics", "list"],
-            &[("MILLSTREAM_KAFKA_SASL_PASWORD", "hunter2")],
+            &[("MILLSTREAM_PROPERTY_SASL_PASWORD", "hunter2")],
         ),
     ];
     for (file, words, variables) in cases {
