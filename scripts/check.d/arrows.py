@@ -5,17 +5,19 @@ import re
 import tomllib
 
 USES = {
-    "millstream": [],
+    "millstream": ["millstream-client"],
     "millstream-broker": [],
+    "millstream-client": [],
     "millstream-montecarlo": [],
     "millstream-systems": ["millstream", "millstream-montecarlo"],
     "millstream-console": ["millstream"],
     "millstream-cli": ["millstream", "millstream-broker", "millstream-console", "millstream-systems"],
-    "millstream-bench": ["millstream"],
+    "millstream-bench": ["millstream", "millstream-client"],
 }
 # Tests may start a broker; the library and the broker still meet only over TCP.
 TESTS_USE = {
     "millstream": ["millstream-broker"],
+    "millstream-client": ["millstream-broker"],
     "millstream-systems": ["millstream-broker"],
     "millstream-console": ["millstream-broker"],
 }
@@ -100,6 +102,11 @@ PLANTED = [
     ({"crates/millstream/Cargo.toml": MANIFEST.format("millstream", "dependencies", "millstream-broker")},
      ["crates/millstream/Cargo.toml:4"]),
     ({"crates/millstream/Cargo.toml": MANIFEST.format("millstream", "dev-dependencies", "millstream-broker")}, []),
+    ({"crates/millstream-client/Cargo.toml": MANIFEST.format("millstream-client", "dependencies", "millstream-broker")},
+     ["crates/millstream-client/Cargo.toml:4"]),
+    ({"crates/millstream-client/Cargo.toml": MANIFEST.format("millstream-client", "dev-dependencies", "millstream-broker")}, []),
+    ({"crates/millstream-cli/Cargo.toml": MANIFEST.format("millstream-cli", "dev-dependencies", "millstream-client")},
+     ["crates/millstream-cli/Cargo.toml:4"]),
     ({"crates/millstream-cli/Cargo.toml": MANIFEST.format("millstream-cli", "dev-dependencies", "millstream-bench")},
      ["crates/millstream-cli/Cargo.toml:4"]),
     ({"Cargo.toml": '[workspace.dependencies]\nx = { package = "millstream-cli" }\n',

@@ -1,0 +1,203 @@
+//! Everything that can go wrong, and what a caller may conclude from it.
+//!
+//! [`Error::class`] says what to do, [`Error::outcome`] whether a write may have happened. Both are about the operation that the error was
+//! returned for; an outcome that is not known is never reported as a failure or as a success.
+
+use kafka_protocol::ResponseError;
+
+use crate::wire::Malformed;
+
+/// What a caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Class {
+    /// The same again may succeed.
+    Retriable,
+    /// This record or request is refused for good; others are not concerned.
+    Refused,
+    /// Another client has taken this one's place.
+    Fenced,
+    /// This client cannot go on.
+    Fatal,
+}
+
+/// Whether a write has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was written.
+    NotApplied,
+    /// It may have been written.
+    Unknown,
+}
+
+/// Everything that can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Records did not compress.
+    #[error("failed to compress records with {codec}")]
+    Compress {
+        /// The codec's name.
+        codec: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A frame of an impossible length.
+    #[error("failed to read a frame")]
+    Frame {
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// A socket failed while reading.
+    #[error("failed to receive from the broker")]
+    Receive {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A socket failed while writing.
+    #[error("failed to send to the broker")]
+    Send {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A request that cannot be put into bytes.
+    #[error("failed to encode a request of API {api}: {reason}")]
+    Encode {
+        /// The API's number.
+        api: i16,
+        /// What the encoder said.
+        reason: String,
+    },
+    /// A batch whose bytes are damaged or break the format.
+    #[error("failed to read the records of `{topic}` partition {partition} at offset {offset}")]
+    Records {
+        /// Where it is.
+        topic: String,
+        /// Where it is.
+        partition: i32,
+        /// Of the fetch, or of the batch if that could be read.
+        offset: i64,
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// A property that does not exist, or a value that it cannot have.
+    #[error("property `{name}`: {reason}")]
+    Property {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// An address that does not resolve, or no socket.
+    #[error("failed to reach `{address}`")]
+    Connect {
+        /// As it was given.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The machine has no event queue or socket for this client.
+    #[error("failed to wait for sockets")]
+    Wait {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A broker that refused.
+    #[error("{api} of {place} failed: {code}")]
+    Broker {
+        /// The API.
+        api: &'static str,
+        /// Topic and partition, or group.
+        place: String,
+        /// Kafka's code.
+        code: ResponseError,
+    },
+    /// No answer in time.
+    #[error("{what} took longer than {millis} ms")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        millis: u64,
+        /// Whether it may have been done.
+        outcome: Outcome,
+    },
+    /// A record above the limit.
+    #[error("record of {size} bytes for `{topic}`: `max.request.size` is {limit}")]
+    TooLarge {
+        /// Its topic.
+        topic: String,
+        /// Its size in a batch.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A partition that the topic does not have.
+    #[error("topic `{topic}` has no partition {partition}")]
+    NoPartition {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+    /// A cluster that lacks what this client needs.
+    #[error("broker {broker} does not support {api} in versions {min} to {max}")]
+    Unsupported {
+        /// Its address.
+        broker: String,
+        /// The API.
+        api: &'static str,
+        /// Spoken here.
+        min: i16,
+        /// Spoken here.
+        max: i16,
+    },
+}
+
+impl Error {
+    /// What a caller can do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Receive { .. }
+            | Self::Send { .. }
+            | Self::Connect { .. }
+            | Self::Frame { .. }
+            | Self::TimedOut { .. } => Class::Retriable,
+            Self::Compress { .. }
+            | Self::Encode { .. }
+            | Self::Records { .. }
+            | Self::TooLarge { .. }
+            | Self::NoPartition { .. } => Class::Refused,
+            Self::Property { .. } | Self::Wait { .. } | Self::Unsupported { .. } => Class::Fatal,
+            Self::Broker { code, .. } => class_of(*code),
+        }
+    }
+
+    /// Whether the write that it was returned for may have happened.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::TimedOut { outcome, .. } => *outcome,
+            Self::Receive { .. } | Self::Send { .. } | Self::Frame { .. } => Outcome::Unknown,
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// Whether the same again may succeed.
+    pub fn is_retriable(&self) -> bool {
+        self.class() == Class::Retriable
+    }
+}
+
+fn class_of(code: ResponseError) -> Class {
+    match code {
+        ResponseError::ProducerFenced
+        | ResponseError::InvalidProducerEpoch
+        | ResponseError::FencedInstanceId
+        | ResponseError::FencedMemberEpoch => Class::Fenced,
+        ResponseError::ClusterAuthorizationFailed
+        | ResponseError::SaslAuthenticationFailed
+        | ResponseError::UnsupportedVersion => Class::Fatal,
+        code if code.is_retriable() => Class::Retriable,
+        _ => Class::Refused,
+    }
+}
