@@ -2,7 +2,7 @@
 //!
 //! Effects are encoded at once, into one buffer that is reused for every record, and leave only when the handler
 //! has returned `Ok`: a handler that fails half way has written nothing. What the service did not declare cannot be
-//! written; trying stops the service, even if the handler drops the error. The same holds for what a handler wishes besides:
+//! written; trying stops the service, even if the handler drops the error. The same holds for what else a handler requests:
 //! a record kept open, an input paused.
 
 use std::ops::Range;
@@ -26,7 +26,7 @@ pub struct Context {
     attempt: u32,
     /// Where the record being handled stands in its ring.
     place: Token,
-    wishes: Wishes,
+    requests: HandlerRequests,
     misuse: Option<Error>,
 }
 
@@ -35,15 +35,15 @@ pub struct Context {
 #[must_use = "a record that is never closed holds its partition's commits for ever"]
 pub struct OpenRecord(Token);
 
-/// What a handler wants of its worker besides effects; done once it has returned `Ok`.
+/// What a handler requests of its worker besides effects; carried out once it has returned `Ok`.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct HandlerRequests {
     /// The record is kept open.
-    pub(crate) open: bool,
+    pub(crate) keep_open: bool,
     /// Records kept open that are done now.
     pub(crate) closed: Vec<Token>,
     /// Inputs to pause (true) or to read again, in order.
-    pub(crate) flow: Vec<(String, bool)>,
+    pub(crate) pauses: Vec<(String, bool)>,
 }
 
 /// Names no place of any ring.
@@ -75,7 +75,7 @@ impl Context {
             offset: None,
             attempt: 1,
             place: NOWHERE,
-            wishes: Wishes::default(),
+            requests: HandlerRequests::default(),
             misuse: None,
         }
     }
@@ -131,28 +131,28 @@ impl Context {
     /// [`close`](Self::close). Whoever takes the partition over reads from there, so a state that is a fold over its records
     /// can be rebuilt: keep the record open from which the fold begins. In a timer there is nothing to keep open.
     pub fn keep_open(&mut self) -> OpenRecord {
-        self.wishes.open = true;
+        self.requests.keep_open = true;
         OpenRecord(self.place)
     }
 
     /// A record that was kept open is done, once the effects of this handler are acknowledged.
     pub fn close(&mut self, record: OpenRecord) {
         if record.0 == self.place {
-            self.wishes.open = false;
+            self.requests.keep_open = false;
         } else {
-            self.wishes.closed.push(record.0);
+            self.requests.closed.push(record.0);
         }
     }
 
     /// Reads no more of this input in this partition until [`resume`](Self::resume); the other inputs go on. What is not
     /// read stays in the topic: so a service bounds what it holds.
     pub fn pause<K, V>(&mut self, input: &Topic<K, V>) {
-        self.wishes.flow.push((input.name().to_owned(), true));
+        self.requests.pauses.push((input.name().to_owned(), true));
     }
 
     /// Ends [`pause`](Self::pause).
     pub fn resume<K, V>(&mut self, input: &Topic<K, V>) {
-        self.wishes.flow.push((input.name().to_owned(), false));
+        self.requests.pauses.push((input.name().to_owned(), false));
     }
 
     /// Readies the context for one call of a handler, for the record at `place`.
@@ -167,17 +167,17 @@ impl Context {
         self.place = place;
     }
 
-    /// What the handler wished.
-    pub(crate) fn wishes(&mut self) -> &mut Wishes {
-        &mut self.wishes
+    /// What the handler requested besides effects.
+    pub(crate) fn requests(&mut self) -> &mut HandlerRequests {
+        &mut self.requests
     }
 
     /// Readies the context for one call of a handler.
     pub(crate) fn begin(&mut self, partition: Partition, offset: Option<Offset>, attempt: u32) {
         self.effects.clear();
-        self.wishes.open = false;
-        self.wishes.closed.clear();
-        self.wishes.flow.clear();
+        self.requests.keep_open = false;
+        self.requests.closed.clear();
+        self.requests.pauses.clear();
         self.place = NOWHERE;
         self.partition = partition;
         self.offset = offset;

@@ -78,7 +78,7 @@ impl<S> Core<S> {
             Ok(()) => {
                 let place = self.next_place(id);
                 self.submit(log, id, Some(offset), false);
-                self.grant(log, id, place);
+                self.carry_out_requests(log, id, place);
             }
             Err(failure) => self.failed_attempt(log, id, message, attempt, failure),
         }

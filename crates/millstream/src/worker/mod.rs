@@ -8,7 +8,7 @@
 //! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
 //! - `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost
 //! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
-//! - `timer`: what is called at an interval; `wishes`: records kept open, inputs paused
+//! - `timer`: what is called at an interval; `handler_requests`: records kept open, inputs paused
 //!
 //! The way of a record costs no allocation and no lock of the engine's own: it is borrowed from the client's buffer
 //! until its effects are handed back to the client.
@@ -17,6 +17,7 @@ mod commit;
 pub mod dead_letter;
 pub(crate) mod failure;
 mod handle;
+mod handler_requests;
 mod partition;
 mod retry;
 mod revocation;
@@ -24,7 +25,6 @@ mod rewind;
 mod send;
 mod timer;
 mod watermark;
-mod wishes;
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +42,7 @@ use crate::service::{Definition, dead_letter_topic};
 
 use dead_letter::Share;
 use partition::Table;
-use revocation::Group;
+use revocation::Phase;
 use send::Pending;
 
 /// How many records one step takes at most before it looks after everything else.
@@ -79,17 +79,13 @@ struct Core<S> {
     targets: Vec<Arc<str>>,
     table: Table<S>,
     pending: Option<Pending>,
-    /// A record that is sent alone, and since when it is waited for.
-    alone: Option<(partition::SlotId, Moment)>,
+    /// The slot of a record whose effects are sent in isolation, and since when they are waited for.
+    isolated: Option<(partition::SlotId, Moment)>,
     /// Everything is paused until the log has room again.
-    choked: bool,
-    group: Group,
-    /// The group has given this member something, be it nothing, at least once.
-    joined: bool,
-    stopping: bool,
-    failed: Option<Error>,
-    /// The client has failed for good: nothing can be drained or committed any more.
-    dead: bool,
+    paused_for_backpressure: bool,
+    phase: Phase,
+    /// Why the service cannot go on.
+    failure: Option<Error>,
     dead_letters: Share,
     /// Units that are not free, so that the usual case needs no look at them.
     held: usize,
@@ -130,13 +126,10 @@ impl<S, L: Log> Worker<S, L> {
             context,
             targets,
             pending: None,
-            alone: None,
-            choked: false,
-            group: Group::Settled,
-            joined: false,
-            stopping: false,
-            failed: None,
-            dead: false,
+            isolated: None,
+            paused_for_backpressure: false,
+            phase: Phase::Joining,
+            failure: None,
             dead_letters: Share::default(),
             held: 0,
             next_tick: None,
@@ -157,7 +150,7 @@ impl<S, L: Log> Worker<S, L> {
         core.settle(log, wait);
         if core.is_stopped() {
             core.publish(log);
-            return core.failed.take().map_or(Ok(Progress::Stopped), Err);
+            return core.failure.take().map_or(Ok(Progress::Stopped), Err);
         }
         if core.is_waiting_to_settle() {
             return Ok(Progress::Busy);
@@ -181,10 +174,11 @@ impl<S, L: Log> Worker<S, L> {
         self.core.stop();
     }
 
-    /// Whether the group has given this member its share, be it none, and the cluster can be reached.
+    /// Whether the group has given this member its share, be it none, and the cluster can be reached. False again once
+    /// everything was taken back, until the next share.
     pub(crate) fn is_ready(&self) -> bool {
         let core = &self.core;
-        core.joined && core.group.is_settled() && !core.stopping && self.log.is_connected()
+        core.phase.is_running() && self.log.is_connected()
     }
 
     /// What has been done so far.
@@ -210,7 +204,7 @@ impl<S> Core<S> {
                     } else {
                         self.record(log, &message);
                     }
-                    if self.is_blocked() || self.stopping {
+                    if self.is_blocked() || self.is_stopping() {
                         break;
                     }
                 }
@@ -221,8 +215,7 @@ impl<S> Core<S> {
                     break;
                 }
                 Err(error) => {
-                    self.dead = true;
-                    self.fail(error);
+                    self.client_failed(error);
                     break;
                 }
             }
@@ -341,11 +334,21 @@ impl<S> Core<S> {
 
     /// The service cannot go on: remembers the first reason and drains.
     fn fail(&mut self, error: Error) {
-        if self.failed.is_none() {
-            tracing::error!(service = %self.definition.name, error = %error, "service stops");
-            self.failed = Some(error);
-        }
+        self.remember(error);
         self.stop();
+    }
+
+    /// The client has failed for good: nothing can be drained or committed any more.
+    fn client_failed(&mut self, error: Error) {
+        self.remember(error);
+        self.abandon();
+    }
+
+    fn remember(&mut self, error: Error) {
+        if self.failure.is_none() {
+            tracing::error!(service = %self.definition.name, error = %error, "service stops");
+            self.failure = Some(error);
+        }
     }
 
     fn publish_when_due<L: Log>(&mut self, log: &L) {

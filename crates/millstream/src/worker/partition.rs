@@ -30,8 +30,8 @@ pub(crate) struct Slot {
     pub(crate) missed: Option<Offset>,
     /// A record whose effects the cluster will never take; failed as such when it comes again.
     pub(crate) refused: Option<(Offset, Failure)>,
-    /// Up to here records are sent alone, because a batch with them was refused.
-    pub(crate) alone_until: Option<Offset>,
+    /// Up to here the effects of each record are sent in isolation, because a batch with them was refused.
+    pub(crate) isolate_until: Option<Offset>,
     /// Its service wants nothing of it for now.
     pub(crate) paused: bool,
     /// Records kept open that are done once the effects of a place here are acknowledged.
@@ -231,7 +231,7 @@ impl<S> Table<S> {
             committed: None,
             missed: None,
             refused: None,
-            alone_until: None,
+            isolate_until: None,
             paused: false,
             closing: Vec::new(),
             meters,

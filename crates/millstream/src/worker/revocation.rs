@@ -21,28 +21,48 @@ const ADMIT_AGAIN: Duration = Duration::from_millis(500);
 /// Between two attempts to commit before partitions are given away.
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What the group waits for from this worker.
+/// Between two attempts to release partitions.
+const RELEASE_AGAIN: Duration = Duration::from_millis(100);
+
+/// Where a worker stands between its start and its end.
 #[derive(Debug)]
-pub(super) enum Group {
-    /// Nothing.
-    Settled,
-    /// These are to be admitted, at this time again.
+pub(super) enum Phase {
+    /// The group has not given this member its share yet, or has taken everything back.
+    Joining,
+    /// The member has its share, be it none.
+    Running,
+    /// These were assigned; they are admitted at this time, or tried again.
     Admitting(Vec<TopicPartition>, Moment),
-    /// These are drained before they are given away.
-    Draining {
-        partitions: Vec<TopicPartition>,
-        since: Moment,
-        until: Moment,
-        /// Not before this time, because the cluster has just refused to commit.
-        again: Moment,
-    },
-    /// Everything was given away: the worker is at its end.
+    /// These are drained before they are released to the group.
+    Draining(Drain),
+    /// These are given up; the log is asked at this time again to release them.
+    Releasing(Vec<TopicPartition>, Moment),
+    /// Everything is drained before the worker ends.
+    Stopping(Drain),
+    /// Everything is given up: the worker is at its end.
     Stopped,
 }
 
-impl Group {
-    pub(super) const fn is_settled(&self) -> bool {
-        matches!(self, Self::Settled)
+/// Partitions on their way out.
+#[derive(Debug)]
+pub(super) struct Drain {
+    partitions: Vec<TopicPartition>,
+    since: Moment,
+    until: Moment,
+    /// No commit before this time, because the cluster has just refused one.
+    again: Moment,
+}
+
+impl Phase {
+    pub(super) const fn is_running(&self) -> bool {
+        matches!(self, Self::Running)
+    }
+
+    const fn drain(&self) -> Option<&Drain> {
+        match self {
+            Self::Draining(drain) | Self::Stopping(drain) => Some(drain),
+            _ => None,
+        }
     }
 }
 
@@ -55,13 +75,14 @@ impl<S> Core<S> {
             partitions = %names(&partitions),
             "partitions assigned"
         );
-        self.group = Group::Admitting(partitions, self.now);
+        self.phase = Phase::Admitting(partitions, self.now);
         self.settle(log, Duration::ZERO);
     }
 
     pub(super) fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         self.meters.count_kind(REBALANCES, "kind", "revoked");
-        self.drain(partitions);
+        let drain = self.drain(partitions);
+        self.phase = Phase::Draining(drain);
     }
 
     pub(super) fn lost<L: Log>(&mut self, log: &L, partitions: &[TopicPartition]) {
@@ -72,37 +93,57 @@ impl<S> Core<S> {
             partitions = %names(partitions),
             "partitions lost: what was under way is dropped and will be processed again"
         );
-        self.give_away(log, partitions);
+        self.give_up(partitions);
+        self.release(log, partitions.to_vec());
     }
 
     pub(super) fn stop(&mut self) {
-        if self.stopping {
+        if self.is_stopping() {
             return;
         }
-        self.stopping = true;
         let all = self.table.slots().map(|slot| slot.source.clone()).collect();
-        self.drain(all);
+        let drain = self.drain(all);
+        self.phase = Phase::Stopping(drain);
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        matches!(self.group, Group::Stopped)
+    /// Ends at once: nothing is drained, committed or released.
+    pub(super) fn abandon(&mut self) {
+        let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
+        self.give_up(&all);
+        self.phase = Phase::Stopped;
+    }
+
+    pub(super) const fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_) | Phase::Stopped)
+    }
+
+    pub(super) const fn is_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Stopped)
     }
 
     /// Whether the group waits for this worker, so that no records are to be taken.
-    pub(super) fn is_waiting_to_settle(&self) -> bool {
-        !self.group.is_settled()
+    pub(super) const fn is_waiting_to_settle(&self) -> bool {
+        !matches!(self.phase, Phase::Joining | Phase::Running)
     }
 
     /// Does what the group waits for, as far as it can be done by now; waits up to `wait` for effects under way.
     pub(super) fn settle<L: Log>(&mut self, log: &L, wait: Duration) {
-        match &self.group {
-            Group::Settled | Group::Stopped => {}
-            Group::Admitting(..) => self.admit(log, wait),
-            Group::Draining { until, again, .. } => {
-                let (until, again) = (*until, *again);
-                let is_over = |core: &mut Self| {
-                    core.dead || core.now >= until || (core.now >= again && core.is_drained())
-                };
+        match &mut self.phase {
+            Phase::Joining | Phase::Running | Phase::Stopped => {}
+            Phase::Admitting(..) => self.admit(log, wait),
+            Phase::Releasing(partitions, again) => {
+                if self.now >= *again {
+                    let partitions = std::mem::take(partitions);
+                    self.release(log, partitions);
+                } else {
+                    let wait = wait.min(again.since(self.now));
+                    self.reports(log, wait);
+                }
+            }
+            Phase::Draining(drain) | Phase::Stopping(drain) => {
+                let (until, again) = (drain.until, drain.again);
+                let is_over =
+                    |core: &mut Self| core.now >= until || (core.now >= again && core.is_drained());
                 if !is_over(self) {
                     let left = until.since(self.now).min(Duration::from_millis(5));
                     self.reports(log, wait.min(left));
@@ -117,7 +158,7 @@ impl<S> Core<S> {
     }
 
     fn admit<L: Log>(&mut self, log: &L, wait: Duration) {
-        let Group::Admitting(partitions, next) = &mut self.group else {
+        let Phase::Admitting(partitions, next) = &mut self.phase else {
             return;
         };
         if self.now < *next {
@@ -129,11 +170,10 @@ impl<S> Core<S> {
         match log.admit(partitions) {
             Ok(()) => {
                 let partitions = std::mem::take(partitions);
-                self.group = Group::Settled;
-                if self.choked {
+                self.phase = Phase::Running;
+                if self.paused_for_backpressure {
                     log.pause(&partitions);
                 }
-                self.joined = true;
                 self.take_in(log, partitions);
             }
             Err(error) if error.is_retriable() => {
@@ -144,10 +184,7 @@ impl<S> Core<S> {
                 );
                 *next = self.now.plus(ADMIT_AGAIN);
             }
-            Err(error) => {
-                self.group = Group::Settled;
-                self.fail(error);
-            }
+            Err(error) => self.fail(error),
         }
     }
 
@@ -196,7 +233,7 @@ impl<S> Core<S> {
     }
 
     /// Starts to drain; a drain that is under way already takes the rest with it.
-    fn drain(&mut self, mut partitions: Vec<TopicPartition>) {
+    fn drain(&mut self, mut partitions: Vec<TopicPartition>) -> Drain {
         for source in &partitions {
             if let Some(unit) = self.table.unit_mut(source.partition) {
                 unit.hold = Hold::Draining;
@@ -205,59 +242,49 @@ impl<S> Core<S> {
         self.count_held();
         let mut since = self.now;
         let mut until = self.now.plus(self.definition.settings.drain_within);
-        if let Group::Draining {
-            partitions: earlier,
-            since: earlier_since,
-            until: earlier_until,
-            ..
-        } = &mut self.group
-        {
-            earlier.retain(|source| !partitions.contains(source));
-            partitions.append(earlier);
-            since = *earlier_since;
-            until = until.min(*earlier_until);
+        if let Some(earlier) = self.phase.drain() {
+            let others = earlier.partitions.iter();
+            let others: Vec<_> = others
+                .filter(|source| !partitions.contains(source))
+                .cloned()
+                .collect();
+            partitions.extend(others);
+            since = earlier.since;
+            until = until.min(earlier.until);
         }
-        self.group = Group::Draining {
+        Drain {
             partitions,
             since,
             until,
             again: self.now,
-        };
+        }
     }
 
     fn is_drained(&mut self) -> bool {
-        let Group::Draining { partitions, .. } = &self.group else {
+        let Some(drain) = self.phase.drain() else {
             return true;
         };
         let pending = self.pending.as_ref().map(|pending| pending.slot);
         let mut slots = self.table.slots();
         let under_way = slots.any(|slot| {
             (Some(slot.id) == pending || !slot.ring.is_settled())
-                && partitions.contains(&slot.source)
+                && drain.partitions.contains(&slot.source)
         });
         !under_way
     }
 
     fn drained<L: Log>(&mut self, log: &L) {
         let is_complete = self.is_drained();
-        let Group::Draining {
-            partitions,
-            since,
-            until,
-            ..
-        } = std::mem::replace(&mut self.group, Group::Settled)
-        else {
+        let Some(drain) = self.phase.drain() else {
             return;
         };
-        let is_committed = self.dead || self.commit_now(log, &partitions);
+        let (partitions, since, until) = (drain.partitions.clone(), drain.since, drain.until);
+        let is_committed = self.commit_now(log, &partitions);
         if !is_committed && self.now < until {
-            let again = self.now.plus(COMMIT_AGAIN);
-            self.group = Group::Draining {
-                partitions,
-                since,
-                until,
-                again,
-            };
+            let next = self.now.plus(COMMIT_AGAIN);
+            if let Phase::Draining(drain) | Phase::Stopping(drain) = &mut self.phase {
+                drain.again = next;
+            }
             return;
         }
         Meters::observe(&self.meters.drain, self.now.since(since));
@@ -270,13 +297,17 @@ impl<S> Core<S> {
             );
         }
         self.publish(log);
-        self.give_away(log, &partitions);
-        if self.stopping {
-            self.group = Group::Stopped;
+        self.give_up(&partitions);
+        if self.is_stopping() {
+            // A worker that stops leaves the group by closing its client, which releases everything at once.
+            self.phase = Phase::Stopped;
+        } else {
+            self.release(log, partitions);
         }
     }
 
-    fn give_away<L: Log>(&mut self, log: &L, partitions: &[TopicPartition]) {
+    /// Forgets partitions and all that is under way in them.
+    fn give_up(&mut self, partitions: &[TopicPartition]) {
         let ids: Vec<_> = self
             .table
             .slots()
@@ -298,11 +329,22 @@ impl<S> Core<S> {
         }
         self.count_held();
         self.schedule_ticks();
-        // A worker that stops leaves the group by closing its client, which releases everything at once.
-        if !self.stopping
-            && let Err(error) = log.release(partitions)
-        {
-            self.fail(error);
+    }
+
+    /// Tells the log that partitions are given up: the group goes on.
+    fn release<L: Log>(&mut self, log: &L, partitions: Vec<TopicPartition>) {
+        match log.release(&partitions) {
+            Ok(()) if self.table.slots().next().is_some() => self.phase = Phase::Running,
+            Ok(()) => self.phase = Phase::Joining,
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(
+                    service = %self.definition.name,
+                    error = %error,
+                    "partitions could not be released, trying again"
+                );
+                self.phase = Phase::Releasing(partitions, self.now.plus(RELEASE_AGAIN));
+            }
+            Err(error) => self.fail(error),
         }
     }
 }

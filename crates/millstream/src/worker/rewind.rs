@@ -109,7 +109,7 @@ impl<S> Core<S> {
                 _ => None,
             });
         for partition in due.collect::<Vec<_>>() {
-            if self.is_blocked() || self.stopping {
+            if self.is_blocked() || self.is_stopping() {
                 break;
             }
             let Some(unit) = self.table.unit_mut(partition) else {

@@ -45,7 +45,7 @@ impl<S> Core<S> {
             return;
         };
         let count = u32::try_from(effects).unwrap_or(u32::MAX);
-        let open = !dead && offset.is_some() && self.context.wishes().open;
+        let open = !dead && offset.is_some() && self.context.requests().keep_open;
         let sequence = if open {
             slot.ring.push_open(offset, count)
         } else {
@@ -54,8 +54,8 @@ impl<S> Core<S> {
         if effects == 0 {
             return;
         }
-        if offset.is_some() && offset <= slot.alone_until {
-            self.alone = Some((id, self.now));
+        if offset.is_some() && offset <= slot.isolate_until {
+            self.isolated = Some((id, self.now));
         }
         self.pending = Some(Pending {
             slot: id,
@@ -117,22 +117,22 @@ impl<S> Core<S> {
     /// Gets rid of pending effects before anything else is done; whether that is so by now. Waits for room up to `wait`.
     pub(super) fn unblock<L: Log>(&mut self, log: &L, wait: Duration) -> bool {
         if self.is_clear(log) {
-            self.unchoke(log);
+            self.end_backpressure(log);
             return true;
         }
         self.reports(log, wait.min(Duration::from_millis(20)));
         self.now = self.clock.now();
         if self.is_clear(log) {
-            self.unchoke(log);
+            self.end_backpressure(log);
             return true;
         }
         let since = self.pending.as_ref().map(|pending| pending.since);
-        let since = since.or(self.alone.map(|(_, since)| since));
+        let since = since.or(self.isolated.map(|(_, since)| since));
         let waited = since.map(|since| self.now.since(since));
-        if !self.choked && waited.is_some_and(|waited| waited >= PAUSE_AFTER) {
-            self.choke(log);
+        if !self.paused_for_backpressure && waited.is_some_and(|waited| waited >= PAUSE_AFTER) {
+            self.pause_for_backpressure(log);
         }
-        if self.choked {
+        if self.paused_for_backpressure {
             self.keep_alive(log);
         }
         false
@@ -140,24 +140,24 @@ impl<S> Core<S> {
 
     /// Whether the next record has to wait for the one before.
     pub(super) const fn is_blocked(&self) -> bool {
-        self.pending.is_some() || self.alone.is_some()
+        self.pending.is_some() || self.isolated.is_some()
     }
 
     fn is_clear<L: Log>(&mut self, log: &L) -> bool {
         if !self.send_pending(log) {
             return false;
         }
-        let alone = self.alone.and_then(|(id, _)| self.table.slot(id));
-        let is_clear = alone.is_none_or(|slot| slot.ring.is_settled());
+        let isolated = self.isolated.and_then(|(id, _)| self.table.slot(id));
+        let is_clear = isolated.is_none_or(|slot| slot.ring.is_settled());
         if is_clear {
-            self.alone = None;
+            self.isolated = None;
         }
         is_clear
     }
 
     /// Pauses everything until there is room again.
-    fn choke<L: Log>(&mut self, log: &L) {
-        self.choked = true;
+    fn pause_for_backpressure<L: Log>(&mut self, log: &L) {
+        self.paused_for_backpressure = true;
         self.meters.count(BACKPRESSURE);
         let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
         log.pause(&all);
@@ -169,8 +169,8 @@ impl<S> Core<S> {
     }
 
     /// Reads on where everything was paused.
-    fn unchoke<L: Log>(&mut self, log: &L) {
-        if std::mem::take(&mut self.choked) {
+    fn end_backpressure<L: Log>(&mut self, log: &L) {
+        if std::mem::take(&mut self.paused_for_backpressure) {
             self.resume_free(log);
         }
     }
@@ -181,10 +181,7 @@ impl<S> Core<S> {
             Ok(Event::Record(message)) => self.miss(&message),
             Ok(Event::Idle) => {}
             Ok(event) => self.event(log, event),
-            Err(error) => {
-                self.dead = true;
-                self.fail(error);
-            }
+            Err(error) => self.client_failed(error),
         }
     }
 
@@ -204,15 +201,15 @@ impl<S> Core<S> {
             },
         );
         self.close(closed);
-        let alone = self.alone.map(|(id, _)| id);
+        let isolated = self.isolated.map(|(id, _)| id);
         for (id, sequence, _, error) in &failures {
             // All of a batch before the first of it is acted upon: the replay is to try each of them alone.
             if is_refusal(error)
-                && Some(*id) != alone
+                && Some(*id) != isolated
                 && let Some(slot) = self.table.slot_mut(*id)
             {
                 let offset = slot.ring.get(*sequence).and_then(|place| place.offset);
-                slot.alone_until = slot.alone_until.max(offset);
+                slot.isolate_until = slot.isolate_until.max(offset);
             }
         }
         for (id, sequence, token, error) in failures {
@@ -232,10 +229,10 @@ impl<S> Core<S> {
         let is_timer = place.is_some_and(|place| place.offset.is_none());
         let source = slot.source.clone();
         self.meters.count_topic(DELIVERIES_FAILED, &source.topic, 1);
-        let alone = self.alone.is_some_and(|(alone, _)| alone == id);
+        let is_isolated = self.isolated.is_some_and(|(isolated, _)| isolated == id);
         if !is_refusal(&error) {
             self.rewind_later(log, source.partition, &error);
-        } else if alone || is_timer {
+        } else if is_isolated || is_timer {
             self.undeliverable(log, id, sequence, 1, error);
         } else {
             self.rewind_now(log, source.partition, &error);

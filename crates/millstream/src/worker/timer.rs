@@ -23,7 +23,7 @@ impl<S> Core<S> {
         for partition in units {
             for timer in 0..self.definition.timers.len() {
                 // Effects that do not get out keep the later timers waiting; they stay due.
-                if self.is_blocked() || self.stopping {
+                if self.is_blocked() || self.is_stopping() {
                     return;
                 }
                 self.tick(log, partition, timer);
@@ -69,7 +69,7 @@ impl<S> Core<S> {
             Ok(()) => {
                 let place = self.next_place(slot);
                 self.submit(log, slot, None, false);
-                self.grant(log, slot, place);
+                self.carry_out_requests(log, slot, place);
             }
             Err(failure) => self.tick_failed(partition, &failure),
         }

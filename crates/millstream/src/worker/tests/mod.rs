@@ -5,7 +5,7 @@
 mod delivery;
 mod failures;
 mod group;
-mod wishes;
+mod handler_requests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};

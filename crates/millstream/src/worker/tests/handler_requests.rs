@@ -154,7 +154,7 @@ fn an_input_that_is_paused_gives_no_records_until_it_is_resumed_and_loses_none()
 }
 
 #[test]
-fn a_service_that_steers_what_it_does_not_read_is_stopped() {
+fn a_service_that_pauses_what_it_does_not_read_is_stopped() {
     let mut world = World::new();
     let service = Service::new("wrong", || ()).input(&STEPS, |(), _, context: &mut Context| {
         context.pause(&ORDERS);
@@ -164,6 +164,6 @@ fn a_service_that_steers_what_it_does_not_read_is_stopped() {
     world.send(&STEPS, &"a".to_owned(), &1);
     assert_eq!(
         world.run().unwrap_err().to_string(),
-        "service `wrong` is not valid: it steers topic `orders`, which is not an input"
+        "service `wrong` is not valid: it pauses or resumes topic `orders`, which is not an input"
     );
 }

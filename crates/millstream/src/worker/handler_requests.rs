@@ -1,4 +1,4 @@
-//! What handlers ask for besides effects: records kept open and closed, inputs paused and read again.
+//! What handlers request besides effects: records kept open and closed, inputs paused and resumed.
 //!
 //! All of it is done after the handler has returned `Ok`, like its effects; and a record is closed when the effects of the
 //! handler that closes it are acknowledged, for they may be what the record was kept open for. A record that is closed is found by its place and
@@ -13,13 +13,13 @@ use super::Core;
 use super::partition::SlotId;
 
 impl<S> Core<S> {
-    /// Does what a handler wished, whose effects were submitted as place `sequence` of slot `id`.
-    pub(super) fn grant<L: Log>(&mut self, log: &L, id: SlotId, sequence: u32) {
-        let wishes = self.context.wishes();
-        if wishes.closed.is_empty() && wishes.flow.is_empty() {
+    /// Carries out what a handler requested, whose effects were submitted as place `sequence` of slot `id`.
+    pub(super) fn carry_out_requests<L: Log>(&mut self, log: &L, id: SlotId, sequence: u32) {
+        let requests = self.context.requests();
+        if requests.closed.is_empty() && requests.pauses.is_empty() {
             return;
         }
-        let closed = std::mem::take(&mut wishes.closed);
+        let closed = std::mem::take(&mut requests.closed);
         match self.table.slot_mut(id) {
             Some(slot) if slot.ring.is_under_way(sequence) => {
                 let waiting = closed.into_iter().map(|token| (sequence, token));
@@ -27,8 +27,8 @@ impl<S> Core<S> {
             }
             _ => self.close(closed),
         }
-        for (topic, paused) in std::mem::take(&mut self.context.wishes().flow) {
-            self.steer(log, id, &topic, paused);
+        for (topic, paused) in std::mem::take(&mut self.context.requests().pauses) {
+            self.set_input_paused(log, id, &topic, paused);
         }
     }
 
@@ -41,8 +41,8 @@ impl<S> Core<S> {
         }
     }
 
-    /// Pauses one input of the partition number of slot `id`, or reads it again.
-    fn steer<L: Log>(&mut self, log: &L, id: SlotId, topic: &str, paused: bool) {
+    /// Pauses or resumes one input of the partition number of slot `id`.
+    fn set_input_paused<L: Log>(&mut self, log: &L, id: SlotId, topic: &str, paused: bool) {
         let Some(partition) = self.table.slot(id).map(|slot| slot.source.partition) else {
             return;
         };
@@ -53,7 +53,7 @@ impl<S> Core<S> {
             .position(|input| *input.topic == *topic);
         let Some(input) = input else {
             let service = self.definition.name.to_string();
-            let reason = format!("it steers topic `{topic}`, which is not an input");
+            let reason = format!("it pauses or resumes topic `{topic}`, which is not an input");
             self.fail(Error::InvalidService { service, reason });
             return;
         };
@@ -75,7 +75,7 @@ impl<S> Core<S> {
             return;
         }
         // Whoever holds the whole partition number, or everything, resumes what is wanted later.
-        if !is_free || self.choked {
+        if !is_free || self.paused_for_backpressure {
             return;
         }
         let missed = slot.missed.take();
