@@ -75,7 +75,7 @@ fn library(error: &millstream::Error) -> Option<String> {
     Some(match error {
         Error::UnknownTopic { .. } => "`millstream topics list` shows the topics there are".to_owned(),
         Error::UnknownGroup { .. } => "`millstream groups list` shows the groups there are".to_owned(),
-        Error::GroupActive { .. } => "stop the members of the group first, then reset it".to_owned(),
+        Error::GroupActive { group, .. } => format!("stop the members of the group first; `millstream groups describe {group}` shows them"),
         Error::TopicMismatch { topic, property: "partitions", .. } => {
             format!("leave --partitions away to take the topic as it is, or see `millstream topics alter {topic} --partitions`")
         }

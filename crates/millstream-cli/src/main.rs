@@ -9,6 +9,7 @@ mod figures;
 mod hints;
 mod life;
 mod output;
+mod place;
 mod prompt;
 mod record_format;
 mod screen;

@@ -1,17 +1,18 @@
-//! `millstream groups list|describe|reset`.
+//! `millstream groups list|describe|reset|delete`.
 //!
-//! A reset shows what it would change before it changes anything, refuses while the group has members, and tells
-//! what is committed afterwards as the cluster has it.
+//! A reset shows what it would change before it changes anything, refuses while the group has members, and prints what is
+//! committed afterwards as the cluster has it. A partition without a committed offset is part of the group's lag: it counts
+//! from the first record that is still there.
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Subcommand};
-use jiff::Timestamp;
-use millstream::NextOffset;
-use millstream::admin::{Admin, Change, GroupOffset, ResetTo};
+use millstream::admin::{Admin, Change, GroupDescription, GroupOffset, ResetTo};
+use millstream::{NextOffset, Timestamp};
 use serde::Serialize;
 
 use crate::Outcome;
-use crate::output::Output;
+use crate::output::{Output, counted, or_dash};
+use crate::place;
 use crate::prompt::confirmed;
 use crate::session::Session;
 
@@ -26,31 +27,49 @@ pub(crate) struct Args {
 enum Action {
     /// Lists the consumer groups
     List {
-        /// One JSON object a line
+        /// Prints one JSON object per group
         #[arg(long)]
         json: bool,
     },
-    /// Shows who is in a group and how far it is; ends with 1 when there is no such group
+    /// Shows the members of a group and its lag in each partition; exits with 1 if there is no such group
+    #[command(
+        after_help = "LAG of a partition without a committed offset counts from the first record that is still there.\n\nExample: millstream groups describe mine"
+    )]
     Describe {
         /// The group
         group: String,
-        /// One JSON object a partition and line
+        /// Prints one JSON object per partition
         #[arg(long)]
         json: bool,
     },
     /// Moves the committed offsets of a group that has no members
     Reset(Reset),
+    /// Deletes groups that have no members, with their committed offsets
+    #[command(
+        after_help = "Examples:\n  millstream groups delete mine --dry-run\n  millstream groups delete mine --yes"
+    )]
+    Delete {
+        /// The groups
+        #[arg(required = true)]
+        groups: Vec<String>,
+        /// Deletes without asking
+        #[arg(long)]
+        yes: bool,
+        /// Only shows what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("place").required(true).multiple(false))]
 #[command(
-    after_help = "Examples:\n  millstream groups reset mine --to-earliest --dry-run\n  millstream groups reset mine --topic calls --to-time 2026-11-21T08:00:00Z --yes"
+    after_help = "Examples:\n  millstream groups reset mine --to-earliest --dry-run\n  millstream groups reset mine --to-time -10m --yes\n  millstream groups reset mine --topic calls --to-time 2026-11-21T08:00:00Z --yes"
 )]
 struct Reset {
     /// The group
     group: String,
-    /// Only this topic, all its partitions; may be repeated. Otherwise all partitions with a committed offset
+    /// Only this topic; may be repeated. Default: every topic in which the group has a committed offset. All partitions of a topic are moved
     #[arg(long, short, value_name = "TOPIC")]
     topic: Vec<String>,
     /// To the first record there is
@@ -62,10 +81,10 @@ struct Reset {
     /// To this offset in each partition
     #[arg(long, group = "place", value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
-    /// To the first record of this time or later, as in 2026-11-21T08:00:00Z
-    #[arg(long, group = "place", value_name = "TIME")]
+    /// To the first record with this time or a later one: 2026-11-21T08:00:00Z, 2026-11-21 (UTC), or -10m for ten minutes ago
+    #[arg(long, group = "place", value_name = "TIME", value_parser = place::parse_time, allow_hyphen_values = true)]
     to_time: Option<Timestamp>,
-    /// By so many offsets: back when negative
+    /// By this number of offsets, back if negative
     #[arg(
         long,
         group = "place",
@@ -73,13 +92,13 @@ struct Reset {
         allow_hyphen_values = true
     )]
     shift: Option<i64>,
-    /// Does it without asking
+    /// Moves them without asking
     #[arg(long)]
     yes: bool,
     /// Only shows what would change
     #[arg(long)]
     dry_run: bool,
-    /// One JSON object a partition and line
+    /// Prints one JSON object per partition
     #[arg(long)]
     json: bool,
 }
@@ -92,6 +111,11 @@ impl Args {
             Action::List { json } => list(&admin, json),
             Action::Describe { group, json } => describe(&admin, &group, json),
             Action::Reset(reset) => reset.run(&admin),
+            Action::Delete {
+                groups,
+                yes,
+                dry_run,
+            } => delete(&admin, &groups, yes, dry_run),
         }
     }
 }
@@ -130,7 +154,8 @@ struct Partition {
     committed: Option<i64>,
     start: i64,
     end: i64,
-    lag: Option<u64>,
+    /// Counted from the start where nothing is committed.
+    lag: u64,
     /// Records that retention has taken before the group read them.
     lost: u64,
     member: Option<String>,
@@ -154,18 +179,14 @@ fn describe(admin: &Admin, group: &str, json: bool) -> anyhow::Result<Outcome> {
         committed: offset.committed.map(NextOffset::get),
         start: offset.start.get(),
         end: offset.end.get(),
-        lag: offset.lag(),
+        lag: offset.unread(),
         lost: offset.lost(),
         member: offset.member,
     };
-    let rows: Vec<Partition> = found.offsets.into_iter().map(row).collect();
+    let rows: Vec<Partition> = found.offsets.iter().cloned().map(row).collect();
     let mut output = Output::new(json);
     if !json {
-        output.line(format_args!(
-            "group {group}, {state}, {} members, assignor {}",
-            found.group.members.len(),
-            named(&found.group.assignor)
-        ))?;
+        output.line(headline(&found))?;
     }
     output.rows(
         [
@@ -184,7 +205,7 @@ fn describe(admin: &Admin, group: &str, json: bool) -> anyhow::Result<Outcome> {
                 row.partition.to_string(),
                 or_dash(row.committed),
                 row.end.to_string(),
-                or_dash(row.lag),
+                row.lag.to_string(),
                 row.lost.to_string(),
                 row.member.clone().unwrap_or_else(|| "-".to_owned()),
             ]
@@ -193,16 +214,26 @@ fn describe(admin: &Admin, group: &str, json: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn named(assignor: &str) -> &str {
-    if assignor.is_empty() {
-        "none"
-    } else {
-        assignor
+/// The group in one line, with its totals.
+fn headline(found: &GroupDescription) -> String {
+    let group = &found.group;
+    let mut text = format!(
+        "group {}: {}, {}",
+        group.name,
+        group.state,
+        counted(group.members.len(), "member")
+    );
+    if !group.assignor.is_empty() {
+        text.push_str(&format!(", assignor {}", group.assignor));
     }
-}
-
-fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    let partitions = counted(found.offsets.len(), "partition");
+    text.push_str(&format!(", lag {} in {partitions}", found.unread()));
+    let never = found.offsets.iter().filter(|at| at.committed.is_none());
+    match never.count() {
+        0 => {}
+        never => text.push_str(&format!(", {never} without a committed offset")),
+    }
+    text
 }
 
 #[derive(Serialize)]
@@ -217,20 +248,58 @@ struct Changed {
     applied: bool,
 }
 
+fn delete(admin: &Admin, groups: &[String], yes: bool, dry_run: bool) -> anyhow::Result<Outcome> {
+    // All of them must be there and without members before the first is deleted.
+    let found: Vec<GroupDescription> = groups
+        .iter()
+        .map(|group| admin.group(group))
+        .collect::<Result<_, _>>()?;
+    if let Some(active) = found.iter().find(|found| !found.group.members.is_empty()) {
+        return Err(millstream::Error::GroupActive {
+            group: active.group.name.clone(),
+            members: active.group.members.len(),
+            state: active.group.state.clone(),
+        }
+        .into());
+    }
+    let committed: usize = found
+        .iter()
+        .flat_map(|found| &found.offsets)
+        .filter(|at| at.committed.is_some())
+        .count();
+    let what = format!(
+        "delete {} with {}",
+        groups.join(", "),
+        counted(committed, "committed offset")
+    );
+    if dry_run {
+        tracing::info!(groups = groups.join(", "), committed, "would be deleted");
+        return Ok(Outcome::Done);
+    }
+    if !confirmed(&what, yes)? {
+        return Ok(Outcome::Negative);
+    }
+    for group in groups {
+        admin.delete_group(group)?;
+        tracing::info!(group, "group deleted");
+    }
+    Ok(Outcome::Done)
+}
+
 impl Reset {
     fn run(self, admin: &Admin) -> anyhow::Result<Outcome> {
         let topics: Vec<&str> = self.topic.iter().map(String::as_str).collect();
         let plan = admin.plan_reset(&self.group, &topics, self.target()?)?;
         if plan.changes.is_empty() {
             bail!(
-                "group `{}` has no committed offsets to move; name a topic with --topic to give it some",
+                "group `{}` has no committed offsets to move; to commit some, name a topic with --topic",
                 self.group
             );
         }
         let what = format!(
-            "move {} partitions of group {}",
-            plan.changes.len(),
-            self.group
+            "move group {} in {}",
+            self.group,
+            counted(plan.changes.len(), "partition")
         );
         if self.dry_run || !self.yes {
             self.show(&plan.changes, false)?;
@@ -244,6 +313,16 @@ impl Reset {
         let committed = admin.apply_reset(&plan)?;
         let applied = |change: &Change| committed.get(&change.partition) == Some(&change.target);
         self.show(&plan.changes, true)?;
+        tracing::info!(
+            group = self.group,
+            partitions = plan.changes.len(),
+            distance = plan
+                .changes
+                .iter()
+                .filter_map(Change::distance)
+                .sum::<i64>(),
+            "group reset"
+        );
         match plan.changes.iter().find(|change| !applied(change)) {
             None => Ok(Outcome::Done),
             Some(change) => bail!(
@@ -258,9 +337,7 @@ impl Reset {
     fn target(&self) -> anyhow::Result<ResetTo> {
         let target = match (self.to_offset, self.to_time, self.shift) {
             (Some(offset), ..) => ResetTo::Offset(NextOffset::new(offset)),
-            (_, Some(at), _) => {
-                ResetTo::Time(millstream::Timestamp::from_millis(at.as_millisecond()))
-            }
+            (_, Some(time), _) => ResetTo::Time(time),
             (.., Some(by)) => ResetTo::Shift(by),
             _ if self.to_latest => ResetTo::Latest,
             _ => Some(ResetTo::Earliest)

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use jiff::{SignedDuration, Timestamp};
+use anyhow::Context;
 use millstream::codec::{Nullable, Raw};
 use millstream::reader::{Polled, Reader, Since, Until};
-use millstream::{NextOffset, Partition, Record, Topic};
+use millstream::{Clock as _, NextOffset, Partition, Record, SystemClock, Topic};
 
 use crate::Outcome;
 use crate::output::Output;
+use crate::place::Place;
 use crate::record_format::{Format, Shown};
 use crate::session::Session;
 
@@ -65,7 +65,7 @@ impl Args {
         };
         let topic = RECORDS.clone().named(self.topic.clone());
         topic.spec().validate()?;
-        let mut plan = Reader::of(&topic).since(place(&self.from, Timestamp::now())?);
+        let mut plan = Reader::of(&topic).since(since(&self.from)?);
         if !self.partition.is_empty() {
             plan = plan.partitions(self.partition.iter().map(|&partition| Partition(partition)));
         }
@@ -124,65 +124,14 @@ fn to_shown(record: Record<Bytes, Bytes>) -> Shown {
 }
 
 /// Reads `--from`.
-fn place(text: &str, now: Timestamp) -> anyhow::Result<Since> {
-    match text {
-        "earliest" | "beginning" => return Ok(Since::Earliest),
-        "latest" | "end" => return Ok(Since::End),
-        _ => {}
-    }
-    if let Ok(number) = text.parse::<i64>() {
-        return Ok(match u64::try_from(number) {
-            Ok(_) => Since::Offset(NextOffset::new(number)),
-            Err(_) => Since::Last(number.unsigned_abs()),
-        });
-    }
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(Since::Time(millstream::Timestamp::from_millis(
-            at.as_millisecond(),
-        )));
-    }
-    let ago: Option<SignedDuration> = text.strip_prefix('-').and_then(|text| text.parse().ok());
-    match ago.map(|ago| now.checked_sub(ago)) {
-        Some(Ok(at)) => Ok(Since::Time(millstream::Timestamp::from_millis(
-            at.as_millisecond(),
-        ))),
-        _ => bail!(
-            "--from takes earliest, latest, an offset, -5 for the last five, 2026-11-21T08:00:00Z or -10m; it was given `{text}`"
-        ),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(text: &str) -> millstream::Timestamp {
-        millstream::Timestamp::from_millis(text.parse::<Timestamp>().unwrap().as_millisecond())
-    }
-
-    #[test]
-    fn every_kind_of_place_is_understood() {
-        let now = "2026-11-21T08:10:00Z".parse().unwrap();
-        let read = |text| place(text, now).unwrap();
-        assert_eq!(read("earliest"), Since::Earliest);
-        assert_eq!(read("latest"), Since::End);
-        assert_eq!(read("42"), Since::Offset(NextOffset::new(42)));
-        assert_eq!(read("-5"), Since::Last(5));
-        assert_eq!(
-            read("2026-11-21T08:00:00Z"),
-            Since::Time(at("2026-11-21T08:00:00Z"))
-        );
-        assert_eq!(read("-10m"), Since::Time(at("2026-11-21T08:00:00Z")));
-    }
-
-    #[test]
-    fn an_unknown_place_is_refused_with_all_kinds() {
-        let error = place("yesterday", Timestamp::UNIX_EPOCH)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.ends_with("it was given `yesterday`") && error.contains("earliest, latest"),
-            "{error}"
-        );
-    }
+fn since(text: &str) -> anyhow::Result<Since> {
+    Ok(
+        match Place::parse(text, SystemClock::new().wall()).context("--from")? {
+            Place::Earliest => Since::Earliest,
+            Place::End => Since::End,
+            Place::Offset(offset) => Since::Offset(NextOffset::new(offset)),
+            Place::Last(count) => Since::Last(count),
+            Place::Time(time) => Since::Time(time),
+        },
+    )
 }

@@ -18,6 +18,8 @@ mod partitions;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]
+mod tools_groups;
+#[cfg(test)]
 mod up;
 #[cfg(test)]
 mod world;

@@ -288,7 +288,7 @@ fn words_that_name_nothing_are_refused() {
     assert!(
         ended
             .stderr
-            .contains("`30` is not a time; write 30s, 500ms, 5m or 1h30m"),
+            .contains("`30` is not a time; write 30s, 500ms, 5m, 1h30m or 7d"),
         "{}",
         ended.stderr
     );

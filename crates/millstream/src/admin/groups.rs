@@ -3,7 +3,7 @@
 //! A reset is planned, shown and then applied; both steps refuse a group that has members, and what was committed is read
 //! back. Committed offsets are always asked for before the ends of partitions, so that no lag is negative.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Admin;
 use crate::error::Error;
@@ -42,8 +42,16 @@ pub struct Member {
 pub struct GroupDescription {
     /// The group and its members.
     pub group: GroupInfo,
-    /// Every partition that has a committed offset or a member, in order.
+    /// Every partition of every topic in which the group has a committed offset or a member, in order.
     pub offsets: Vec<GroupOffset>,
+}
+
+impl GroupDescription {
+    /// How many offsets lie before the group, over all partitions: [`GroupOffset::unread`], summed.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        self.offsets.iter().map(GroupOffset::unread).sum()
+    }
 }
 
 /// How far a group is in one partition.
@@ -62,11 +70,19 @@ pub struct GroupOffset {
 }
 
 impl GroupOffset {
-    /// How many offsets lie before the end; `None` without a committed offset, which is not the same as all of them.
+    /// How many offsets lie between the committed one and the end; `None` without a committed offset.
     #[must_use]
     pub fn lag(&self) -> Option<u64> {
         let committed = self.committed?;
         Some(u64::try_from(self.end.get().saturating_sub(committed.get())).unwrap_or(0))
+    }
+
+    /// How many offsets lie before the end, from the committed offset, or from the first that is still there where nothing
+    /// is committed or where retention has overtaken the group.
+    #[must_use]
+    pub fn unread(&self) -> u64 {
+        let from = self.committed.map_or(self.start, |at| at.max(self.start));
+        u64::try_from(self.end.get().saturating_sub(from.get())).unwrap_or(0)
     }
 
     /// How many offsets retention has taken before the group read them.
@@ -148,11 +164,9 @@ impl Admin {
             );
         }
         // Committed first, ends second: a group that goes on in between shows no negative lag.
-        let committed = self.client.committed(name, &self.all_partitions()?)?;
-        let mut partitions: Vec<TopicPartition> =
-            committed.keys().chain(readers.keys()).cloned().collect();
-        partitions.sort();
-        partitions.dedup();
+        let all = self.all_partitions()?;
+        let committed = self.client.committed(name, &all)?;
+        let partitions = with_siblings(&all, committed.keys().chain(readers.keys()));
         let starts = self.client.offsets(&partitions, Which::Start)?;
         let ends = self.client.offsets(&partitions, Which::End)?;
         let offsets = partitions.into_iter().map(|partition| GroupOffset {
@@ -168,8 +182,8 @@ impl Admin {
         })
     }
 
-    /// Works out what resetting a group would change, without changing anything. Without topics, every partition
-    /// with a committed offset is meant; with topics, all their partitions.
+    /// Works out what resetting a group would change, without changing anything. It covers all partitions of `topics`;
+    /// without topics, all partitions of every topic in which the group has a committed offset.
     ///
     /// # Errors
     /// [`Error::GroupActive`] while the group has members, [`Error::UnknownTopic`], [`Error::InvalidPosition`] for an
@@ -190,7 +204,7 @@ impl Admin {
         }
         let committed = self.client.committed(group, &asked)?;
         if topics.is_empty() {
-            asked.retain(|partition| committed.contains_key(partition));
+            asked = with_siblings(&asked, committed.keys());
         }
         let starts = self.client.offsets(&asked, Which::Start)?;
         let ends = self.client.offsets(&asked, Which::End)?;
@@ -257,8 +271,9 @@ impl Admin {
     /// Deletes a group that has no members, with its committed offsets.
     ///
     /// # Errors
-    /// [`Error::UnknownGroup`], or the cluster refuses because it has members.
+    /// [`Error::UnknownGroup`], [`Error::GroupActive`] while the group has members, or the cluster refuses.
     pub fn delete_group(&self, group: &str) -> Result<(), Error> {
+        self.refuse_active(group)?;
         self.client.delete_group(group)
     }
 
@@ -280,6 +295,22 @@ impl Admin {
         let own = topics.iter().filter(|topic| !topic.is_internal());
         Ok(own.flat_map(super::TopicInfo::topic_partitions).collect())
     }
+}
+
+/// Those of `all` whose topic has a partition among `some`, in order. A partition without a commit of its own counts: what
+/// lies in it is unread.
+fn with_siblings<'a>(
+    all: &[TopicPartition],
+    some: impl Iterator<Item = &'a TopicPartition>,
+) -> Vec<TopicPartition> {
+    let topics: BTreeSet<&str> = some.map(|partition| &*partition.topic).collect();
+    let mut chosen: Vec<TopicPartition> = all
+        .iter()
+        .filter(|partition| topics.contains(&*partition.topic))
+        .cloned()
+        .collect();
+    chosen.sort();
+    chosen
 }
 
 fn offset_in(offsets: &ByPartition, partition: &TopicPartition) -> NextOffset {

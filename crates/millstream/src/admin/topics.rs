@@ -12,6 +12,7 @@ use crate::config::Cluster;
 use crate::error::{Error, Outcome};
 use crate::log::kafka::offsets::Which;
 use crate::log::kafka::reader::Range;
+use crate::record::Timestamp;
 use crate::topic::{NextOffset, Partition, TopicPartition, TopicSpec};
 
 const RETENTION: &str = "retention.ms";
@@ -178,6 +179,24 @@ impl Admin {
             .collect())
     }
 
+    /// The offset of the first record of each partition with this time or a later one; partitions without such a record
+    /// are left out.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], or the cluster does not answer.
+    pub fn offsets_at(
+        &self,
+        topic: &str,
+        time: Timestamp,
+    ) -> Result<BTreeMap<Partition, NextOffset>, Error> {
+        let partitions: Vec<TopicPartition> = self.topic(topic)?.topic_partitions().collect();
+        let found = self.client.offsets(&partitions, Which::Time(time))?;
+        Ok(found
+            .into_iter()
+            .map(|(partition, offset)| (partition.partition, offset))
+            .collect())
+    }
+
     /// The configuration of a topic, by name.
     ///
     /// # Errors
@@ -317,7 +336,7 @@ impl Admin {
         }
     }
 
-    /// Deletes the records before these offsets.
+    /// Deletes the records before these offsets, for good.
     ///
     /// # Errors
     /// An offset is past the end, or the cluster refuses.

@@ -1,6 +1,9 @@
-//! `millstream topics list|describe|create|delete|alter`.
+//! `millstream topics list|describe|offsets|create|alter|delete|purge`.
 //!
 //! Reading commands print tables, or with `--json` one object a line. What destroys asks first; see `prompt`.
+
+mod offsets;
+mod purge;
 
 use std::time::Duration;
 
@@ -11,7 +14,7 @@ use millstream::admin::{Admin, TopicInfo};
 use serde::Serialize;
 
 use crate::Outcome;
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::prompt::confirmed;
 use crate::session::Session;
 
@@ -26,10 +29,10 @@ pub(crate) struct Args {
 enum Action {
     /// Lists the topics
     List {
-        /// Also those that the cluster keeps for itself
+        /// Also internal topics, such as __consumer_offsets
         #[arg(long)]
         internal: bool,
-        /// One JSON object a line
+        /// Prints one JSON object per topic
         #[arg(long)]
         json: bool,
     },
@@ -38,49 +41,54 @@ enum Action {
         /// The topics
         #[arg(required = true)]
         topics: Vec<String>,
-        /// One JSON object a line
+        /// Prints one JSON object per topic
         #[arg(long)]
         json: bool,
     },
+    /// Shows where partitions start and end, and the offsets at a point in time
+    Offsets(offsets::Offsets),
     /// Creates topics
     Create(Create),
+    /// Changes the configuration of a topic, or raises its number of partitions
+    Alter(Alter),
+    /// Deletes the oldest records of a topic, or all of them, and keeps the topic
+    Purge(purge::Purge),
     /// Deletes topics with all their records
+    #[command(after_help = "Example: millstream topics delete calls --dry-run")]
     Delete {
         /// The topics
         #[arg(required = true)]
         topics: Vec<String>,
-        /// Does it without asking
+        /// Deletes without asking
         #[arg(long)]
         yes: bool,
-        /// Only tells what would be deleted
+        /// Only shows what would be deleted
         #[arg(long)]
         dry_run: bool,
     },
-    /// Changes the configuration of a topic, or raises its number of partitions
-    Alter(Alter),
 }
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: millstream topics create calls --partitions 6 -c retention.ms=86400000"
+    after_help = "Examples:\n  millstream topics create calls --partitions 6 --retention 7d\n  millstream topics create calls --set cleanup.policy=compact --if-missing"
 )]
 struct Create {
     /// The topics
     #[arg(required = true)]
     topics: Vec<String>,
-    /// Partitions of each; the cluster's default if not said
+    /// Partitions of each topic. Default: the cluster's
     #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
     partitions: Option<i32>,
-    /// Copies of each partition; the cluster's default if not said
+    /// Copies of each partition. Default: the cluster's
     #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
     replication: Option<i32>,
-    /// How long records are kept, as in 7d or 12h
+    /// How long records are kept, as in 7d or 12h. Default: the cluster's
     #[arg(long, value_name = "TIME", value_parser = millstream_systems::duration::parse)]
     retention: Option<Duration>,
     /// Sets a configuration of the topic; may be repeated
     #[arg(long = "set", short = 'c', value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// A topic that exists already is fine
+    /// Succeeds if a topic exists already, whatever its configuration
     #[arg(long)]
     if_missing: bool,
 }
@@ -98,7 +106,7 @@ struct Alter {
     /// Returns a configuration to the cluster's default; may be repeated
     #[arg(long, value_name = "NAME")]
     unset: Vec<String>,
-    /// Raises the number of partitions; keys may then go to another partition than before
+    /// Raises the number of partitions; keys may then map to other partitions than before
     #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     partitions: Option<u32>,
 }
@@ -110,7 +118,9 @@ impl Args {
         match self.action {
             Action::List { internal, json } => list(&admin, internal, json),
             Action::Describe { topics, json } => describe(&admin, &topics, json),
+            Action::Offsets(offsets) => offsets.run(&admin),
             Action::Create(create) => create.run(&admin),
+            Action::Purge(purge) => purge.run(&admin),
             Action::Delete {
                 topics,
                 yes,
@@ -308,7 +318,11 @@ fn delete(admin: &Admin, topics: &[String], yes: bool, dry_run: bool) -> anyhow:
         .map(|topic| admin.topic(topic).and_then(|found| listed(admin, &found)))
         .collect::<Result<_, _>>()?;
     let records: u64 = found.iter().map(|topic| topic.records).sum();
-    let what = format!("delete {} with {records} records", topics.join(", "));
+    let what = format!(
+        "delete {} with {}",
+        topics.join(", "),
+        counted(records, "record")
+    );
     if dry_run {
         tracing::info!(topics = topics.join(", "), records, "would be deleted");
         return Ok(Outcome::Done);
@@ -330,10 +344,10 @@ impl Alter {
             .iter()
             .find(|(name, _)| self.unset.iter().any(|unset| unset == name))
         {
-            bail!("`{name}` is both set and unset");
+            bail!("`{name}` is both set and unset; pass only one of the two");
         }
         if set.is_empty() && self.unset.is_empty() && self.partitions.is_none() {
-            bail!("nothing to change: pass --set name=value, --unset name or --partitions number");
+            bail!("nothing to change; pass --set name=value, --unset name or --partitions number");
         }
         if !set.is_empty() || !self.unset.is_empty() {
             let changes: Vec<(&str, Option<&str>)> = set
@@ -365,7 +379,7 @@ fn settings(words: &[String]) -> anyhow::Result<Vec<(&str, &str)>> {
         .map(|word| match word.split_once('=') {
             Some(setting) => Ok(setting),
             None => bail!(
-                "--set takes name=value, as in --set retention.ms=86400000; it was given `{word}`"
+                "`{word}` is not a setting; --set takes name=value, as in --set retention.ms=86400000"
             ),
         })
         .collect()
