@@ -1,4 +1,7 @@
 //! `millstream topics offsets`: where partitions start and end, and where a point in time lies in them.
+//!
+//! An offset by time is that of the first record with this time or a later one; a partition without such a record has
+//! none, and shows `-`.
 
 use millstream::Timestamp;
 use millstream::admin::Admin;
