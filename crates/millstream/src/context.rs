@@ -5,11 +5,11 @@
 //! written; trying stops the service, even if the handler drops the error. The same holds for what else a handler requests:
 //! a record kept open, an input paused.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::codec::Encoded;
+use crate::codec::Encodable;
+use crate::draft::{self, Draft, Place};
 use crate::error::{Error, ProcessError};
 use crate::log::Token;
 use crate::record::{Headers, Timestamp};
@@ -49,15 +49,14 @@ pub(crate) struct HandlerRequests {
 /// Names no place of any ring.
 const NOWHERE: Token = Token(u64::MAX);
 
-/// What an emitted record may carry besides key and value.
+/// What an effect carries besides key and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
-    /// Headers to write.
-    pub headers: Headers,
-    /// The record's time; `None` is the time of sending.
-    pub timestamp: Option<Timestamp>,
-    /// The partition; `None` lets the key decide.
-    pub partition: Option<Partition>,
+pub(crate) struct Extras {
+    pub(crate) headers: Headers,
+    /// `None` is the time of sending.
+    pub(crate) timestamp: Option<Timestamp>,
+    /// `None` lets the key decide.
+    pub(crate) partition: Option<Partition>,
 }
 
 impl Context {
@@ -80,31 +79,36 @@ impl Context {
         }
     }
 
-    /// Writes a record to a declared output, once this handler has returned `Ok`.
+    /// Writes a record to a declared output, once this handler has returned `Ok`. Does not block. The key and the value are
+    /// what the topic declares, or what that borrows as: `"ann"` for a `String`.
     ///
     /// # Errors
     /// The key or value has no form in the topic's codec, or the topic is not declared (which also stops the service).
     pub fn emit<K, V>(
         &mut self,
         topic: &Topic<K, V>,
-        key: &K,
-        value: &V,
+        key: &(impl Encodable<K> + ?Sized),
+        value: &(impl Encodable<V> + ?Sized),
     ) -> Result<(), ProcessError> {
-        self.push(topic, key, value, None)
+        let output = self.output(topic.name())?;
+        let encoded = draft::encode(topic, key, value, &mut self.effects.bytes);
+        let place = encoded.map_err(|error| ProcessError::from(error).permanent())?;
+        self.effects.list.push(Effect {
+            output,
+            place,
+            extras: None,
+        });
+        Ok(())
     }
 
-    /// [`emit`](Self::emit) with headers, a time or a partition.
-    ///
-    /// # Errors
-    /// As [`emit`](Self::emit).
-    pub fn emit_with<K, V>(
-        &mut self,
-        topic: &Topic<K, V>,
-        key: &K,
-        value: &V,
-        extras: Extras,
-    ) -> Result<(), ProcessError> {
-        self.push(topic, key, value, Some(Box::new(extras)))
+    /// A record to be emitted with headers, a time or a partition: see [`Draft`].
+    pub fn record<'a, K, V>(
+        &'a mut self,
+        topic: &'a Topic<K, V>,
+        key: &(impl Encodable<K> + ?Sized),
+        value: &(impl Encodable<V> + ?Sized),
+    ) -> Draft<'a, &'a mut Context> {
+        Draft::new(self, topic, key, value, Vec::new())
     }
 
     /// The partition number this state belongs to.
@@ -197,34 +201,9 @@ impl Context {
         self.misuse.take()
     }
 
-    fn push<K, V>(
-        &mut self,
-        topic: &Topic<K, V>,
-        key: &K,
-        value: &V,
-        extras: Option<Box<Extras>>,
-    ) -> Result<(), ProcessError> {
-        let Some(output) = self.outputs.iter().position(|name| **name == *topic.name()) else {
-            return Err(self.undeclared(topic.name()));
-        };
-        let mark = self.effects.bytes.len();
-        let result = self.effects.encode(topic, key, value);
-        match result {
-            Ok((key, value)) => {
-                self.effects.list.push(Effect {
-                    output,
-                    key,
-                    value,
-                    extras,
-                });
-                Ok(())
-            }
-            Err(source) => {
-                self.effects.bytes.truncate(mark);
-                let action = format!("encode a record for topic `{}`", topic.name());
-                Err(ProcessError::from(Error::Codec { action, source }).permanent())
-            }
-        }
+    fn output(&mut self, topic: &str) -> Result<usize, ProcessError> {
+        let output = self.outputs.iter().position(|name| **name == *topic);
+        output.ok_or_else(|| self.undeclared(topic))
     }
 
     fn undeclared(&mut self, topic: &str) -> ProcessError {
@@ -234,6 +213,26 @@ impl Context {
         };
         self.misuse = Some(error(&self.service));
         ProcessError::from(error(&self.service)).permanent()
+    }
+}
+
+impl Draft<'_, &mut Context> {
+    /// Writes the record, as [`Context::emit`].
+    ///
+    /// # Errors
+    /// As [`Context::emit`].
+    pub fn emit(self) -> Result<(), ProcessError> {
+        let output = self.to.output(self.topic)?;
+        let encoded = self.payload;
+        let payload = encoded.map_err(|error| ProcessError::from(error).permanent())?;
+        let extras = Extras {
+            headers: self.headers.into_owned(),
+            timestamp: self.timestamp,
+            partition: self.partition,
+        };
+        let effects = &mut self.to.effects;
+        effects.push_bytes(output, payload.key(), payload.value(), extras);
+        Ok(())
     }
 }
 
@@ -248,8 +247,7 @@ pub(crate) struct Effects {
 #[derive(Debug)]
 pub(crate) struct Effect {
     pub(crate) output: usize,
-    key: Option<Range<usize>>,
-    value: Option<Range<usize>>,
+    place: Place,
     pub(crate) extras: Option<Box<Extras>>,
 }
 
@@ -274,11 +272,11 @@ impl Effects {
     }
 
     pub(crate) fn key(&self, effect: &Effect) -> Option<&[u8]> {
-        self.bytes.get(effect.key.clone()?)
+        self.bytes.get(effect.place.key.clone()?)
     }
 
     pub(crate) fn value(&self, effect: &Effect) -> Option<&[u8]> {
-        self.bytes.get(effect.value.clone()?)
+        self.bytes.get(effect.place.value.clone()?)
     }
 
     /// Adds a record whose bytes are already there.
@@ -298,31 +296,9 @@ impl Effects {
         let value = copy(value);
         self.list.push(Effect {
             output,
-            key,
-            value,
+            place: Place { key, value },
             extras: Some(Box::new(extras)),
         });
-    }
-
-    #[expect(clippy::type_complexity, reason = "key and value, each maybe null")]
-    fn encode<K, V>(
-        &mut self,
-        topic: &Topic<K, V>,
-        key: &K,
-        value: &V,
-    ) -> Result<(Option<Range<usize>>, Option<Range<usize>>), crate::codec::Error> {
-        let start = self.bytes.len();
-        let key = topic.key_codec().encode(key, &mut self.bytes)?;
-        let middle = self.bytes.len();
-        let value = topic.value_codec().encode(value, &mut self.bytes)?;
-        let range = |encoded, range| match encoded {
-            Encoded::Bytes => Some(range),
-            Encoded::Null => None,
-        };
-        Ok((
-            range(key, start..middle),
-            range(value, middle..self.bytes.len()),
-        ))
     }
 }
 
@@ -345,8 +321,8 @@ mod tests {
     fn effects_lie_one_after_the_other() {
         let mut context = context();
         context.begin(Partition(1), Some(Offset::new(2)), 1);
-        context.emit(&OUT, &"k".to_owned(), &1.5).unwrap();
-        context.emit(&KEYLESS, &(), &"text".to_owned()).unwrap();
+        context.emit(&OUT, "k", &1.5).unwrap();
+        context.emit(&KEYLESS, &(), "text").unwrap();
         let effects = context.effects();
         let first = effects.get(0).unwrap();
         let second = effects.get(1).unwrap();
@@ -364,7 +340,7 @@ mod tests {
     #[test]
     fn a_value_without_a_form_leaves_no_bytes_behind() {
         let mut context = context();
-        let error = context.emit(&OUT, &"k".to_owned(), &f64::NAN).unwrap_err();
+        let error = context.emit(&OUT, "k", &f64::NAN).unwrap_err();
         assert!(error.is_permanent());
         assert_eq!(context.effects().len(), 0);
         assert_eq!(context.effects().bytes, b"");
@@ -373,7 +349,7 @@ mod tests {
     #[test]
     fn an_undeclared_output_is_remembered_even_if_the_error_is_dropped() {
         let mut context = context();
-        let _ = context.emit(&OTHER, &(), &"text".to_owned());
+        let _ = context.emit(&OTHER, &(), "text");
         assert_eq!(
             context.take_misuse().unwrap().to_string(),
             "service `service` emitted to topic `other`, which it does not declare as an output"

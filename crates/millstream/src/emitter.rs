@@ -11,21 +11,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::codec::{Codec, Encoded};
+use crate::codec::Encodable;
 use crate::config::Cluster;
+use crate::draft::Draft;
 use crate::error::{Error, Outcome};
 pub use crate::log::kafka::producer::Counts;
 use crate::log::kafka::producer::{Producer, Receipt};
 use crate::log::{Outgoing, SendError};
-use crate::record::{Headers, Position, Timestamp};
-use crate::topic::{Partition, Topic};
+use crate::record::Position;
+use crate::topic::Topic;
 
 /// How long dropping the last handle waits for what is still under way.
 const DROP_WITHIN: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// The buffers of the thread that encodes, kept between records.
-    static BUFFERS: Cell<(Vec<u8>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
+    /// The buffer of the thread that encodes, kept between records.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A handle to a producer; clones share it and may be used by any number of threads.
@@ -39,7 +40,7 @@ thread_local! {
 ///
 /// let emitter = Emitter::new(&Cluster::new("127.0.0.1:9092"))?;
 /// for reading in [20.5, 20.7] {
-///     emitter.send(&READINGS, &"kitchen".to_owned(), &reading)?;
+///     emitter.send(&READINGS, "kitchen", &reading)?;
 /// }
 /// emitter.flush(Duration::from_secs(10))?;
 /// assert_eq!(emitter.counts().delivered, 2);
@@ -66,30 +67,32 @@ impl Emitter {
         })))
     }
 
-    /// Sends a record; what becomes of it is counted, and a failure is returned by the next [`Emitter::flush`].
+    /// Sends a record; what becomes of it is counted, and a failure is returned by the next [`Emitter::flush`]. The key and
+    /// the value are what the topic declares, or what that borrows as: `"ann"` for a `String`.
+    ///
+    /// Blocks while the queue is full, until the cluster has acknowledged or the client has given up on enough of it.
     ///
     /// # Errors
     /// The codec refuses the key or value, the record is too large, or the emitter is closed.
-    pub fn send<K, V>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Result<(), Error> {
+    pub fn send<K, V>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &(impl Encodable<K> + ?Sized),
+        value: &(impl Encodable<V> + ?Sized),
+    ) -> Result<(), Error> {
         self.record(topic, key, value).send()
     }
 
-    /// A record to be sent with headers, a time, a partition or a receipt of its own.
+    /// A record to be sent with headers, a time, a partition or a receipt of its own: see [`Draft`].
     pub fn record<'a, K, V>(
         &'a self,
         topic: &'a Topic<K, V>,
-        key: &'a K,
-        value: &'a V,
-    ) -> Draft<'a, K, V> {
-        Draft {
-            emitter: self,
-            topic,
-            key,
-            value,
-            headers: None,
-            timestamp: None,
-            partition: None,
-        }
+        key: &(impl Encodable<K> + ?Sized),
+        value: &(impl Encodable<V> + ?Sized),
+    ) -> Draft<'a, &'a Emitter> {
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        Draft::new(self, topic, key, value, buffer)
     }
 
     /// Waits until every record sent before is decided.
@@ -152,37 +155,7 @@ impl Drop for Shared {
     }
 }
 
-/// A record about to be sent; nothing happens before one of the sending methods is called.
-#[must_use = "a draft does nothing before it is sent"]
-pub struct Draft<'a, K: 'static, V: 'static> {
-    emitter: &'a Emitter,
-    topic: &'a Topic<K, V>,
-    key: &'a K,
-    value: &'a V,
-    headers: Option<&'a Headers>,
-    timestamp: Option<Timestamp>,
-    partition: Option<Partition>,
-}
-
-impl<'a, K, V> Draft<'a, K, V> {
-    /// With these headers.
-    pub fn headers(mut self, headers: &'a Headers) -> Self {
-        self.headers = Some(headers);
-        self
-    }
-
-    /// With this time instead of now.
-    pub fn timestamp(mut self, timestamp: Timestamp) -> Self {
-        self.timestamp = Some(timestamp);
-        self
-    }
-
-    /// To this partition instead of the one the key decides.
-    pub fn partition(mut self, partition: Partition) -> Self {
-        self.partition = Some(partition);
-        self
-    }
-
+impl Draft<'_, &Emitter> {
     /// Sends it; as [`Emitter::send`].
     ///
     /// # Errors
@@ -209,7 +182,7 @@ impl<'a, K, V> Draft<'a, K, V> {
     /// As [`Emitter::send`], or why the delivery failed.
     pub fn send_and_wait(self) -> Result<Position, Error> {
         let (told, outcome) = mpsc::sync_channel(1);
-        let topic = self.topic.name();
+        let topic = self.topic;
         self.send_then(move |result| {
             // The receiver waits below for as long as the emitter lives.
             let _ = told.send(result);
@@ -217,61 +190,29 @@ impl<'a, K, V> Draft<'a, K, V> {
         outcome.recv().unwrap_or_else(|_| Err(closed(topic)))
     }
 
-    fn hand_over(self, receipt: Option<Receipt>) -> Result<(), Error> {
-        if self.emitter.0.closed.load(Ordering::Acquire) {
-            return Err(closed(self.topic.name()));
+    fn hand_over(self, mut receipt: Option<Receipt>) -> Result<(), Error> {
+        let payload = self.payload?;
+        let shared = &self.to.0;
+        if shared.closed.load(Ordering::Acquire) {
+            return Err(closed(self.topic));
         }
-        let (mut key, mut value) = BUFFERS.take();
-        key.clear();
-        value.clear();
-        let sent = self.encode_and_send(&mut key, &mut value, receipt);
-        BUFFERS.set((key, value));
-        sent
-    }
-
-    fn encode_and_send(
-        &self,
-        key: &mut Vec<u8>,
-        value: &mut Vec<u8>,
-        receipt: Option<Receipt>,
-    ) -> Result<(), Error> {
-        let has_key = self.encode("key", self.topic.key_codec(), self.key, key)?;
-        let has_value = self.encode("value", self.topic.value_codec(), self.value, value)?;
         let record = Outgoing {
-            topic: self.topic.name(),
+            topic: self.topic,
             partition: self.partition,
-            key: has_key.then_some(key.as_slice()),
-            value: has_value.then_some(value.as_slice()),
-            headers: self.headers,
+            key: payload.key(),
+            value: payload.value(),
+            headers: (!self.headers.is_empty()).then_some(&*self.headers),
             timestamp: self.timestamp,
         };
-        let producer = &self.emitter.0.producer;
-        let mut receipt = receipt;
-        loop {
-            match producer.send(&record, &mut receipt) {
-                Ok(()) => return Ok(()),
-                Err(SendError::Refused(error)) => return Err(error),
-                Err(SendError::Full) => producer.wait_for_room(),
+        let sent = loop {
+            match shared.producer.send(&record, &mut receipt) {
+                Ok(()) => break Ok(()),
+                Err(SendError::Refused(error)) => break Err(error),
+                Err(SendError::Full) => shared.producer.wait_for_room(),
             }
-        }
-    }
-
-    /// Encodes one part; false when it is null.
-    fn encode<T>(
-        &self,
-        part: &str,
-        codec: &dyn Codec<T>,
-        of: &T,
-        out: &mut Vec<u8>,
-    ) -> Result<bool, Error> {
-        let encoded = codec.encode(of, out).map_err(|source| Error::Codec {
-            action: format!(
-                "encode the {part} of a record for topic `{}`",
-                self.topic.name()
-            ),
-            source,
-        })?;
-        Ok(encoded == Encoded::Bytes)
+        };
+        BUFFER.set(payload.into_buffer());
+        sent
     }
 }
 

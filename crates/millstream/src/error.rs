@@ -188,7 +188,7 @@ pub enum Error {
         /// What was tried, with the thing named: `decode the value of calls[0]@7`.
         action: String,
         /// What the codec says.
-        source: crate::codec::Error,
+        source: crate::codec::CodecError,
     },
     /// A reader was to begin where the partition has nothing.
     #[error("cannot read {partition} from offset {wanted}: the cluster has {start} to {end}")]
@@ -217,6 +217,13 @@ pub enum Error {
     Listen {
         /// The address asked for.
         address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The handlers of SIGINT and SIGTERM could not be installed.
+    #[error("failed to listen to signals")]
+    Signals {
         /// Why.
         #[source]
         source: io::Error,

@@ -47,8 +47,8 @@
 //! // The same service, in a simulated cluster: no broker, no waiting.
 //! let mut world = World::new();
 //! world.start(call_totals())?;
-//! world.send(&CALLS, &"ann".to_owned(), &Call { seconds: 60.0 });
-//! world.send(&CALLS, &"ann".to_owned(), &Call { seconds: 30.0 });
+//! world.send(&CALLS, "ann", &Call { seconds: 60.0 });
+//! world.send(&CALLS, "ann", &Call { seconds: 30.0 });
 //! world.run()?;
 //! let totals: Vec<f64> = world.read(&TOTALS).into_iter().map(|total| total.value).collect();
 //! assert_eq!(totals, [60.0, 90.0]);
@@ -80,7 +80,7 @@
 //! # Where things are
 //!
 //! [`codec`] has the codecs, [`reader`] and [`Emitter`] are for programs that only read or only write, [`admin`] for those that
-//! manage, [`http`] and [`metrics`] for watching, [`testing`] for tests, [`log`] for who wants to run services on something else.
+//! manage, [`http`] and [`metrics`] for watching, [`testing`] for tests.
 
 pub mod admin;
 mod clock;
@@ -88,16 +88,18 @@ pub mod codec;
 mod config;
 mod context;
 mod describe;
+mod draft;
 mod emitter;
 mod error;
 pub mod http;
-pub mod log;
+mod log;
 pub mod metrics;
 mod policy;
 pub mod reader;
 mod record;
 mod runtime;
 mod service;
+mod shutdown;
 mod startup;
 pub mod testing;
 mod topic;
@@ -105,14 +107,16 @@ mod worker;
 
 pub use clock::{Clock, Moment, SystemClock};
 pub use config::Cluster;
-pub use context::{Context, Extras, OpenRecord};
+pub use context::{Context, OpenRecord};
 pub use describe::{Description, TopicDescription};
-pub use emitter::{Counts, Draft, Emitter};
+pub use draft::Draft;
+pub use emitter::{Counts, Emitter};
 pub use error::{Error, Outcome, ProcessError};
 pub use policy::{Delivery, OnError, Start};
 pub use reader::Reader;
-pub use record::{Header, Headers, Position, Record, Timestamp};
-pub use runtime::{Shutdown, Summary};
+pub use record::{Header, Headers, OwnedRecord, Position, Record, Timestamp};
+pub use runtime::Summary;
 pub use service::Service;
+pub use shutdown::Shutdown;
 pub use topic::{NextOffset, Offset, Partition, Topic, TopicPartition, TopicSpec};
 pub use worker::dead_letter;

@@ -16,7 +16,7 @@ use crate::log::Message;
 use crate::log::kafka::offsets::{ByPartition, Which};
 pub use crate::log::kafka::reader::Range;
 use crate::log::kafka::reader::{Found, PartitionReader};
-use crate::record::{Headers, Position, Record, Timestamp};
+use crate::record::{Headers, OwnedRecord, Position, Record, Timestamp};
 use crate::topic::{NextOffset, Offset, Partition, Topic, TopicPartition};
 
 /// How long a question to the cluster may take when the reader opens, unless said otherwise.
@@ -253,7 +253,7 @@ pub struct Reader<K: 'static, V: 'static> {
 #[must_use]
 pub enum Polled<K, V> {
     /// The next record.
-    Record(Record<'static, K, V>),
+    Record(OwnedRecord<K, V>),
     /// A record whose key or value is not what the topic says, with its bytes.
     Undecodable(Box<Undecodable>),
     /// No record came in time.
@@ -270,7 +270,7 @@ pub struct Undecodable {
     /// Which part was refused: `key` or `value`.
     pub part: &'static str,
     /// Why.
-    pub error: codec::Error,
+    pub error: codec::CodecError,
     /// The key's bytes, `None` for null.
     pub key: Option<Vec<u8>>,
     /// The value's bytes, `None` for null.

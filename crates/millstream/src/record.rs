@@ -25,6 +25,10 @@ pub struct Record<'a, K, V> {
     headers: Source<'a>,
 }
 
+/// A record that owns its headers: what a [`Reader`](crate::Reader) returns, and what
+/// [`into_owned`](Record::into_owned) makes of a handler's, to be kept or sent to another thread.
+pub type OwnedRecord<K, V> = Record<'static, K, V>;
+
 /// Where the headers are.
 #[derive(Clone)]
 enum Source<'a> {
@@ -32,7 +36,7 @@ enum Source<'a> {
     Message(&'a dyn Message),
 }
 
-impl<K, V> Record<'static, K, V> {
+impl<K, V> OwnedRecord<K, V> {
     /// A record by its parts, for readers and for tests of handlers.
     pub const fn new(
         key: K,
@@ -76,7 +80,7 @@ impl<'a, K, V> Record<'a, K, V> {
     }
 
     /// The same record, borrowing nothing: to be kept, or sent to another thread.
-    pub fn into_owned(self) -> Record<'static, K, V> {
+    pub fn into_owned(self) -> OwnedRecord<K, V> {
         let headers = self.headers().into_owned();
         Record::new(self.key, self.value, headers, self.timestamp, self.position)
     }

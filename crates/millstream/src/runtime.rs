@@ -7,9 +7,8 @@
 //! without it the group misses the member when its session ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,6 +20,7 @@ use crate::http::{Health, Listener, Part};
 use crate::log::kafka::member::{self, Member};
 use crate::metrics::Totals;
 use crate::service::Definition;
+use crate::shutdown::Shutdown;
 use crate::startup::{co_partitioned, ready_topics};
 use crate::worker::failure::panic_text;
 use crate::worker::{Progress, Worker};
@@ -34,61 +34,6 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// What it may take when all is drained and committed. A member that asked to join while another one had vanished is
 /// answered only when that one's session has ended, and librdkafka's close waits for the answer.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
-
-/// A request to end, shared by whoever may ask for it and whoever heeds it.
-///
-/// ```
-/// use millstream::Shutdown;
-///
-/// let shutdown = Shutdown::new();
-/// let other = shutdown.clone();
-/// assert!(!shutdown.is_requested());
-/// other.request();
-/// assert!(shutdown.is_requested());
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Shutdown(Arc<Request>);
-
-#[derive(Debug, Default)]
-struct Request {
-    requested: AtomicBool,
-    lock: Mutex<()>,
-    signal: Condvar,
-}
-
-impl Shutdown {
-    /// Not requested.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asks everybody who holds a clone to end.
-    pub fn request(&self) {
-        self.0.requested.store(true, Ordering::Release);
-        drop(self.gate());
-        self.0.signal.notify_all();
-    }
-
-    /// Whether somebody asked.
-    pub fn is_requested(&self) -> bool {
-        self.0.requested.load(Ordering::Acquire)
-    }
-
-    /// Waits up to `most` for somebody to ask; whether somebody has.
-    pub fn wait(&self, most: Duration) -> bool {
-        let gate = self.gate();
-        let waited = self
-            .0
-            .signal
-            .wait_timeout_while(gate, most, |()| !self.is_requested());
-        drop(waited);
-        self.is_requested()
-    }
-
-    fn gate(&self) -> MutexGuard<'_, ()> {
-        self.0.lock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What a service has done, told at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -308,20 +253,5 @@ impl Watch {
         };
         tracing::error!(service = %self.service, error = %error, "service is stuck");
         error
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_ends_with_the_request() {
-        let shutdown = Shutdown::new();
-        assert!(!shutdown.wait(Duration::ZERO));
-        let other = shutdown.clone();
-        let thread = std::thread::spawn(move || other.wait(Duration::from_secs(60)));
-        shutdown.request();
-        assert!(thread.join().unwrap());
     }
 }

@@ -16,7 +16,8 @@ use crate::http::Health;
 use crate::log::Message;
 use crate::policy::{OnError, Settings, Start};
 use crate::record::Record;
-use crate::runtime::{self, Shutdown, Summary};
+use crate::runtime::{self, Summary};
+use crate::shutdown::Shutdown;
 use crate::topic::{Topic, TopicPartition, TopicSpec};
 use crate::worker::failure::Failure;
 

@@ -11,8 +11,8 @@ use crate::admin::{Admin, Broker, TopicInfo};
 use crate::config::Cluster;
 use crate::error::{Error, Outcome};
 use crate::policy::doubled;
-use crate::runtime::Shutdown;
 use crate::service::Definition;
+use crate::shutdown::Shutdown;
 
 /// How long one question may take before the wait is told.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -64,7 +64,7 @@ pub struct LineColumn {
 
 /// A key or value that could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct CodecError {
     codec: &'static str,
     decoding: bool,
     kind: Kind,
@@ -73,10 +73,10 @@ pub struct Error {
     detail: String,
 }
 
-impl Error {
+impl CodecError {
     /// A value that `codec` has no form for.
-    pub fn encode(codec: &'static str, kind: Kind, detail: impl Into<String>) -> Error {
-        Error {
+    pub fn encode(codec: &'static str, kind: Kind, detail: impl Into<String>) -> CodecError {
+        CodecError {
             codec,
             decoding: false,
             kind,
@@ -92,8 +92,8 @@ impl Error {
         kind: Kind,
         byte: Option<usize>,
         detail: impl Into<String>,
-    ) -> Error {
-        Error {
+    ) -> CodecError {
+        CodecError {
             codec,
             decoding: true,
             kind,
@@ -105,13 +105,13 @@ impl Error {
 
     /// Kafka's null where `codec` needs a value.
     #[must_use]
-    pub fn null(codec: &'static str) -> Error {
-        Error::decode(codec, Kind::Null, None, "null where a value is needed")
+    pub fn null(codec: &'static str) -> CodecError {
+        CodecError::decode(codec, Kind::Null, None, "null where a value is needed")
     }
 
     /// Adds line and column, for codecs of text.
     #[must_use]
-    pub fn at(mut self, place: LineColumn) -> Error {
+    pub fn at(mut self, place: LineColumn) -> CodecError {
         self.place = Some(place);
         self
     }
@@ -141,7 +141,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -158,7 +158,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for CodecError {}
 
 fn shorten(mut detail: String) -> String {
     if detail.len() > DETAIL_LIMIT {

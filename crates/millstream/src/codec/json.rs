@@ -15,7 +15,7 @@ use serde_json::error::Category;
 use serde_json::ser::Formatter;
 
 use super::error::LineColumn;
-use super::{Codec, Encoded, Error, Kind, finite};
+use super::{Codec, CodecError, Encoded, Kind, finite};
 
 const NAME: &str = "json";
 
@@ -28,15 +28,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         NAME
     }
 
-    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, Error> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
         let before = out.len();
         let nulls = Cell::new(false);
         let mut serializer = serde_json::Serializer::with_formatter(&mut *out, NoteNulls(&nulls));
         let mut outcome = value
             .serialize(&mut serializer)
-            .map_err(|error| Error::encode(NAME, Kind::Type, error.to_string()));
+            .map_err(|error| CodecError::encode(NAME, Kind::Type, error.to_string()));
         if outcome.is_ok() && nulls.get() && !finite::all_finite(value) {
-            outcome = Err(Error::encode(
+            outcome = Err(CodecError::encode(
                 NAME,
                 Kind::OutOfRange,
                 "a number is not finite",
@@ -48,8 +48,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         outcome.map(|()| Encoded::Bytes)
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, Error> {
-        let bytes = bytes.ok_or_else(|| Error::null(NAME))?;
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+        let bytes = bytes.ok_or_else(|| CodecError::null(NAME))?;
         serde_json::from_slice(bytes).map_err(|error| decode_error(bytes, &error))
     }
 }
@@ -64,7 +64,7 @@ impl Formatter for NoteNulls<'_> {
     }
 }
 
-fn decode_error(bytes: &[u8], error: &serde_json::Error) -> Error {
+fn decode_error(bytes: &[u8], error: &serde_json::Error) -> CodecError {
     let text = error.to_string();
     let (line, column) = (error.line(), error.column());
     let detail = text
@@ -80,7 +80,7 @@ fn decode_error(bytes: &[u8], error: &serde_json::Error) -> Error {
         (Category::Syntax | Category::Io, _) => Kind::Syntax,
     };
     let byte = line_start(bytes, line) + column.saturating_sub(1);
-    Error::decode(NAME, kind, Some(byte.min(bytes.len())), detail).at(LineColumn {
+    CodecError::decode(NAME, kind, Some(byte.min(bytes.len())), detail).at(LineColumn {
         line,
         column: column.max(1),
     })

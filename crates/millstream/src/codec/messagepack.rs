@@ -11,7 +11,7 @@ use rmp_serde::decode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Codec, Encoded, Error, Kind};
+use super::{Codec, CodecError, Encoded, Kind};
 
 const NAME: &str = "messagepack";
 const DEPTH: usize = 128;
@@ -25,19 +25,19 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
         NAME
     }
 
-    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, Error> {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
         let before = out.len();
         match rmp_serde::encode::write_named(out, value) {
             Ok(()) => Ok(Encoded::Bytes),
             Err(error) => {
                 out.truncate(before);
-                Err(Error::encode(NAME, Kind::Type, error.to_string()))
+                Err(CodecError::encode(NAME, Kind::Type, error.to_string()))
             }
         }
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, Error> {
-        let bytes = bytes.ok_or_else(|| Error::null(NAME))?;
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError> {
+        let bytes = bytes.ok_or_else(|| CodecError::null(NAME))?;
         let mut deserializer = rmp_serde::Deserializer::new(Cursor::new(bytes));
         deserializer.set_max_depth(DEPTH);
         let value = T::deserialize(&mut deserializer);
@@ -49,9 +49,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
             Ok(_) => {
                 let left = bytes.len() - at;
                 let detail = format!("{left} bytes are left over after the value");
-                Err(Error::decode(NAME, Kind::Trailing, Some(at), detail))
+                Err(CodecError::decode(NAME, Kind::Trailing, Some(at), detail))
             }
-            Err(error) => Err(Error::decode(
+            Err(error) => Err(CodecError::decode(
                 NAME,
                 kind_of(&error),
                 Some(at),

@@ -1,6 +1,6 @@
 //! Codecs: how a key or a value becomes bytes and comes back.
 //!
-//! Owns the [`Codec`] trait, its typed [`Error`] and one file per format. A codec knows nothing of topics,
+//! Owns the [`Codec`] trait, its typed [`CodecError`] and one file per format. A codec knows nothing of topics,
 //! offsets or headers: whoever calls it adds where the bytes came from. Two rules hold for every codec:
 //! what it encodes it also decodes to an equal value, and bytes from outside never panic, overflow the stack
 //! or grow memory beyond a small multiple of their own length.
@@ -14,6 +14,7 @@
 //! | [`NoKey`] | `()` | written | reads anything as `()` |
 //! | [`Nullable`] | `Option<T>` | `None` | tombstones around any other codec |
 
+mod encodable;
 mod error;
 mod finite;
 mod json;
@@ -22,7 +23,8 @@ mod nullable;
 mod raw;
 mod text;
 
-pub use error::{Error, Kind, LineColumn};
+pub use encodable::Encodable;
+pub use error::{CodecError, Kind, LineColumn};
 pub use json::Json;
 pub use messagepack::MessagePack;
 pub use nullable::{NoKey, Nullable};
@@ -61,13 +63,13 @@ pub trait Codec<T>: Send + Sync {
     ///
     /// # Errors
     /// The value has no form in this codec, for example NaN in JSON.
-    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, Error>;
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<Encoded, CodecError>;
 
     /// Decodes a whole key or value; `None` is Kafka's null.
     ///
     /// # Errors
     /// The bytes are not a value of `T`; the error says why and at which byte.
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, Error>;
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, CodecError>;
 }
 
 #[cfg(test)]

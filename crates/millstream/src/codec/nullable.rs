@@ -3,7 +3,7 @@
 //! `Nullable` wraps any other codec and is the only one that reads null as a value; `NoKey` is for topics whose
 //! records have no key.
 
-use super::{Codec, Encoded, Error};
+use super::{Codec, CodecError, Encoded};
 
 /// No key: writes null, reads whatever is there as `()`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,11 +14,11 @@ impl Codec<()> for NoKey {
         "none"
     }
 
-    fn encode(&self, (): &(), _out: &mut Vec<u8>) -> Result<Encoded, Error> {
+    fn encode(&self, (): &(), _out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
         Ok(Encoded::Null)
     }
 
-    fn decode(&self, _bytes: Option<&[u8]>) -> Result<(), Error> {
+    fn decode(&self, _bytes: Option<&[u8]>) -> Result<(), CodecError> {
         Ok(())
     }
 }
@@ -39,14 +39,14 @@ impl<T, C: Codec<T>> Codec<Option<T>> for Nullable<C> {
         self.0.name()
     }
 
-    fn encode(&self, value: &Option<T>, out: &mut Vec<u8>) -> Result<Encoded, Error> {
+    fn encode(&self, value: &Option<T>, out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
         match value {
             Some(value) => self.0.encode(value, out),
             None => Ok(Encoded::Null),
         }
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<T>, Error> {
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<T>, CodecError> {
         match bytes {
             Some(bytes) => self.0.decode(Some(bytes)).map(Some),
             None => Ok(None),

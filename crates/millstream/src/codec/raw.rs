@@ -3,7 +3,7 @@
 //! An empty value is an empty vector; null is refused, so that a tombstone is never mistaken for it
 //! (`Nullable(Raw)` takes both).
 
-use super::{Codec, Encoded, Error};
+use super::{Codec, CodecError, Encoded};
 
 /// Bytes as they are, for `Vec<u8>`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,12 +14,14 @@ impl Codec<Vec<u8>> for Raw {
         "raw"
     }
 
-    fn encode(&self, value: &Vec<u8>, out: &mut Vec<u8>) -> Result<Encoded, Error> {
+    fn encode(&self, value: &Vec<u8>, out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
         out.extend_from_slice(value);
         Ok(Encoded::Bytes)
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<Vec<u8>, Error> {
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| Error::null("raw"))
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Vec<u8>, CodecError> {
+        bytes
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| CodecError::null("raw"))
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Codec, Encoded, Error, Json, Kind, MessagePack, NoKey, Nullable, Raw, Text};
+use super::{Codec, CodecError, Encoded, Json, Kind, MessagePack, NoKey, Nullable, Raw, Text};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Call {
@@ -71,7 +71,7 @@ fn messagepack_writes_field_names_so_that_fields_may_be_added() {
 
 #[test]
 fn null_is_a_value_only_for_nullable_and_no_key() {
-    let null = |codec| Error::null(codec);
+    let null = |codec| CodecError::null(codec);
     assert_eq!(Codec::<Call>::decode(&Json, None), Err(null("json")));
     assert_eq!(
         Codec::<Call>::decode(&MessagePack, None),
@@ -215,7 +215,7 @@ fn a_megabyte_in_one_line_passes_and_its_refusal_is_short() {
 
 #[test]
 fn json_refuses_to_write_numbers_that_are_not_finite() {
-    let refused = Error::encode("json", Kind::OutOfRange, "a number is not finite");
+    let refused = CodecError::encode("json", Kind::OutOfRange, "a number is not finite");
     assert_eq!(
         refused.to_string(),
         "failed to encode json: a number is not finite"

@@ -3,7 +3,7 @@
 //! Every string is a legal value, the empty one and NUL included; bytes that are not UTF-8 are refused with the
 //! first bad byte named.
 
-use super::{Codec, Encoded, Error, Kind};
+use super::{Codec, CodecError, Encoded, Kind};
 
 /// UTF-8 text, for `String`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,16 +14,16 @@ impl Codec<String> for Text {
         "text"
     }
 
-    fn encode(&self, value: &String, out: &mut Vec<u8>) -> Result<Encoded, Error> {
+    fn encode(&self, value: &String, out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
         out.extend_from_slice(value.as_bytes());
         Ok(Encoded::Bytes)
     }
 
-    fn decode(&self, bytes: Option<&[u8]>) -> Result<String, Error> {
-        let bytes = bytes.ok_or_else(|| Error::null("text"))?;
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<String, CodecError> {
+        let bytes = bytes.ok_or_else(|| CodecError::null("text"))?;
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
-            Err(error) => Err(Error::decode(
+            Err(error) => Err(CodecError::decode(
                 "text",
                 Kind::NotUtf8,
                 Some(error.valid_up_to()),

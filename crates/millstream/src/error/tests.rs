@@ -162,7 +162,7 @@ fn running() -> [(Error, &'static str); 7] {
 
 /// Errors of the way to the cluster and of this machine.
 fn outside() -> [(Error, &'static str); 6] {
-    let codec = crate::codec::Error::null("json");
+    let codec = crate::codec::CodecError::null("json");
     [
         (
             Error::Kafka {
@@ -234,7 +234,7 @@ fn only_the_clusters_errors_may_pass_or_have_an_unknown_outcome() {
 
 #[test]
 fn a_process_error_tells_its_whole_chain_in_one_line() {
-    let source = crate::codec::Error::null("json");
+    let source = crate::codec::CodecError::null("json");
     let error = ProcessError::from(Error::Codec {
         action: text("encode a total"),
         source,

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::record::{Headers, Timestamp};
-pub use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
+pub(crate) use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
 /// One member of a consumer group, with a producer beside it.
-pub trait Log {
+pub(crate) trait Log {
     /// A record, borrowed from the client's buffer.
     type Message<'a>: Message
     where
@@ -99,7 +99,7 @@ pub trait Log {
 }
 
 /// A record as it lies in the client's buffer.
-pub trait Message: Sync {
+pub(crate) trait Message: Sync {
     /// The key's bytes; `None` is null.
     fn key(&self) -> Option<&[u8]>;
     /// The value's bytes; `None` is null (a tombstone).
@@ -118,7 +118,7 @@ pub trait Message: Sync {
 
 /// What a poll found.
 #[derive(Debug)]
-pub enum Event<M> {
+pub(crate) enum Event<M> {
     /// A record of an admitted partition, in order within it.
     Record(M),
     /// The group gave this member these partitions; nothing flows before [`Log::admit`].
@@ -155,7 +155,7 @@ pub enum Event<M> {
 
 /// A record to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
+pub(crate) struct Outgoing<'a> {
     /// The topic.
     pub topic: &'a str,
     /// The partition; `None` lets the key decide (murmur2, as Kafka's own clients do).
@@ -172,11 +172,11 @@ pub struct Outgoing<'a> {
 
 /// What a sender gets back with the delivery report; the log only carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token(pub u64);
+pub(crate) struct Token(pub u64);
 
 /// Why a record was not taken for sending.
 #[derive(Debug)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// The bound on bytes or records in flight is reached; serve [`Log::reports`] and try again.
     Full,
     /// This record will never be taken: too large, no such topic.

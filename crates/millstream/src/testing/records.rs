@@ -7,37 +7,36 @@ use std::sync::Arc;
 
 use super::World;
 use crate::clock::Clock as _;
-use crate::codec::{Codec, Encoded};
+use crate::codec::{Codec, Encodable};
+use crate::draft::Draft;
 use crate::log::simulation::Stored;
-use crate::record::{Headers, Position, Record};
+use crate::record::{Headers, OwnedRecord, Position, Record};
 use crate::topic::{Partition, Topic};
 
 impl World {
-    /// Writes a record to the partition its key decides. A topic that does not exist is created as it is declared.
+    /// Writes a record, to the partition chosen by its key. A topic that does not exist is created as it is declared.
     ///
     /// # Panics
     /// The codec refuses the key or the value.
     #[track_caller]
-    pub fn send<K, V>(&mut self, topic: &Topic<K, V>, key: &K, value: &V) {
-        let (key, value) = encode(topic, key, value);
-        self.create(topic);
-        self.send_bytes(topic.name(), None, key.as_deref(), value.as_deref());
+    pub fn send<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: &(impl Encodable<K> + ?Sized),
+        value: &(impl Encodable<V> + ?Sized),
+    ) {
+        self.record(topic, key, value).send();
     }
 
-    /// Writes a record to this partition.
-    ///
-    /// # Panics
-    /// The codec refuses the key or the value, or there is no such partition.
-    #[track_caller]
-    pub fn send_to<K, V>(&mut self, topic: &Topic<K, V>, partition: Partition, key: &K, value: &V) {
-        let (key, value) = encode(topic, key, value);
+    /// A record to be written with headers, a time or a partition: see [`Draft`].
+    pub fn record<'a, K, V>(
+        &'a mut self,
+        topic: &'a Topic<K, V>,
+        key: &(impl Encodable<K> + ?Sized),
+        value: &(impl Encodable<V> + ?Sized),
+    ) -> Draft<'a, &'a mut World> {
         self.create(topic);
-        self.send_bytes(
-            topic.name(),
-            Some(partition),
-            key.as_deref(),
-            value.as_deref(),
-        );
+        Draft::new(self, topic, key, value, Vec::new())
     }
 
     /// Writes bytes that need not be what the topic's codecs read: poison, or null.
@@ -52,22 +51,17 @@ impl World {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) {
-        let random = self.simulation.below(usize::MAX);
-        let record = Stored {
-            key: key.map(<[u8]>::to_vec),
-            value: value.map(<[u8]>::to_vec),
-            headers: Headers::new(),
-            timestamp: self.clock.wall(),
-            origin: None,
-            sequence: 0,
-        };
-        let written = self.simulation.topics(|topics| {
-            let partition = partition.or_else(|| topics.choose(topic, key, random))?;
-            topics.append(topic, partition, record)
-        });
-        assert!(
-            written.is_some(),
-            "topic `{topic}` or its partition does not exist in this world"
+        self.write(
+            topic,
+            partition,
+            Stored {
+                key: key.map(<[u8]>::to_vec),
+                value: value.map(<[u8]>::to_vec),
+                headers: Headers::new(),
+                timestamp: self.clock.wall(),
+                origin: None,
+                sequence: 0,
+            },
         );
     }
 
@@ -76,7 +70,7 @@ impl World {
     /// # Panics
     /// A record is not what the topic's codecs read.
     #[track_caller]
-    pub fn read<K, V>(&self, topic: &Topic<K, V>) -> Vec<Record<'static, K, V>> {
+    pub fn read<K, V>(&self, topic: &Topic<K, V>) -> Vec<OwnedRecord<K, V>> {
         let name: Arc<str> = topic.name().into();
         let all = self
             .simulation
@@ -97,6 +91,20 @@ impl World {
         records.collect()
     }
 
+    #[track_caller]
+    fn write(&mut self, topic: &str, partition: Option<Partition>, record: Stored) {
+        let random = self.simulation.below(usize::MAX);
+        let written = self.simulation.topics(|topics| {
+            let chosen = || topics.choose(topic, record.key.as_deref(), random);
+            let partition = partition.or_else(chosen)?;
+            topics.append(topic, partition, record)
+        });
+        assert!(
+            written.is_some(),
+            "topic `{topic}` or its partition does not exist in this world"
+        );
+    }
+
     fn create<K, V>(&self, topic: &Topic<K, V>) {
         let partitions = topic.spec().partitions.unwrap_or(1);
         self.simulation
@@ -104,25 +112,26 @@ impl World {
     }
 }
 
-type Bytes = Option<Vec<u8>>;
-
-#[track_caller]
-fn encode<K, V>(topic: &Topic<K, V>, key: &K, value: &V) -> (Bytes, Bytes) {
-    let part = |part: &str, encoded: Result<Encoded, crate::codec::Error>, bytes: Vec<u8>| {
-        assert!(
-            encoded.is_ok(),
-            "the {part} for topic `{}`: {encoded:?}",
-            topic.name()
-        );
-        (encoded == Ok(Encoded::Bytes)).then_some(bytes)
-    };
-    let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
-    let key = topic.key_codec().encode(key, &mut key_bytes);
-    let value = topic.value_codec().encode(value, &mut value_bytes);
-    (
-        part("key", key, key_bytes),
-        part("value", value, value_bytes),
-    )
+impl Draft<'_, &mut World> {
+    /// Writes the record.
+    ///
+    /// # Panics
+    /// The codec refuses the key or the value, or there is no such partition.
+    #[track_caller]
+    #[expect(clippy::panic, reason = "a failed assertion of a test")]
+    pub fn send(self) {
+        let payload = self.payload;
+        let payload = payload.unwrap_or_else(|error| panic!("{error}"));
+        let record = Stored {
+            key: payload.key().map(<[u8]>::to_vec),
+            value: payload.value().map(<[u8]>::to_vec),
+            headers: self.headers.into_owned(),
+            timestamp: self.timestamp.unwrap_or_else(|| self.to.clock.wall()),
+            origin: None,
+            sequence: 0,
+        };
+        self.to.write(self.topic, self.partition, record);
+    }
 }
 
 #[track_caller]

@@ -164,9 +164,9 @@ fn poison_goes_to_the_dead_letter_topic_with_its_origin_and_the_rest_goes_on() {
 fn a_record_that_stops_the_service_is_named_and_not_committed() {
     simulate(0..100, |world| {
         let running = world.start(copier().on_error(OnError::stop())).unwrap();
-        world.send_to(&IN, Partition(0), &"a".to_owned(), &1);
+        world.record(&IN, "a", &1).partition(Partition(0)).send();
         world.send_bytes("in", Some(Partition(0)), Some(b"k"), Some(b"{poison"));
-        world.send_to(&IN, Partition(0), &"a".to_owned(), &2);
+        world.record(&IN, "a", &2).partition(Partition(0)).send();
         let error = world.run().unwrap_err();
         assert!(
             error
@@ -228,7 +228,7 @@ fn retention_that_overtakes_a_group_is_survived() {
 fn a_group_told_to_fail_stops_where_nothing_is_committed() {
     let mut world = World::new();
     world.start(copier().start_from(Start::Fail)).unwrap();
-    world.send_to(&IN, Partition(2), &"a".to_owned(), &1);
+    world.record(&IN, "a", &1).partition(Partition(2)).send();
     let error = world.run().unwrap_err();
     let said = error.to_string();
     assert!(
@@ -244,7 +244,7 @@ fn a_group_told_to_fail_stops_where_nothing_is_committed() {
 #[test]
 fn timers_tick_in_virtual_time() {
     fn tick(count: &mut u64, context: &mut Context) -> Result<(), ProcessError> {
-        context.emit(&COUNTS, &"tick".to_owned(), count)
+        context.emit(&COUNTS, "tick", count)
     }
     let mut world = World::new();
     world
@@ -325,7 +325,7 @@ fn two_inputs_meet_in_the_state_of_their_partition() {
 #[test]
 fn timers_and_records_share_the_way_out_under_faults() {
     fn tick(count: &mut u64, context: &mut Context) -> Result<(), ProcessError> {
-        context.emit(&COUNTS, &"tick".to_owned(), count)
+        context.emit(&COUNTS, "tick", count)
     }
     simulate(0..200, |world| {
         world

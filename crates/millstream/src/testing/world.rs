@@ -41,8 +41,8 @@ const STORM: usize = 1_500;
 ///
 /// let mut world = World::new();
 /// world.start(Service::new("alarms", || ()).input(&READINGS, on_reading).output(&ALARMS))?;
-/// world.send(&READINGS, &"kitchen".to_owned(), &21.5);
-/// world.send(&READINGS, &"oven".to_owned(), &180.0);
+/// world.send(&READINGS, "kitchen", &21.5);
+/// world.send(&READINGS, "oven", &180.0);
 /// world.run()?;
 /// let alarms: Vec<f64> = world.read(&ALARMS).into_iter().map(|alarm| alarm.value).collect();
 /// assert_eq!(alarms, [180.0]);

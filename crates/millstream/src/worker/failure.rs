@@ -51,7 +51,7 @@ impl Failure {
     }
 
     /// The bytes of the record's `part` are not what the topic's codec reads. No retry mends bytes.
-    pub(crate) fn decode(part: &str, error: &codec::Error) -> Self {
+    pub(crate) fn decode(part: &str, error: &codec::CodecError) -> Self {
         Self::new(Reason::Decode, format!("{part}: {error}"), true)
     }
 

@@ -17,7 +17,7 @@ fn what_was_sent_is_read_with_everything_it_carried() {
     let emitter = Emitter::new(&cluster()).unwrap();
     let headers = Headers::new().with("trace", "abc").with("empty", "");
     let position = emitter
-        .record(&topic, &"k".to_owned(), &7)
+        .record(&topic, "k", &7)
         .partition(Partition(1))
         .timestamp(Timestamp::from_millis(1_700_000_000_123))
         .headers(&headers)
@@ -97,7 +97,7 @@ fn a_full_queue_makes_the_sender_wait_and_loses_nothing() {
         .unwrap();
     let emitter = Emitter::new(&small).unwrap();
     for number in 0..500 {
-        emitter.send(&topic, &String::new(), &number).unwrap();
+        emitter.send(&topic, "", &number).unwrap();
     }
     emitter.flush(PATIENCE).unwrap();
     assert_eq!(
@@ -121,7 +121,7 @@ fn a_receipt_tells_the_position_of_its_own_record() {
             told.send((number, outcome.unwrap().offset)).unwrap();
         };
         emitter
-            .record(&topic, &String::new(), &number)
+            .record(&topic, "", &number)
             .send_then(receipt)
             .unwrap();
     }
@@ -202,8 +202,8 @@ fn without_a_broker_every_record_fails_loudly() {
     let cluster = cluster.property("message.timeout.ms", "500").unwrap();
     let emitter = Emitter::new(&cluster).unwrap();
     let topic = numbers_elsewhere();
-    emitter.send(&topic, &String::new(), &1).unwrap();
-    emitter.send(&topic, &String::new(), &2).unwrap();
+    emitter.send(&topic, "", &1).unwrap();
+    emitter.send(&topic, "", &2).unwrap();
     let error = emitter.flush(PATIENCE).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -223,10 +223,7 @@ fn without_a_broker_every_record_fails_loudly() {
     );
     // What was told is not told again.
     emitter.flush(PATIENCE).unwrap();
-    let error = emitter
-        .record(&topic, &String::new(), &3)
-        .send_and_wait()
-        .unwrap_err();
+    let error = emitter.record(&topic, "", &3).send_and_wait().unwrap_err();
     assert!(error.is_retriable(), "{error}");
 }
 
@@ -264,13 +261,10 @@ fn a_panicking_receipt_harms_no_other() {
     let topic = numbers(1);
     let emitter = Emitter::new(&cluster()).unwrap();
     emitter
-        .record(&topic, &String::new(), &1)
+        .record(&topic, "", &1)
         .send_then(|_| panic!("in a receipt"))
         .unwrap();
-    emitter
-        .record(&topic, &String::new(), &2)
-        .send_and_wait()
-        .unwrap();
+    emitter.record(&topic, "", &2).send_and_wait().unwrap();
     // A receipt comes before its count; a flush waits for the counts.
     emitter.flush(PATIENCE).unwrap();
     assert_eq!(
@@ -306,10 +300,7 @@ fn what_was_delivered_is_counted_for_prometheus() {
     let recorder = millstream::metrics::recorder().unwrap();
     let topic = numbers(1);
     let emitter = Emitter::new(&cluster()).unwrap();
-    emitter
-        .record(&topic, &String::new(), &1)
-        .send_and_wait()
-        .unwrap();
+    emitter.record(&topic, "", &1).send_and_wait().unwrap();
     // Other tests of this process count in the same recorder, so only the presence is sure.
     let is_shown = || {
         let text = recorder.render();

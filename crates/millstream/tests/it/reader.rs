@@ -85,7 +85,7 @@ fn reading_begins_and_ends_at_a_time() {
     for number in 0..10_u32 {
         let time = Timestamp::from_millis(base + 1_000 * i64::from(number));
         emitter
-            .record(&topic, &String::new(), &u64::from(number))
+            .record(&topic, "", &u64::from(number))
             .timestamp(time)
             .send()
             .unwrap();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use millstream::{Context, Extras, OpenRecord, Partition};
+use millstream::{Context, OpenRecord, Partition};
 use millstream_montecarlo::{Error, NUMERICS, Status};
 
 use super::super::metrics;
@@ -296,9 +296,10 @@ impl Unit {
         }
         self.leave(entry, context);
         let what = What::Closed(Box::new(outcome));
-        let extras = to(context.partition());
         let event = Event { ticket, what };
-        context.emit_with(&self.office.topics.partials, &id, &event, extras)
+        let own = context.partition();
+        let record = context.record(&self.office.topics.partials, &id, &event);
+        record.partition(own).emit()
     }
 
     /// Gives out tasks, one job after the other, as long as workers have room.
@@ -339,8 +340,8 @@ impl Unit {
                 work,
             };
             let key = format!("{}:{}:{chunk}", entry.saved.id, task.step);
-            let extras = to(Partition(partition));
-            context.emit_with(&self.office.topics.tasks, &key, &task, extras)?;
+            let record = context.record(&self.office.topics.tasks, &key, &task);
+            record.partition(Partition(partition)).emit()?;
         }
         Ok(())
     }
@@ -390,14 +391,16 @@ impl Unit {
     /// Writes to our own log.
     pub(super) fn log(&self, ticket: Ticket, what: What, context: &mut Context) -> Handled {
         let key = format!("{}-{}", ticket.partition, ticket.offset);
-        let extras = to(context.partition());
         let event = Event { ticket, what };
-        context.emit_with(&self.office.topics.partials, &key, &event, extras)
+        let own = context.partition();
+        let record = context.record(&self.office.topics.partials, &key, &event);
+        record.partition(own).emit()
     }
 
     fn tell_workers(&self, control: &Control, context: &mut Context) -> Handled {
-        let extras = to(context.partition());
-        context.emit_with(&self.office.topics.control, &None, control, extras)
+        let own = context.partition();
+        let record = context.record(&self.office.topics.control, &None, control);
+        record.partition(own).emit()
     }
 }
 
@@ -412,12 +415,5 @@ impl Drop for Unit {
 fn close(record: Option<OpenRecord>, context: &mut Context) {
     if let Some(record) = record {
         context.close(record);
-    }
-}
-
-fn to(partition: Partition) -> Extras {
-    Extras {
-        partition: Some(partition),
-        ..Extras::default()
     }
 }

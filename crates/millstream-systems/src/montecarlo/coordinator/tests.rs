@@ -110,7 +110,10 @@ fn cancel(world: &mut World, id: &str) {
     };
     for partition in 0..3 {
         let key = Some(id.to_owned());
-        world.send_to(&topics().control, Partition(partition), &key, &control);
+        world
+            .record(&topics().control, &key, &control)
+            .partition(Partition(partition))
+            .send();
     }
 }
 
@@ -240,7 +243,10 @@ fn partials_that_come_twice_and_out_of_order_change_no_bit() {
     for record in world.read(&topics().partials).into_iter().rev() {
         if matches!(record.value.what, What::Done(_) | What::Ran(_)) {
             let partition = record.position.partition;
-            world.send_to(&topics().partials, partition, &record.key, &record.value);
+            world
+                .record(&topics().partials, &record.key, &record.value)
+                .partition(partition)
+                .send();
         }
     }
     world.rebalance(coordinator);
@@ -381,7 +387,10 @@ fn two_results_of_one_chunk_that_differ_are_told_in_the_answer() {
             what: What::Done(done),
         };
         let partition = Partition(task.ticket.partition);
-        world.send_to(&topics().partials, partition, &"k".to_owned(), &event);
+        world
+            .record(&topics().partials, &"k".to_owned(), &event)
+            .partition(partition)
+            .send();
     }
     for _ in 0..3 {
         world.add_worker(worker);
@@ -451,7 +460,10 @@ fn a_task_that_ends_every_worker_ends_its_job_with_the_reason() {
             what,
         };
         let partition = Partition(task.ticket.partition);
-        world.send_to(&topics().partials, partition, &"k".to_owned(), &event);
+        world
+            .record(&topics().partials, &"k".to_owned(), &event)
+            .partition(partition)
+            .send();
         world.advance(Duration::from_millis(500)).unwrap();
     }
     let last = world.read(&topics().results).pop().unwrap().value;
@@ -507,7 +519,10 @@ fn a_task_that_panics_is_tried_three_times_and_dead_lettered() {
     );
     let partition = Partition(ticket.partition);
     let event = Event { ticket, what };
-    world.send_to(&topics().partials, partition, &"k".to_owned(), &event);
+    world
+        .record(&topics().partials, &"k".to_owned(), &event)
+        .partition(partition)
+        .send();
     world.run().unwrap();
     let last = world.read(&topics().results).pop().unwrap().value;
     assert!(last.is_failed());
@@ -552,9 +567,15 @@ fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
     let large = serde_json::to_vec(&request(1, 1 << 24)).unwrap();
     let small = serde_json::to_vec(&request(2, 1 << 15)).unwrap();
     let requests = topics().requests;
-    world.send_to(&requests, Partition(0), &Some("large".to_owned()), &large);
+    world
+        .record(&requests, &Some("large".to_owned()), &large)
+        .partition(Partition(0))
+        .send();
     world.advance(Duration::from_millis(200)).unwrap();
-    world.send_to(&requests, Partition(0), &Some("small".to_owned()), &small);
+    world
+        .record(&requests, &Some("small".to_owned()), &small)
+        .partition(Partition(0))
+        .send();
     world.run().unwrap();
     let results = world.read(&topics().results);
     let ends: Vec<&str> = results

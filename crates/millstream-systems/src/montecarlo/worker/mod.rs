@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use millstream::http::Health;
 use millstream::{
-    Cluster, Context, Emitter, Error, Extras, OnError, Partition, ProcessError, Record, Service,
-    Shutdown,
+    Cluster, Context, Emitter, Error, OnError, Partition, ProcessError, Record, Service, Shutdown,
 };
 use millstream_montecarlo::{NUMERICS, Registry};
 
@@ -249,12 +248,9 @@ impl Worker {
 
     fn emit(&self, task: &Task, what: What, context: &mut Context) -> Result<(), ProcessError> {
         let ticket = task.ticket;
-        let extras = Extras {
-            partition: Some(Partition(ticket.partition)),
-            ..Extras::default()
-        };
         let event = Event { ticket, what };
-        context.emit_with(&self.hands.topics.partials, &key(task), &event, extras)
+        let record = context.record(&self.hands.topics.partials, &key(task), &event);
+        record.partition(Partition(ticket.partition)).emit()
     }
 }
 

@@ -45,9 +45,9 @@ fn what_is_kept_open_is_not_committed_and_does_not_hold_up_a_stop() {
         .output(&SUMS);
     let running = world.start(service).unwrap();
     let first = Partition(0);
-    world.send_to(&STEPS, first, &"a".to_owned(), &0);
-    world.send_to(&STEPS, first, &"a".to_owned(), &1);
-    world.send_to(&STEPS, first, &"b".to_owned(), &0);
+    world.record(&STEPS, "a", &0).partition(first).send();
+    world.record(&STEPS, "a", &1).partition(first).send();
+    world.record(&STEPS, "b", &0).partition(first).send();
     world.advance(Duration::from_secs(5)).unwrap();
     assert_eq!(
         world.committed(running, "steps", first),
@@ -59,8 +59,8 @@ fn what_is_kept_open_is_not_committed_and_does_not_hold_up_a_stop() {
         Some(NextOffset::new(1))
     );
     world.add_worker(running);
-    world.send_to(&STEPS, first, &"a".to_owned(), &2);
-    world.send_to(&STEPS, first, &"a".to_owned(), &0);
+    world.record(&STEPS, "a", &2).partition(first).send();
+    world.record(&STEPS, "a", &0).partition(first).send();
     world.run().unwrap();
     let sums: Vec<(String, u32)> = world
         .read(&SUMS)
@@ -161,7 +161,7 @@ fn a_service_that_pauses_what_it_does_not_read_is_stopped() {
         Ok(())
     });
     world.start(service).unwrap();
-    world.send(&STEPS, &"a".to_owned(), &1);
+    world.send(&STEPS, "a", &1);
     assert_eq!(
         world.run().unwrap_err().to_string(),
         "service `wrong` is not valid: it pauses or resumes topic `orders`, which is not an input"

@@ -2,9 +2,7 @@
 
 use millstream::codec::{Nullable, Raw};
 use millstream::reader::{Polled, Reader, Until};
-use millstream::{
-    Context, Extras, Headers, Partition, ProcessError, Record, Service, Timestamp, Topic,
-};
+use millstream::{Context, Headers, OwnedRecord, Partition, Record, Service, Timestamp, Topic};
 
 use super::running::{Running, group, quick};
 use crate::support::{PATIENCE, cluster, eventually, numbers, write};
@@ -17,32 +15,49 @@ fn bytes(text: &str) -> Bytes {
     Some(text.as_bytes().to_vec())
 }
 
+/// What an effect carries besides key and value.
+#[derive(Default)]
+struct Besides {
+    headers: Headers,
+    timestamp: Option<Timestamp>,
+    partition: Option<Partition>,
+}
+
 /// What the handler emits for record `number`.
-fn effect(number: u64) -> (Bytes, Bytes, Extras) {
-    let none = Extras::default();
+fn effect(number: u64) -> (Bytes, Bytes, Besides) {
+    let none = Besides::default();
     match number {
         0 => (bytes("key"), bytes("value"), none),
         1 => (None, bytes(""), none),
         2 => (bytes(""), None, none),
         3 => {
             let headers = Headers::new().with("a", "1").with("a", "");
-            let extras = Extras { headers, ..none };
-            (bytes("key"), bytes("with headers"), extras)
+            (
+                bytes("key"),
+                bytes("with headers"),
+                Besides { headers, ..none },
+            )
         }
         4 => {
             let timestamp = Some(Timestamp::from_millis(1_000_000_000_000));
-            let extras = Extras { timestamp, ..none };
-            (bytes("key"), bytes("with a time"), extras)
+            (
+                bytes("key"),
+                bytes("with a time"),
+                Besides { timestamp, ..none },
+            )
         }
         _ => {
             let partition = Some(Partition(0));
-            let extras = Extras { partition, ..none };
-            (bytes("key"), bytes("to a partition"), extras)
+            (
+                bytes("key"),
+                bytes("to a partition"),
+                Besides { partition, ..none },
+            )
         }
     }
 }
 
-fn on_topic(topic: &Topic<Bytes, Bytes>) -> Vec<Record<'static, Bytes, Bytes>> {
+fn on_topic(topic: &Topic<Bytes, Bytes>) -> Vec<OwnedRecord<Bytes, Bytes>> {
     let plan = Reader::of(topic).until(Until::End);
     let mut reader = plan.open(&cluster()).unwrap();
     let mut records = Vec::new();
@@ -66,13 +81,20 @@ fn effects_arrive_as_they_were_emitted_and_in_order() {
     let to = EFFECTS.clone().named(numbers(1).name());
     let target = to.clone();
     let on_number = move |(): &mut (), record: Record<String, u64>, context: &mut Context| {
-        let (key, value, extras) = effect(record.value);
-        if extras == Extras::default() {
-            context.emit(&target, &key, &value)?;
-        } else {
-            context.emit_with(&target, &key, &value, extras)?;
+        let (key, value, besides) = effect(record.value);
+        if record.value < 3 {
+            return context.emit(&target, &key, &value);
         }
-        Ok::<(), ProcessError>(())
+        let mut draft = context
+            .record(&target, &key, &value)
+            .headers(&besides.headers);
+        if let Some(timestamp) = besides.timestamp {
+            draft = draft.timestamp(timestamp);
+        }
+        if let Some(partition) = besides.partition {
+            draft = draft.partition(partition);
+        }
+        draft.emit()
     };
     write(&from, 0, 0..COUNT);
     let service = Service::new(group(), || ()).input(&from, on_number);
@@ -82,9 +104,9 @@ fn effects_arrive_as_they_were_emitted_and_in_order() {
     });
     running.stop().unwrap();
     for (record, number) in on_topic(&to).into_iter().zip(0..) {
-        let (key, value, extras) = effect(number);
-        assert_eq!(*record.headers(), extras.headers, "{number}");
-        let time = extras.timestamp.unwrap_or(record.timestamp);
+        let (key, value, besides) = effect(number);
+        assert_eq!(*record.headers(), besides.headers, "{number}");
+        let time = besides.timestamp.unwrap_or(record.timestamp);
         assert_eq!(
             (record.key, record.value, record.timestamp),
             (key, value, time),

@@ -266,7 +266,7 @@ fn a_broker_that_is_not_there_yet_is_waited_for() {
     config.listen = address;
     let server = Server::start(config).unwrap();
     let emitter = Emitter::new(&cluster).unwrap();
-    emitter.send(&from, &"k".to_owned(), &7).unwrap();
+    emitter.send(&from, "k", &7).unwrap();
     eventually("the record is copied", || {
         let reader = Reader::of(&to).until(Until::End).open(&cluster);
         reader.is_ok_and(|mut reader| {
