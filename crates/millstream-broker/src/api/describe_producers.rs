@@ -1,7 +1,6 @@
-//! DescribeProducers: the idempotent producers that partitions remember.
+//! DescribeProducers: the idempotent producers that partitions remember, and where their open transactions began.
 //!
-//! A producer is remembered from its first batch until it has been silent for `producer.id.expiration.ms`. There are no transactions
-//! yet, so that none has a coordinator or an open one.
+//! A producer is remembered from its first batch until it has been silent for `producer.id.expiration.ms` and has no transaction open.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ProducerId;
@@ -45,6 +44,6 @@ fn describe(producer: producers::ProducerState) -> ProducerState {
         .with_producer_epoch(i32::from(producer.producer_epoch))
         .with_last_sequence(producer.last_sequence)
         .with_last_timestamp(producer.last_timestamp)
-        .with_coordinator_epoch(-1)
-        .with_current_txn_start_offset(-1)
+        .with_coordinator_epoch(producer.coordinator_epoch)
+        .with_current_txn_start_offset(producer.open_since.unwrap_or(-1))
 }

@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ProducerId;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
 use kafka_protocol::messages::fetch_response::{
-    FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use tokio::time::{Instant, sleep_until};
 
 use super::{Answer, Client};
 use crate::broker::{Broker, Taken};
 use crate::frame::{Broken, Header, decode_body};
-use crate::log::{Partition, Waiter};
+use crate::log::{Aborted, Isolation, Partition, Span, Waiter};
 
 /// Longest wait for records; a client that asks for more is answered with nothing in between. A client that has gone
 /// away meanwhile is only found out by answering it.
@@ -72,16 +73,19 @@ async fn handle(
 /// One partition of a request and what was read of it.
 struct Read {
     partition: Result<Arc<Partition>, ResponseError>,
+    isolation: Isolation,
     from: i64,
     max_bytes: usize,
-    /// The end of the partition when it was last looked at.
+    /// The end of what this reader may see when it was last looked at.
     seen_end: i64,
     /// The limit of the last read, if it left records unread: reading again would give the same again.
     cut_at: Option<usize>,
     records: Bytes,
     room: Option<Taken>,
     high_watermark: i64,
+    last_stable: i64,
     log_start_offset: i64,
+    aborted: Vec<Aborted>,
 }
 
 /// All partitions of a request, in its order.
@@ -95,6 +99,7 @@ struct Reads {
 impl Reads {
     fn new(broker: &Broker, request: &FetchRequest, version: i16) -> Reads {
         let mut all = Vec::new();
+        let isolation = Isolation::of(request.isolation_level);
         for wanted in &request.topics {
             let (topic, unknown) = if version >= 13 {
                 (
@@ -112,7 +117,7 @@ impl Reads {
                     Some(topic) => find(topic.partition(part.partition), part),
                     None => Err(unknown),
                 };
-                all.push(Read::new(partition, part));
+                all.push(Read::new(partition, part, isolation));
             }
         }
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
@@ -197,7 +202,6 @@ impl Reads {
     }
 
     fn respond(self, request: FetchRequest) -> (FetchResponse, Option<Taken>) {
-        let committed = request.isolation_level == 1;
         let mut reads = self.all.into_iter();
         let mut room: Option<Taken> = None;
         let mut topics = Vec::with_capacity(request.topics.len());
@@ -209,7 +213,7 @@ impl Reads {
                     (None, more) => room = more,
                     (Some(_), None) => {}
                 }
-                partitions.push(read.respond(part.partition, committed));
+                partitions.push(read.respond(part.partition));
             }
             topics.push(
                 FetchableTopicResponse::default()
@@ -246,9 +250,14 @@ fn find(
 }
 
 impl Read {
-    fn new(partition: Result<Arc<Partition>, ResponseError>, wanted: &FetchPartition) -> Read {
+    fn new(
+        partition: Result<Arc<Partition>, ResponseError>,
+        wanted: &FetchPartition,
+        isolation: Isolation,
+    ) -> Read {
         Read {
             partition,
+            isolation,
             from: wanted.fetch_offset,
             max_bytes: usize::try_from(wanted.partition_max_bytes).unwrap_or(0),
             seen_end: -1,
@@ -256,7 +265,9 @@ impl Read {
             records: Bytes::new(),
             room: None,
             high_watermark: -1,
+            last_stable: -1,
             log_start_offset: -1,
+            aborted: Vec::new(),
         }
     }
 
@@ -266,7 +277,7 @@ impl Read {
             .as_ref()
             .ok()
             .filter(|_| self.cut_at.is_none());
-        partition.is_some_and(|partition| partition.end_offset() != self.seen_end)
+        partition.is_some_and(|partition| partition.readable_end(self.isolation) != self.seen_end)
     }
 
     /// What this partition counts towards `min_bytes`: as in Kafka, all that its limit allows if there is more.
@@ -289,10 +300,18 @@ impl Read {
         let Ok(partition) = &self.partition else {
             return;
         };
-        match partition.read(self.from, limit, at_least_one) {
+        let span = Span {
+            from: self.from,
+            max_bytes: limit,
+            at_least_one,
+            isolation: self.isolation,
+        };
+        match partition.read(span) {
             Ok(fetched) => {
-                self.seen_end = fetched.high_watermark;
-                self.high_watermark = fetched.high_watermark;
+                let end = fetched.readable_end(self.isolation);
+                self.seen_end = end;
+                self.high_watermark = fetched.high_watermark.offset();
+                self.last_stable = fetched.last_stable.offset();
                 self.log_start_offset = fetched.log_start_offset;
                 // Only what was really read stays taken.
                 self.room = room
@@ -302,28 +321,38 @@ impl Read {
                     // Nothing there; if the end is beyond this by now, there is, and it has to be read.
                     self.seen_end = next;
                 } else {
-                    self.cut_at = (next < fetched.high_watermark).then_some(limit);
+                    self.cut_at = (next < end).then_some(limit);
                 }
                 self.records = fetched.records;
+                self.aborted = fetched.aborted;
             }
             Err(error) => self.partition = Err(error.code()),
         }
     }
 
-    fn respond(self, index: i32, committed: bool) -> PartitionData {
+    fn respond(self, index: i32) -> PartitionData {
         let code = self.partition.as_ref().err().map_or(0, ResponseError::code);
         let known = if code == 0 {
-            (self.high_watermark, self.log_start_offset)
+            (self.high_watermark, self.last_stable, self.log_start_offset)
         } else {
-            (-1, -1)
+            (-1, -1, -1)
+        };
+        let aborted = self.aborted.iter().map(|one| {
+            AbortedTransaction::default()
+                .with_producer_id(ProducerId(one.producer_id))
+                .with_first_offset(one.first)
+        });
+        let aborted = match self.isolation {
+            Isolation::Committed => Some(aborted.collect()),
+            Isolation::Uncommitted => None,
         };
         PartitionData::default()
             .with_partition_index(index)
             .with_error_code(code)
             .with_high_watermark(known.0)
-            .with_last_stable_offset(known.0)
-            .with_log_start_offset(known.1)
-            .with_aborted_transactions(committed.then(Vec::new))
+            .with_last_stable_offset(known.1)
+            .with_log_start_offset(known.2)
+            .with_aborted_transactions(aborted)
             .with_records(Some(self.records))
     }
 }

@@ -1,4 +1,5 @@
-//! ListOffsets: the offset of a time, and of the ends of a partition.
+//! ListOffsets: the offset of a time, and of the ends of a partition. For readers of committed records the end is the last stable
+//! offset, and nothing at or behind it has a time.
 //!
 //! Negative times stand for places: -1 the end, -2 the start, -3 the record with the largest timestamp (since version 7), -4 the start of
 //! what is local (since 8), -5 the end of what is tiered (since 9). Nothing is tiered here, so -4 is the start and -5
@@ -15,7 +16,7 @@ use kafka_protocol::messages::list_offsets_response::{
 
 use super::{Client, LEADER_EPOCH, check_leader_epoch};
 use crate::broker::Broker;
-use crate::log::{Partition, ReadError};
+use crate::log::{Isolation, Partition, ReadError};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -40,6 +41,7 @@ pub(crate) async fn handle(
                 .or_default() += 1;
         }
     }
+    let isolation = Isolation::of(request.isolation_level);
     let mut response = ListOffsetsResponse::default();
     for topic in request.topics {
         let known = broker.topics.get(&topic.name);
@@ -49,7 +51,7 @@ pub(crate) async fn handle(
             let found = match times.remove(&(topic.name.clone(), index)) {
                 Some(1) => {
                     let partition = known.as_ref().and_then(|topic| topic.partition(index));
-                    find(partition.as_deref(), wanted, version)
+                    find(partition.as_deref(), wanted, isolation, version)
                 }
                 Some(_) => Err(ResponseError::InvalidRequest),
                 // The first mention was answered for all.
@@ -66,27 +68,30 @@ pub(crate) async fn handle(
 fn find(
     partition: Option<&Partition>,
     wanted: &ListOffsetsPartition,
+    isolation: Isolation,
     version: i16,
 ) -> Result<Found, ResponseError> {
     let partition = partition.ok_or(ResponseError::UnknownTopicOrPartition)?;
     check_leader_epoch(wanted.current_leader_epoch)?;
+    let end = partition.readable_end(isolation);
     match wanted.timestamp {
-        LATEST => Ok((partition.end_offset(), -1, LEADER_EPOCH)),
+        LATEST => Ok((end, -1, LEADER_EPOCH)),
         EARLIEST => Ok((partition.start_offset(), -1, LEADER_EPOCH)),
-        MAX_TIMESTAMP if version >= 7 => located(|| partition.max_timestamp()),
+        MAX_TIMESTAMP if version >= 7 => located(end, || partition.max_timestamp()),
         EARLIEST_LOCAL if version >= 8 => Ok((partition.start_offset(), -1, LEADER_EPOCH)),
         LATEST_TIERED if version >= 9 => Ok((-1, -1, -1)),
-        time if time >= 0 => located(|| partition.offset_for_time(time)),
+        time if time >= 0 => located(end, || partition.offset_for_time(time)),
         _ => Err(ResponseError::UnsupportedVersion),
     }
 }
 
-/// Reads files, maybe many of them.
+/// Reads files, maybe many of them. What this reader may not see yet is not found, as in Kafka.
 fn located(
+    end: i64,
     find: impl FnOnce() -> Result<Option<(i64, i64)>, ReadError>,
 ) -> Result<Found, ResponseError> {
     tokio::task::block_in_place(find)
-        .map(exact)
+        .map(|found| exact(found.filter(|(offset, _)| *offset < end)))
         .map_err(|error| error.code())
 }
 

@@ -136,7 +136,11 @@ fn append(
             Some("no record batch".to_owned()),
         );
     };
-    match partition.append(records, broker.now_ms()) {
+    let now_ms = broker.now_ms();
+    let stored = partition
+        .check(records, now_ms)
+        .and_then(|batch| partition.store(&batch, None, now_ms));
+    match stored {
         Ok(appended) => response
             .with_base_offset(appended.base_offset)
             .with_log_append_time_ms(appended.log_append_time)

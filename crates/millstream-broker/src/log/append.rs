@@ -1,4 +1,7 @@
-//! Appending: validate, patch, write, publish, wake.
+//! Appending: patch, write, publish, wake.
+//!
+//! There are two ways in. What a client sent is checked first ([`Partition::check`]), becomes a [`ClientBatch`], and is stored by
+//! [`Partition::store`]; what the broker itself writes, the marker that ends a transaction, is trusted ([`Partition::mark`]).
 //!
 //! One batch costs a look at its header, one pass of the checksum, and one write; nothing is copied but the header.
 //! Without `fsync` a batch is published when write(2) has returned. With it, writers wait outside the lock until one
@@ -9,7 +12,7 @@
 
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -17,7 +20,7 @@ use super::batch::{self, HEADER_SIZE, Header};
 use super::index::Entry;
 use super::partition::{Partition, cause};
 use super::segment::{Segment, Shape};
-use super::{AppendError, LogConfig, TimestampType, blocking, file, lock};
+use super::{AppendError, LogConfig, Marker, TimestampType, blocking, file, lock};
 use crate::error::Error;
 use crate::producers::Producers;
 use crate::snapshot::{Durability, sync_folder};
@@ -38,6 +41,27 @@ pub(crate) struct Appended {
     /// The first offset of the log.
     pub(crate) log_start_offset: i64,
 }
+
+/// A record batch that a client sent, found to be one that may be stored.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientBatch {
+    header: Header,
+    bytes: Bytes,
+}
+
+impl ClientBatch {
+    /// Id and epoch of the producer, if the batch is part of a transaction.
+    pub(crate) fn transactional(&self) -> Option<(i64, i16)> {
+        let sequenced = self.header.sequenced()?;
+        sequenced
+            .transactional
+            .then_some((sequenced.producer_id, sequenced.epoch))
+    }
+}
+
+/// How many markers a partition had when the coordinator said that a transaction is open: it may have ended since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Markers(u64);
 
 /// What only the one who writes may touch.
 #[derive(Debug)]
@@ -72,7 +96,7 @@ impl Writer {
         self.dirty = false;
     }
 
-    fn wrote(&mut self, header: &Header, size: u64, config: &LogConfig, now_ms: i64) {
+    fn wrote(&mut self, header: &Header, size: u64, config: &LogConfig) {
         let entry = Entry {
             offset: header.base_offset,
             position: self.shape.size,
@@ -85,10 +109,6 @@ impl Writer {
         self.shape = self.shape.with(header, size);
         self.since_checkpoint += size;
         self.dirty = true;
-        if let Some(sequenced) = header.sequenced() {
-            self.producers
-                .record(sequenced, header.base_offset, header.max_timestamp, now_ms);
-        }
     }
 
     fn is_full(&self, header: &Header, size: u64, config: &LogConfig, now_ms: i64) -> bool {
@@ -113,12 +133,31 @@ impl Writer {
 }
 
 impl Partition {
-    /// Appends one record batch as a producer sent it. It has left for the file when this returns; with `fsync`, it
-    /// has reached the disk. A batch that an idempotent producer sent again is not stored twice: its old place is
-    /// returned.
-    pub(crate) fn append(&self, records: Bytes, now_ms: i64) -> Result<Appended, AppendError> {
+    /// Checks one record batch as a producer sent it, without looking at what is in the log.
+    pub(crate) fn check(&self, records: Bytes, now_ms: i64) -> Result<ClientBatch, AppendError> {
+        let header = batch::validate(&records, &self.config(), now_ms)?;
+        Ok(ClientBatch {
+            header,
+            bytes: records,
+        })
+    }
+
+    /// What to ask for before the coordinator is asked whether a transaction is open.
+    pub(crate) fn markers(&self) -> Markers {
+        Markers(self.markers.load(Ordering::Acquire))
+    }
+
+    /// Appends a batch. It has left for the file when this returns; with `fsync`, it has reached the disk. A batch that an
+    /// idempotent producer sent again is not stored twice: its old place is returned. A batch that begins a transaction here is
+    /// refused as unverified unless the coordinator knew of it when there were as many markers as now.
+    pub(crate) fn store(
+        &self,
+        batch: &ClientBatch,
+        verified: Option<Markers>,
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
+        let ClientBatch { header, bytes } = batch;
         let config = self.config();
-        let header = batch::validate(&records, &config, now_ms)?;
         let stamp = (config.timestamp_type == TimestampType::LogAppend).then_some(now_ms);
         let appended = |base_offset, time: Option<i64>| Appended {
             base_offset,
@@ -127,8 +166,9 @@ impl Partition {
         };
         let mut writer = lock(&self.writer);
         self.may_append()?;
+        let verified = verified == Some(self.markers());
         if let Some(sequenced) = header.sequenced()
-            && let Some(written) = writer.producers.admit(sequenced)?
+            && let Some(written) = writer.producers.admit(sequenced, verified)?
         {
             let end = written.last_offset + 1;
             drop(writer);
@@ -138,14 +178,61 @@ impl Partition {
                 stamp.map(|_| written.timestamp),
             ));
         }
-        let size = records.len() as u64;
-        if writer.is_full(&header, size, &config, now_ms) {
-            self.roll(&mut writer).map_err(|error| refuse(&error))?;
+        let header = self.put(&mut writer, header, bytes, stamp, now_ms)?;
+        if let Some(sequenced) = header.sequenced() {
+            let (base, time) = (header.base_offset, header.max_timestamp);
+            writer.producers.record(sequenced, base, time, now_ms);
         }
-        let (header, head) = header.stamped(writer.shape.end, stamp, &records);
-        let body = records.get(HEADER_SIZE..).unwrap_or_default();
-        self.write(&mut writer, &mut [IoSlice::new(&head), IoSlice::new(body)])?;
-        writer.wrote(&header, size, &config, now_ms);
+        self.show(writer, &config)?;
+        Ok(appended(header.base_offset, stamp))
+    }
+
+    /// Writes the marker that ends a producer's transaction; returns its offset. A transaction without records here gets one too.
+    pub(crate) fn mark(&self, marker: Marker, now_ms: i64) -> Result<i64, AppendError> {
+        let config = self.config();
+        let (header, bytes) = marker.batch(now_ms);
+        let mut writer = lock(&self.writer);
+        self.may_append()?;
+        let header = self.put(&mut writer, &header, &bytes, None, now_ms)?;
+        let offset = header.base_offset;
+        if let Some(aborted) = writer.producers.end(marker, offset, now_ms) {
+            let segment = &writer.segment;
+            segment.aborted().push(aborted, &segment.aborted_path());
+        }
+        self.markers.fetch_add(1, Ordering::AcqRel);
+        self.show(writer, &config)?;
+        Ok(offset)
+    }
+
+    /// Writes a batch behind all others, in a new segment if need be; returns the header that it got.
+    fn put(
+        &self,
+        writer: &mut Writer,
+        header: &Header,
+        batch: &[u8],
+        stamp: Option<i64>,
+        now_ms: i64,
+    ) -> Result<Header, AppendError> {
+        let config = self.config();
+        let size = batch.len() as u64;
+        if writer.is_full(header, size, &config, now_ms) {
+            self.roll(writer).map_err(|error| refuse(&error))?;
+        }
+        let (header, head) = header.stamped(writer.shape.end, stamp, batch);
+        let body = batch.get(HEADER_SIZE..).unwrap_or_default();
+        self.write(writer, &mut [IoSlice::new(&head), IoSlice::new(body)])?;
+        writer.wrote(&header, size, &config);
+        Ok(header)
+    }
+
+    /// Lets readers see what was written, once it is as durable as it has to be.
+    fn show(
+        &self,
+        mut writer: MutexGuard<'_, Writer>,
+        config: &LogConfig,
+    ) -> Result<(), AppendError> {
+        let unstable = writer.producers.earliest_open().unwrap_or(i64::MAX);
+        self.unstable.store(unstable, Ordering::Release);
         if !config.fsync {
             self.publish(&writer.segment, writer.shape);
         }
@@ -156,7 +243,7 @@ impl Partition {
         drop(writer);
         self.await_durable(end)?;
         self.waiters.wake();
-        Ok(appended(header.base_offset, stamp))
+        Ok(())
     }
 
     fn may_append(&self) -> Result<(), AppendError> {
@@ -233,13 +320,13 @@ impl Partition {
 
     /// Returns when everything below `end` is published, forcing it to the disk if nobody else does.
     fn await_durable(&self, end: i64) -> Result<(), AppendError> {
-        if self.end_offset() >= end {
+        if self.high_watermark().offset() >= end {
             return Ok(());
         }
         blocking(|| {
             let _turn = lock(&self.sync_turn);
             // Whoever had the turn before may have done it for this one too.
-            if self.end_offset() >= end {
+            if self.high_watermark().offset() >= end {
                 return Ok(());
             }
             self.may_append()?;

@@ -28,7 +28,9 @@ pub(crate) const CHECKSUM_FROM: usize = 21;
 const LEADER_EPOCH: i32 = 0;
 const COMPRESSION: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
-const CONTROL: i16 = 0x20;
+pub(super) const TRANSACTIONAL: i16 = 0x10;
+pub(super) const CONTROL: i16 = 0x20;
+const DELETE_HORIZON: i16 = 0x40;
 const NEWEST_COMPRESSION: i16 = 4;
 
 /// A record without key, value and headers: seven fields of one byte.
@@ -73,7 +75,7 @@ impl Header {
         })
     }
 
-    fn write(&self) -> [u8; HEADER_SIZE] {
+    pub(super) fn write(&self) -> [u8; HEADER_SIZE] {
         let mut bytes = [0; HEADER_SIZE];
         let mut out = bytes.as_mut_slice();
         out.put_i64(self.base_offset);
@@ -115,11 +117,22 @@ impl Header {
         self.attributes & LOG_APPEND_TIME != 0
     }
 
+    /// Whether the records belong to a transaction.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether this is no client's batch but a marker of the broker's.
+    pub(crate) fn is_control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
+
     /// The idempotent producer's part, when there is one.
     pub(crate) fn sequenced(&self) -> Option<Sequenced> {
-        (self.producer_id >= 0).then_some(Sequenced {
+        (self.producer_id >= 0 && !self.is_control()).then_some(Sequenced {
             producer_id: self.producer_id,
             epoch: self.producer_epoch,
+            transactional: self.is_transactional(),
             first: self.base_sequence,
             last_offset_delta: self.last_offset_delta,
         })
@@ -140,12 +153,19 @@ impl Header {
         if let Some(now) = append_time {
             header.attributes |= LOG_APPEND_TIME;
             header.max_timestamp = now;
-            let fixed = header.write();
-            let checksum = crc32c::crc32c(fixed.get(CHECKSUM_FROM..).unwrap_or_default());
-            header.crc =
-                crc32c::crc32c_append(checksum, batch.get(HEADER_SIZE..).unwrap_or_default());
+            header = header.sealed(batch.get(HEADER_SIZE..).unwrap_or_default());
         }
         (header, header.write())
+    }
+
+    /// The header with the checksum that it has before the records in `body`.
+    pub(super) fn sealed(self, body: &[u8]) -> Header {
+        let fixed = self.write();
+        let checksum = crc32c::crc32c(fixed.get(CHECKSUM_FROM..).unwrap_or_default());
+        Header {
+            crc: crc32c::crc32c_append(checksum, body),
+            ..self
+        }
     }
 }
 
@@ -214,9 +234,19 @@ fn validate_fields(header: &Header, config: &LogConfig, now_ms: i64) -> Result<(
             "it has fewer bytes than so many records take",
         ));
     }
-    if header.attributes & CONTROL != 0 {
+    if header.is_control() {
         return Err(AppendError::InvalidRecord(
             "clients may not write control records",
+        ));
+    }
+    if header.attributes & DELETE_HORIZON != 0 {
+        return Err(AppendError::InvalidRecord(
+            "only the broker sets a delete horizon",
+        ));
+    }
+    if header.is_transactional() && header.producer_id < 0 {
+        return Err(AppendError::InvalidRecord(
+            "records of a transaction need a producer id",
         ));
     }
     if header.compression() > NEWEST_COMPRESSION {

@@ -18,7 +18,7 @@ use crate::snapshot::{Durability, Kind};
 
 const KIND: Kind = Kind {
     magic: "millstream-log",
-    newest: 1,
+    newest: 2,
 };
 
 /// The state of a log's files at one moment.
@@ -46,10 +46,19 @@ pub(super) struct Note {
     pub(super) max_timestamp_batch: i64,
     /// Entries in the index file.
     pub(super) index: u32,
+    /// Entries in the file of aborted transactions; `None` when they have to be found again.
+    #[serde(default = "no_entries")]
+    pub(super) aborted: Option<u32>,
     /// Time of the file's last change, in nanoseconds.
     pub(super) modified: i64,
     /// Whether all bytes are on the disk.
     pub(super) synced: bool,
+}
+
+/// Before version 2 there were no transactions.
+#[expect(clippy::unnecessary_wraps, reason = "the value of an optional field")]
+fn no_entries() -> Option<u32> {
+    Some(0)
 }
 
 impl Note {

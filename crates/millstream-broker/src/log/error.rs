@@ -38,6 +38,11 @@ pub(crate) enum AppendError {
         epoch: i16,
         current: i16,
     },
+    #[error("producer {producer_id} has a transaction open, its records must be part of it")]
+    OutsideTransaction { producer_id: i64 },
+    /// The transaction may have ended meanwhile: ask its coordinator, and try again.
+    #[error("no transaction of producer {producer_id} with epoch {epoch} is known to be open here")]
+    Unverified { producer_id: i64, epoch: i16 },
     #[error("failed to write to the log: {0}")]
     Storage(String),
     #[error("partition is deleted")]
@@ -59,6 +64,9 @@ impl AppendError {
             }
             AppendError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
             AppendError::InvalidProducerEpoch { .. } => ResponseError::InvalidProducerEpoch,
+            AppendError::OutsideTransaction { .. } | AppendError::Unverified { .. } => {
+                ResponseError::InvalidTxnState
+            }
             AppendError::Storage(_) => ResponseError::KafkaStorageError,
             AppendError::Deleted => ResponseError::UnknownTopicOrPartition,
         }

@@ -3,16 +3,16 @@
 //! A batch is stored as it arrived, compressed ones included; only its base offset and leader epoch are patched,
 //! both of which lie outside its checksum. `batch` knows the header, `records` the inside of one batch; `segment` is
 //! one file of batches with its sparse `index` of offsets and times; `partition` is the whole log, whose `append`,
-//! `read`, `search` and `retention` have a file each; `waiter` wakes those who wait for records.
+//! `read`, `search` and `retention` have a file each; `waiter` wakes those who wait for records. `isolation` says how far a reader may
+//! see, `marker` is the batch that ends a transaction, `aborted` the ranges that readers of committed records skip.
 //! `checkpoint` says what is known to be good, `recovery` checks the rest when a partition is opened, by `scan`.
 //!
 //! Invariants: an acknowledged batch has left this process by write(2) (with `fsync`, has reached the disk); what a
 //! reader has seen goes away only by retention; a batch is visible as a whole or not at all.
 //!
-//! Two things come later and have their place here: compaction (`compaction`, beside `retention`; readers already
-//! allow for gaps between offsets) and transactions (aborted ranges and the last stable offset beside `partition`'s
-//! end offset, markers through `append`).
+//! Compaction has its place beside `retention`; readers already allow for gaps between offsets.
 
+mod aborted;
 mod append;
 mod batch;
 mod checkpoint;
@@ -20,6 +20,8 @@ mod config;
 mod error;
 mod file;
 mod index;
+mod isolation;
+mod marker;
 mod partition;
 mod read;
 mod records;
@@ -30,9 +32,14 @@ mod search;
 mod segment;
 mod waiter;
 
+pub(crate) use aborted::Aborted;
+pub(crate) use batch::Header;
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
+pub(crate) use isolation::Isolation;
+pub(crate) use marker::{Marker, Outcome};
 pub(crate) use partition::{Partition, close_all};
+pub(crate) use read::Span;
 pub(crate) use waiter::Waiter;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -9,7 +9,7 @@
 //! A partition that is not used holds no descriptor and some hundred bytes.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::append::Writer;
@@ -31,7 +31,12 @@ pub(crate) struct Partition {
     /// By base offset; never empty, the last one is appended to.
     pub(super) segments: RwLock<Vec<Arc<Segment>>>,
     pub(super) start: AtomicI64,
+    /// The high watermark.
     pub(super) end: AtomicI64,
+    /// Where the earliest open transaction began, or `i64::MAX`.
+    pub(super) unstable: AtomicI64,
+    /// How many markers were written: what was verified before the last one has to be verified again.
+    pub(super) markers: AtomicU64,
     pub(super) writer: Mutex<Writer>,
     /// Held by the one who forces the file to the disk for all who wait.
     pub(super) sync_turn: Mutex<()>,
@@ -54,11 +59,14 @@ impl Partition {
         let folder: Arc<Path> = Arc::from(folder);
         let active = active.unwrap_or_else(|| Arc::new(Segment::new(&folder, found.start)));
         let cut = found.cut > 0;
+        let unstable = found.producers.earliest_open().unwrap_or(i64::MAX);
         let partition = Partition {
             folder,
             config: RwLock::new(Arc::clone(config)),
             start: AtomicI64::new(found.start),
             end: AtomicI64::new(active.shape().end),
+            unstable: AtomicI64::new(unstable),
+            markers: AtomicU64::new(0),
             writer: Mutex::new(Writer::new(&active, found.producers, found.changed)),
             segments: RwLock::new(found.segments),
             sync_turn: Mutex::default(),
@@ -87,11 +95,6 @@ impl Partition {
         self.start.load(Ordering::Acquire)
     }
 
-    /// The next offset that will be written, the high watermark.
-    pub(crate) fn end_offset(&self) -> i64 {
-        self.end.load(Ordering::Acquire)
-    }
-
     /// Bytes of all segments.
     pub(crate) fn size(&self) -> u64 {
         self.segments()
@@ -102,10 +105,10 @@ impl Partition {
 
     /// The leader epoch not above `epoch` and where it ended: there is only epoch 0, which goes on.
     pub(crate) fn end_offset_for_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        (epoch >= 0).then(|| (0, self.end_offset()))
+        (epoch >= 0).then(|| (0, self.high_watermark().offset()))
     }
 
-    /// What is known of idempotent producers.
+    /// What is known of producers with an id.
     pub(crate) fn producers(&self) -> Vec<ProducerState> {
         lock(&self.writer).producers.describe()
     }
@@ -242,6 +245,10 @@ fn note(segment: &Segment, active: bool) -> Result<Note, Error> {
     if let Err(error) = index.write(&segment.index_path()) {
         tracing::debug!(path = %segment.index_path().display(), %error, "failed to write to an index");
     }
+    let mut aborted = segment.aborted();
+    if let Err(error) = aborted.write(&segment.aborted_path()) {
+        tracing::debug!(path = %segment.aborted_path().display(), %error, "failed to write aborted ranges");
+    }
     if active && shape.size > 0 {
         let metadata = segment
             .file(false)?
@@ -257,6 +264,7 @@ fn note(segment: &Segment, active: bool) -> Result<Note, Error> {
         max_timestamp: shape.max_timestamp,
         max_timestamp_batch: shape.max_timestamp_batch,
         index: index.written(),
+        aborted: aborted.written(),
         modified: segment.modified(),
         synced: segment.synced() >= shape.size,
     })

@@ -11,9 +11,10 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 
+use super::isolation::{HighWatermark, Isolation, LastStable};
 use super::partition::{Partition, cause};
 use super::segment::{Batches, Segment};
-use super::{ReadError, lock};
+use super::{Aborted, ReadError, lock};
 use crate::error::Error;
 
 /// What was read.
@@ -21,10 +22,36 @@ use crate::error::Error;
 pub(crate) struct Fetched {
     /// Whole batches; the first may begin before the offset asked for.
     pub(crate) records: Bytes,
-    /// The next offset that will be written; also the last stable offset as long as there are no transactions.
-    pub(crate) high_watermark: i64,
+    /// The next offset that will be visible.
+    pub(crate) high_watermark: HighWatermark,
+    /// The offset below which no transaction is open.
+    pub(crate) last_stable: LastStable,
     /// The first offset of the log.
     pub(crate) log_start_offset: i64,
+    /// Aborted transactions that have records among these, for readers of committed ones.
+    pub(crate) aborted: Vec<Aborted>,
+}
+
+impl Fetched {
+    /// The end for readers of this isolation when this was read.
+    pub(crate) fn readable_end(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Uncommitted => self.high_watermark.offset(),
+            Isolation::Committed => self.last_stable.offset(),
+        }
+    }
+}
+
+/// What of a log is to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// The offset of the first record wanted.
+    pub(crate) from: i64,
+    /// Limit of the bytes that are read.
+    pub(crate) max_bytes: usize,
+    /// Whether the first batch is read whatever its size.
+    pub(crate) at_least_one: bool,
+    pub(crate) isolation: Isolation,
 }
 
 const HINTS: usize = 4;
@@ -62,25 +89,32 @@ impl Hints {
 }
 
 impl Partition {
-    /// Reads whole batches, the first being the one that holds `from`: at most `max_bytes` of them, but with
-    /// `at_least_one` the first one whatever its size. Nothing at the end of the log.
-    pub(crate) fn read(
-        &self,
-        from: i64,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<Fetched, ReadError> {
+    /// Reads whole batches, the first being the one that holds `from`. Nothing at the end of the log, or beyond what readers of this
+    /// isolation may see.
+    pub(crate) fn read(&self, span: Span) -> Result<Fetched, ReadError> {
         let mut seen_start = None;
         loop {
-            let start = self.in_range(from)?;
-            match self.read_published(from, max_bytes, at_least_one) {
-                Ok(records) => {
+            let start = self.in_range(span.from)?;
+            // Before the ranges are looked up: what ends between is not among the records then.
+            let last_stable = self.last_stable();
+            let read = self.read_published(span, last_stable);
+            let read = read.and_then(|(records, next)| {
+                let aborted = match (span.isolation, next) {
+                    (Isolation::Committed, Some(next)) => self.aborted_between(span.from, next)?,
+                    _ => Vec::new(),
+                };
+                Ok((records, aborted))
+            });
+            match read {
+                Ok((records, aborted)) => {
                     // Retention may have come between, and the batches be those behind a gap.
-                    self.in_range(from)?;
+                    self.in_range(span.from)?;
                     return Ok(Fetched {
                         records,
-                        high_watermark: self.end_offset(),
+                        high_watermark: self.high_watermark(),
+                        last_stable,
                         log_start_offset: self.start_offset(),
+                        aborted,
                     });
                 }
                 // Retention came between: look again, unless the log is as it was.
@@ -99,7 +133,7 @@ impl Partition {
         }
         // The end only grows: read last, it belongs to a log that begins at `start`.
         let start = self.start_offset();
-        let end = self.end_offset();
+        let end = self.high_watermark().offset();
         if offset < start || offset > end {
             Err(ReadError::OutOfRange { offset, start, end })
         } else {
@@ -107,15 +141,22 @@ impl Partition {
         }
     }
 
+    /// The batches, and the offset after the last of them.
     fn read_published(
         &self,
-        from: i64,
-        max_bytes: usize,
-        at_least_one: bool,
-    ) -> Result<Bytes, Error> {
-        if from >= self.end_offset() || (max_bytes == 0 && !at_least_one) {
-            return Ok(Bytes::new());
+        span: Span,
+        last_stable: LastStable,
+    ) -> Result<(Bytes, Option<i64>), Error> {
+        let nothing = || Ok((Bytes::new(), None));
+        // What is published of a segment may be read before `end` says so; open transactions may not.
+        let (visible, end) = match span.isolation {
+            Isolation::Uncommitted => (self.high_watermark().offset(), i64::MAX),
+            Isolation::Committed => (last_stable.offset(), last_stable.offset()),
+        };
+        if span.from >= visible || (span.max_bytes == 0 && !span.at_least_one) {
+            return nothing();
         }
+        let from = span.from;
         let mut segment = self.segment_of(from);
         while let Some(current) = segment {
             let known = lock(&self.hints).find(from, current.base);
@@ -124,7 +165,8 @@ impl Partition {
                 _ => current.find_offset(from)?.map(|place| place.0),
             };
             if let Some(position) = position {
-                let Batches { bytes, next } = current.read(position, max_bytes, at_least_one)?;
+                let Batches { bytes, next } =
+                    current.read(position, end, span.max_bytes, span.at_least_one)?;
                 if let Some((offset, position)) = next {
                     // The writer publishes the segment first: what is read here, nobody may find to be out of range.
                     self.end.fetch_max(offset, Ordering::AcqRel);
@@ -135,12 +177,12 @@ impl Partition {
                         current.close();
                     }
                 }
-                return Ok(bytes);
+                return Ok((bytes, next.map(|(offset, _)| offset)));
             }
             // Nothing from here on in this segment: offsets may have gaps.
             segment = self.segment_after(current.base);
         }
-        Ok(Bytes::new())
+        nothing()
     }
 
     /// The segment whose range holds `offset`.

@@ -12,12 +12,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::aborted::AbortedIndex;
 use super::batch::Header;
 use super::checkpoint::{Checkpoint, Note, boot};
-use super::file;
 use super::index::{Entry, Index};
 use super::scan::{Found, Scan};
 use super::segment::{Segment, Shape, log_path};
+use super::{Marker, file, isolation, marker};
 use crate::error::Error;
 use crate::producers::Producers;
 
@@ -87,7 +88,7 @@ pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovere
     let lying = recovery.drop_leftovers(lying)?;
     recovery.check_missing(&lying)?;
     recovery.segments(&lying)?;
-    Ok(recovery.finish())
+    recovery.finish()
 }
 
 impl Recovery<'_> {
@@ -163,6 +164,7 @@ impl Recovery<'_> {
                     lying.base,
                 );
                 segment.set_modified(lying.modified);
+                *segment.aborted() = aborted(note);
                 if note.is_some_and(|note| note.synced) {
                     segment.set_synced(shape.size);
                 }
@@ -214,6 +216,11 @@ impl Recovery<'_> {
         is_last: bool,
     ) -> Result<bool, Error> {
         let segment = self.segment(known, Index::new(lying.base, written), lying.base);
+        if known.size > 0 {
+            *segment.aborted() = aborted(self.notes.iter().find(|note| note.base == lying.base));
+        } else if lying.base < self.known() {
+            *segment.aborted() = AbortedIndex::unknown();
+        }
         let file = segment.file(false)?;
         let mut shape = known;
         let mut scan = Scan::new(&file, lying.size, known.size);
@@ -231,8 +238,10 @@ impl Recovery<'_> {
                     segment
                         .index()
                         .observe(entry, size, self.interval, || segment.index_path());
+                    let marker = marker::read(&file, shape.size, size, &header)
+                        .map_err(|source| segment.failed("read", source))?;
                     shape = shape.with(&header, size);
-                    self.replay(&header);
+                    self.replay(&segment, &header, marker);
                 }
                 Found::End => break None,
                 Found::Broken(reason) => break Some(reason),
@@ -291,23 +300,22 @@ impl Recovery<'_> {
         Err(segment.corrupt(scan.position(), &reason))
     }
 
+    /// The end of what the checkpoint tells.
+    fn known(&self) -> i64 {
+        self.notes.last().map_or(i64::MIN, |note| note.end)
+    }
+
     /// Tells the producers' state of a batch that the checkpoint did not know.
-    fn replay(&mut self, header: &Header) {
-        let known = self.notes.last().map_or(i64::MIN, |note| note.end);
-        if header.base_offset >= known
-            && let Some(sequenced) = header.sequenced()
+    fn replay(&mut self, segment: &Segment, header: &Header, marker: Option<Marker>) {
+        if header.base_offset >= self.known()
+            && let Some(aborted) = self.out.producers.replay(header, marker, self.now_ms)
         {
-            self.out.producers.record(
-                sequenced,
-                header.base_offset,
-                header.max_timestamp,
-                self.now_ms,
-            );
+            segment.aborted().push(aborted, &segment.aborted_path());
         }
     }
 
     /// Adds what a log needs that has no file yet, and makes start, end and producers agree.
-    fn finish(mut self) -> Recovered {
+    fn finish(mut self) -> Result<Recovered, Error> {
         let end = self.out.segments.last().map(|segment| segment.shape().end);
         // The last segment noted may have no file yet. It counts unless bytes before it were given up.
         let noted = match self.notes {
@@ -322,8 +330,17 @@ impl Recovery<'_> {
         }
         let first = self.out.segments.first().map_or(0, |segment| segment.base);
         self.out.start = self.out.start.max(first);
-        self.out.producers.truncate(end.unwrap_or(lowest));
-        self.out
+        let end = end.unwrap_or(lowest);
+        self.out.producers.truncate(end);
+        if end < self.known() {
+            // The checkpoint took markers for written that are gone.
+            let mut seen = Producers::default();
+            for segment in &self.out.segments {
+                isolation::replay(segment, &mut seen)?;
+            }
+            self.out.producers.reopen(&seen);
+        }
+        Ok(self.out)
     }
 
     fn segment(&self, shape: Shape, index: Index, base: i64) -> Segment {
@@ -339,13 +356,20 @@ impl Recovery<'_> {
     }
 }
 
+fn aborted(note: Option<&Note>) -> AbortedIndex {
+    match note.map_or(Some(0), |note| note.aborted) {
+        Some(written) => AbortedIndex::new(written),
+        None => AbortedIndex::unknown(),
+    }
+}
+
 /// Bytes that are no batch, and whether they are in the last segment.
 struct Damage {
     reason: &'static str,
     is_last: bool,
 }
 
-/// The segment files of a folder by base offset. Temporary files and indexes without a segment are removed.
+/// The segment files of a folder by base offset. Temporary files, indexes and aborted ranges without a segment are removed.
 fn list(folder: &Path) -> Result<Vec<Lying>, Error> {
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
     let mut found = Vec::new();
@@ -374,7 +398,7 @@ fn list(folder: &Path) -> Result<Vec<Lying>, Error> {
                     modified: file::modified(&metadata),
                 });
             }
-            ("index", Ok(base)) => indexes.push((base, path)),
+            ("index" | "aborted", Ok(base)) => indexes.push((base, path)),
             ("tmp", _) => fs::remove_file(&path).map_err(Error::file("remove", &path))?,
             _ => {}
         }

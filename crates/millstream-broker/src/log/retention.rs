@@ -46,7 +46,7 @@ impl Partition {
             let mut going = expired(&self.segments(), &config, self.start_offset(), now_ms);
             if going == self.segments().len() {
                 // Even the newest record is too old: the log goes on in a new segment.
-                if writer.shape.size > 0 && self.end_offset() == writer.shape.end {
+                if writer.shape.size > 0 && self.high_watermark().offset() == writer.shape.end {
                     self.roll(&mut writer)?;
                 } else {
                     going -= 1;
@@ -66,11 +66,11 @@ impl Partition {
     /// the disk then. Records before it are never seen again; their space is freed as whole segments go.
     pub(crate) fn delete_records(&self, before: i64) -> Result<i64, ReadError> {
         let before = if before == -1 {
-            self.end_offset()
+            self.high_watermark().offset()
         } else {
             before
         };
-        let end = self.end_offset();
+        let end = self.high_watermark().offset();
         if before < 0 || before > end {
             return Err(ReadError::OutOfRange {
                 offset: before,
@@ -78,7 +78,7 @@ impl Partition {
                 end,
             });
         }
-        if self.in_range(self.end_offset())? >= before {
+        if self.in_range(self.high_watermark().offset())? >= before {
             return Ok(self.start_offset());
         }
         let removed = blocking(|| {
@@ -100,7 +100,7 @@ impl Partition {
             remove(&removed)
         });
         removed.map_err(|error| self.unreadable(&error))?;
-        self.in_range(self.end_offset())
+        self.in_range(self.high_watermark().offset())
     }
 
     /// Takes the first `going` segments out of the log; their files remain to be removed.

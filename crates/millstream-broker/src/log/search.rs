@@ -107,7 +107,7 @@ fn inside(
     wanted: impl Fn(i64, i64) -> bool,
 ) -> Result<Found, Error> {
     let (position, header): (u64, Header) = place;
-    let batch = segment.read(position, 0, true)?;
+    let batch = segment.read(position, i64::MAX, 0, true)?;
     records::find(&header, &batch.bytes, wanted).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => segment.failed("read", error),
         _ => segment.corrupt(

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
+use super::aborted::AbortedIndex;
 use super::batch::{self, HEADER_SIZE, Header};
 use super::index::{Entry, Index};
 use super::{file, lock};
@@ -98,6 +99,7 @@ pub(super) struct Segment {
     handle: Mutex<Handle>,
     shape: Mutex<Shape>,
     index: Mutex<Index>,
+    aborted: Mutex<AbortedIndex>,
     /// Bytes that are known to be on the disk.
     synced: AtomicU64,
     /// When a sealed segment was last changed; 0 for the one that is appended to.
@@ -119,6 +121,7 @@ impl Segment {
             handle: Mutex::default(),
             shape: Mutex::new(shape),
             index: Mutex::new(index),
+            aborted: Mutex::default(),
             synced: AtomicU64::new(0),
             modified: AtomicI64::new(0),
         }
@@ -141,12 +144,21 @@ impl Segment {
         lock(&self.index)
     }
 
+    /// The transactions that were aborted here.
+    pub(super) fn aborted(&self) -> MutexGuard<'_, AbortedIndex> {
+        lock(&self.aborted)
+    }
+
     pub(super) fn path(&self) -> PathBuf {
         log_path(&self.folder, self.base)
     }
 
     pub(super) fn index_path(&self) -> PathBuf {
         self.folder.join(format!("{:020}.index", self.base))
+    }
+
+    pub(super) fn aborted_path(&self) -> PathBuf {
+        self.folder.join(format!("{:020}.aborted", self.base))
     }
 
     pub(super) fn synced(&self) -> u64 {
@@ -212,7 +224,7 @@ impl Segment {
     /// Removes the files. Readers that have them open keep reading.
     pub(super) fn remove(&self) -> Result<(), Error> {
         lock(&self.handle).file = None;
-        for path in [self.path(), self.index_path()] {
+        for path in [self.path(), self.index_path(), self.aborted_path()] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(Error::file("remove", &path)(error));
@@ -243,11 +255,12 @@ impl Segment {
         self.walk(next, |_| true)
     }
 
-    /// Reads whole batches from `position` on: at most `max_bytes`, but with `at_least_one` the first one whatever
-    /// its size.
+    /// Reads whole batches from `position` on that begin before `end`: at most `max_bytes`, but with `at_least_one` the first one
+    /// whatever its size.
     pub(super) fn read(
         &self,
         position: u64,
+        end: i64,
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<Batches, Error> {
@@ -266,7 +279,7 @@ impl Segment {
         let mut whole = 0;
         let mut next = None;
         while let Some(rest) = bytes.get(whole..)
-            && let Some(header) = Header::parse(rest)
+            && let Some(header) = Header::parse(rest).filter(|header| header.base_offset < end)
         {
             let size = header
                 .size()
@@ -282,7 +295,8 @@ impl Segment {
                 position + whole as u64,
             ));
         }
-        if whole == 0 && at_least_one && left > 0 {
+        let hidden = Header::parse(&bytes).is_some_and(|first| first.base_offset >= end);
+        if whole == 0 && at_least_one && left > 0 && !hidden {
             return Err(self.corrupt(position, "the batch is longer than the file"));
         }
         bytes.truncate(whole);

@@ -8,6 +8,7 @@ fn batch(epoch: i16, first: i32, count: i32) -> Sequenced {
         epoch,
         first,
         last_offset_delta: count - 1,
+        transactional: false,
     }
 }
 
@@ -15,7 +16,7 @@ fn written(batches: &[(i16, i32, i32)]) -> Producers {
     let mut producers = Producers::default();
     let mut offset = 100;
     for &(epoch, first, count) in batches {
-        assert_eq!(producers.admit(batch(epoch, first, count)), Ok(None));
+        assert_eq!(producers.admit(batch(epoch, first, count), false), Ok(None));
         producers.record(batch(epoch, first, count), offset, 5, 1000);
         offset += i64::from(count);
     }
@@ -33,21 +34,24 @@ fn out_of_order(sequence: i32, expected: i32) -> Result<Option<Written>, AppendE
 #[test]
 fn a_batch_sent_again_is_told_its_old_offsets() {
     let producers = written(&[(0, 0, 10), (0, 10, 5)]);
-    let again = producers.admit(batch(0, 0, 10)).unwrap().unwrap();
+    let again = producers.admit(batch(0, 0, 10), false).unwrap().unwrap();
     assert_eq!(
         (again.base_offset, again.last_offset, again.timestamp),
         (100, 109, 5)
     );
-    let again = producers.admit(batch(0, 10, 5)).unwrap().unwrap();
+    let again = producers.admit(batch(0, 10, 5), false).unwrap().unwrap();
     assert_eq!((again.base_offset, again.last_offset), (110, 114));
 }
 
 #[test]
 fn a_gap_or_a_step_back_is_refused() {
     let producers = written(&[(0, 0, 10)]);
-    assert_eq!(producers.admit(batch(0, 11, 1)), out_of_order(11, 10));
-    assert_eq!(producers.admit(batch(0, 0, 9)), out_of_order(0, 10));
-    assert_eq!(producers.admit(batch(0, 10, 1)), Ok(None));
+    assert_eq!(
+        producers.admit(batch(0, 11, 1), false),
+        out_of_order(11, 10)
+    );
+    assert_eq!(producers.admit(batch(0, 0, 9), false), out_of_order(0, 10));
+    assert_eq!(producers.admit(batch(0, 10, 1), false), Ok(None));
 }
 
 #[test]
@@ -62,23 +66,23 @@ fn five_batches_are_remembered_and_a_sixth_is_not() {
     ]);
     assert_eq!(
         producers
-            .admit(batch(0, 1, 1))
+            .admit(batch(0, 1, 1), false)
             .unwrap()
             .unwrap()
             .base_offset,
         101
     );
-    assert_eq!(producers.admit(batch(0, 0, 1)), out_of_order(0, 6));
+    assert_eq!(producers.admit(batch(0, 0, 1), false), out_of_order(0, 6));
 }
 
 #[test]
 fn sequences_wrap_inside_a_batch_and_between_two() {
     let mut producers = written(&[(0, i32::MAX - 2, 5)]);
     assert_eq!(producers.describe()[0].last_sequence, 1);
-    assert_eq!(producers.admit(batch(0, 2, 1)), Ok(None));
+    assert_eq!(producers.admit(batch(0, 2, 1), false), Ok(None));
     assert_eq!(
         producers
-            .admit(batch(0, i32::MAX - 2, 5))
+            .admit(batch(0, i32::MAX - 2, 5), false)
             .unwrap()
             .unwrap()
             .last_offset,
@@ -86,18 +90,18 @@ fn sequences_wrap_inside_a_batch_and_between_two() {
     );
     producers = written(&[(0, i32::MAX - 2, 3)]);
     assert_eq!(producers.describe()[0].last_sequence, i32::MAX);
-    assert_eq!(producers.admit(batch(0, 0, 1)), Ok(None));
-    assert_eq!(producers.admit(batch(0, 1, 1)), out_of_order(1, 0));
+    assert_eq!(producers.admit(batch(0, 0, 1), false), Ok(None));
+    assert_eq!(producers.admit(batch(0, 1, 1), false), out_of_order(1, 0));
 }
 
 #[test]
 fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
     let mut producers = written(&[(3, 0, 10)]);
-    assert_eq!(producers.admit(batch(4, 10, 1)), out_of_order(10, 0));
-    assert_eq!(producers.admit(batch(4, 0, 10)), Ok(None));
+    assert_eq!(producers.admit(batch(4, 10, 1), false), out_of_order(10, 0));
+    assert_eq!(producers.admit(batch(4, 0, 10), false), Ok(None));
     producers.record(batch(4, 0, 10), 110, 5, 1000);
     assert_eq!(
-        producers.admit(batch(3, 10, 1)),
+        producers.admit(batch(3, 10, 1), false),
         Err(AppendError::InvalidProducerEpoch {
             producer_id: 7,
             epoch: 3,
@@ -109,7 +113,7 @@ fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
 
 #[test]
 fn an_unknown_producer_begins_anywhere() {
-    assert_eq!(Producers::default().admit(batch(2, 77, 3)), Ok(None));
+    assert_eq!(Producers::default().admit(batch(2, 77, 3), false), Ok(None));
 }
 
 #[test]
@@ -124,7 +128,7 @@ fn silence_is_forgotten_after_the_time_allowed() {
 fn what_recovery_cut_off_may_be_sent_again() {
     let mut producers = written(&[(0, 0, 10), (0, 10, 5)]);
     producers.truncate(112);
-    assert_eq!(producers.admit(batch(0, 10, 5)), Ok(None));
+    assert_eq!(producers.admit(batch(0, 10, 5), false), Ok(None));
     producers.truncate(100);
     assert_eq!(producers.describe(), []);
 }

@@ -2,13 +2,13 @@
 //!
 //! The generated encoder copies all records into one buffer. Here the answer is a list of parts: what stands around the
 //! records, and each partition's records as they were read, to be written by one vectored write. Fields that this
-//! broker never sets (diverging epochs, other leaders, aborted transactions) are written as empty.
+//! broker never sets (diverging epochs, other leaders) are written as empty.
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::fetch_response::{
-    FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 
 use crate::api::{fill_length, start};
@@ -75,11 +75,10 @@ impl Writer {
         if self.version >= 5 {
             self.tail.put_i64(data.log_start_offset);
         }
-        match (data.aborted_transactions.is_some(), self.flexible) {
-            (true, true) => self.tail.put_u8(1),
-            (true, false) => self.tail.put_i32(0),
-            (false, true) => self.tail.put_u8(0),
-            (false, false) => self.tail.put_i32(-1),
+        match data.aborted_transactions {
+            Some(aborted) => self.aborted(&aborted)?,
+            None if self.flexible => self.tail.put_u8(0),
+            None => self.tail.put_i32(-1),
         }
         if self.version >= 11 {
             self.tail.put_i32(data.preferred_read_replica.0);
@@ -88,6 +87,16 @@ impl Writer {
         self.length(records.len())?;
         self.records(records);
         self.no_tags();
+        Ok(())
+    }
+
+    fn aborted(&mut self, aborted: &[AbortedTransaction]) -> Result<(), Broken> {
+        self.length(aborted.len())?;
+        for one in aborted {
+            self.tail.put_i64(one.producer_id.0);
+            self.tail.put_i64(one.first_offset);
+            self.no_tags();
+        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod read;
 mod recovery;
 mod retention;
 mod search;
+mod transactions;
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,7 +22,31 @@ use kafka_protocol::records::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::log::append::Appended;
 use crate::log::batch::{HEADER_SIZE, Header};
+use crate::log::read::{Fetched, Span};
+use crate::log::{AppendError, Isolation, ReadError};
+
+impl Partition {
+    /// As a client that is in no transaction.
+    fn append(&self, records: Bytes, now_ms: i64) -> Result<Appended, AppendError> {
+        self.store(&self.check(records, now_ms)?, None, now_ms)
+    }
+
+    /// As a reader of all records.
+    fn fetch(&self, from: i64, max_bytes: usize, first: bool) -> Result<Fetched, ReadError> {
+        self.read(Span {
+            from,
+            max_bytes,
+            at_least_one: first,
+            isolation: Isolation::Uncommitted,
+        })
+    }
+
+    fn end_offset(&self) -> i64 {
+        self.high_watermark().offset()
+    }
+}
 
 /// A folder for one partition, and its configuration.
 struct Place {
@@ -104,13 +129,23 @@ fn encode(
     compression: Compression,
     producer: Option<(i64, i16, i32)>,
 ) -> Bytes {
+    encode_with(timestamps, value, compression, producer, false)
+}
+
+fn encode_with(
+    timestamps: &[i64],
+    value: usize,
+    compression: Compression,
+    producer: Option<(i64, i16, i32)>,
+    transactional: bool,
+) -> Bytes {
     let (id, epoch, sequence) =
         producer.unwrap_or((NO_PRODUCER_ID, NO_PRODUCER_EPOCH, NO_SEQUENCE));
     let records: Vec<Record> = timestamps
         .iter()
         .enumerate()
         .map(|(place, timestamp)| Record {
-            transactional: false,
+            transactional,
             control: false,
             delete_horizon: false,
             partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
@@ -151,7 +186,7 @@ fn headers(mut bytes: &[u8]) -> Vec<Header> {
 fn offsets(log: &Partition, mut from: i64) -> Vec<i64> {
     let mut offsets = Vec::new();
     while from < log.end_offset() {
-        let fetched = log.read(from, 1000, true).unwrap();
+        let fetched = log.fetch(from, 1000, true).unwrap();
         let found = headers(&fetched.records);
         from = found.last().unwrap().last_offset() + 1;
         offsets.extend(found.iter().map(|header| header.base_offset));

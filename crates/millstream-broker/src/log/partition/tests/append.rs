@@ -19,7 +19,7 @@ fn only_offset_and_leader_epoch_of_a_batch_are_changed() {
         }
     );
     assert_eq!(log.append(sent.clone(), NOW).unwrap().base_offset, 3);
-    let stored = log.read(3, 1 << 20, true).unwrap().records;
+    let stored = log.fetch(3, 1 << 20, true).unwrap().records;
     assert_eq!(stored[..8], 3_i64.to_be_bytes());
     assert_eq!(stored[8..12], sent[8..12]);
     assert_eq!(stored[12..16], 0_i32.to_be_bytes());
@@ -42,7 +42,7 @@ fn the_brokers_time_is_stamped_with_a_valid_checksum() {
     .bytes();
     let appended = log.append(sent.clone(), NOW).unwrap();
     assert_eq!(appended.log_append_time, NOW);
-    let stored = headers(&log.read(0, 1 << 20, true).unwrap().records);
+    let stored = headers(&log.fetch(0, 1 << 20, true).unwrap().records);
     assert_eq!(
         (stored[0].max_timestamp, stored[0].is_log_append_time()),
         (NOW, true)
@@ -268,5 +268,5 @@ fn a_deleted_partition_refuses_everything() {
     log.append(batch(1, 1), NOW).unwrap();
     log.delete();
     assert_eq!(log.append(batch(1, 1), NOW), Err(AppendError::Deleted));
-    assert_eq!(log.read(0, 100, true), Err(crate::log::ReadError::Deleted));
+    assert_eq!(log.fetch(0, 100, true), Err(crate::log::ReadError::Deleted));
 }

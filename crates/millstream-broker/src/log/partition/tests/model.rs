@@ -25,7 +25,7 @@ impl Model {
         let mut from = self.start;
         let mut expected = self.batches.iter().filter(|batch| batch.1 > self.start);
         while from < self.end() {
-            for header in headers(&log.read(from, 3000, true).unwrap().records) {
+            for header in headers(&log.fetch(from, 3000, true).unwrap().records) {
                 let found = (header.base_offset, header.last_offset() + 1, header.crc);
                 assert_eq!(Some(&found), expected.next(), "seed {seed}");
                 from = found.1;
@@ -66,7 +66,11 @@ fn history(seed: u64) {
                     .iter()
                     .find(|batch| batch.1 > from)
                     .map(|batch| batch.0);
-                let found = headers(&log.read(from, random.usize(0..3000), true).unwrap().records);
+                let found = headers(
+                    &log.fetch(from, random.usize(0..3000), true)
+                        .unwrap()
+                        .records,
+                );
                 assert_eq!(
                     found.first().map(|header| header.base_offset),
                     holding,

@@ -23,7 +23,7 @@ fn filled() -> (Place, Partition, usize) {
 fn a_read_begins_with_the_batch_that_holds_the_offset() {
     let (_place, log, _) = filled();
     for from in 0..20 {
-        let fetched = log.read(from, 10_000, true).unwrap();
+        let fetched = log.fetch(from, 10_000, true).unwrap();
         let found = headers(&fetched.records);
         assert_eq!(found[0].base_offset, from / 2 * 2);
         // A read ends with its segment.
@@ -31,7 +31,10 @@ fn a_read_begins_with_the_batch_that_holds_the_offset() {
             found.last().unwrap().last_offset() + 1,
             (from / 6 * 6 + 6).min(20)
         );
-        assert_eq!((fetched.high_watermark, fetched.log_start_offset), (20, 0));
+        assert_eq!(
+            (fetched.high_watermark.offset(), fetched.log_start_offset),
+            (20, 0)
+        );
     }
 }
 
@@ -39,7 +42,7 @@ fn a_read_begins_with_the_batch_that_holds_the_offset() {
 fn a_read_gives_whole_batches_within_the_limit() {
     let (_place, log, size) = filled();
     let count =
-        |limit, at_least_one| headers(&log.read(0, limit, at_least_one).unwrap().records).len();
+        |limit, at_least_one| headers(&log.fetch(0, limit, at_least_one).unwrap().records).len();
     assert_eq!(count(2 * size, false), 2);
     assert_eq!(count(2 * size - 1, false), 1);
     assert_eq!(count(size - 1, false), 0);
@@ -52,7 +55,7 @@ fn a_read_gives_whole_batches_within_the_limit() {
 #[test]
 fn the_end_is_empty_and_beyond_it_is_out_of_range() {
     let (_place, log, _) = filled();
-    assert_eq!(log.read(20, 1000, true).unwrap().records, Bytes::new());
+    assert_eq!(log.fetch(20, 1000, true).unwrap().records, Bytes::new());
     let outside = |offset| {
         Err(ReadError::OutOfRange {
             offset,
@@ -60,8 +63,8 @@ fn the_end_is_empty_and_beyond_it_is_out_of_range() {
             end: 20,
         })
     };
-    assert_eq!(log.read(21, 1000, true), outside(21));
-    assert_eq!(log.read(-1, 1000, true), outside(-1));
+    assert_eq!(log.fetch(21, 1000, true), outside(21));
+    assert_eq!(log.fetch(-1, 1000, true), outside(-1));
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn a_batch_larger_than_any_limit_is_still_read_whole() {
     log.append(batch(1, 10), NOW).unwrap();
     log.append(batch(1, 1_000_000), NOW).unwrap();
     log.append(batch(1, 10), NOW).unwrap();
-    let read = log.read(1, 100, true).unwrap();
+    let read = log.fetch(1, 100, true).unwrap();
     assert_eq!(
         headers(&read.records)
             .iter()
@@ -106,7 +109,7 @@ fn indexes_that_are_lost_or_damaged_are_built_again() {
     let log = place.open();
     for from in 0..90 {
         assert_eq!(
-            headers(&log.read(from, 1, true).unwrap().records)[0].base_offset,
+            headers(&log.fetch(from, 1, true).unwrap().records)[0].base_offset,
             from / 2 * 2
         );
     }
@@ -123,12 +126,12 @@ fn damage_that_a_kill_cannot_cause_is_named_when_it_is_read() {
     let mut bytes = fs::read(place.log(6)).unwrap();
     bytes[size + 70] ^= 1;
     fs::write(place.log(6), bytes).unwrap();
-    assert_eq!(headers(&log.read(6, size, true).unwrap().records).len(), 1);
+    assert_eq!(headers(&log.fetch(6, size, true).unwrap().records).len(), 1);
     let reason = format!(
         "`{}` is corrupt at byte {size}: the checksum does not match",
         place.log(6).display()
     );
-    assert_eq!(log.read(8, 1000, true), Err(ReadError::Corrupt(reason)));
+    assert_eq!(log.fetch(8, 1000, true), Err(ReadError::Corrupt(reason)));
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn readers_and_a_writer_go_on_at_the_same_time() {
             scope.spawn(|| {
                 let mut from = 0;
                 while from < 1000 {
-                    for header in headers(&log.read(from, 500, true).unwrap().records) {
+                    for header in headers(&log.fetch(from, 500, true).unwrap().records) {
                         assert_eq!(header.base_offset, from);
                         from += 2;
                     }
@@ -165,10 +168,10 @@ fn what_was_read_is_never_out_of_range() {
     }
     // A writer that has published its segment and not yet the log's end.
     log.end.store(4, Ordering::Release);
-    let fetched = log.read(0, 1000, true).unwrap();
+    let fetched = log.fetch(0, 1000, true).unwrap();
     assert_eq!(headers(&fetched.records).len(), 3);
-    assert_eq!(fetched.high_watermark, 6);
-    assert!(log.read(6, 1000, true).unwrap().records.is_empty());
+    assert_eq!(fetched.high_watermark.offset(), 6);
+    assert!(log.fetch(6, 1000, true).unwrap().records.is_empty());
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn retention_under_readers_is_safe() {
             scope.spawn(|| {
                 let mut from = 0;
                 while from < 1000 {
-                    match log.read(from, 500, true) {
+                    match log.fetch(from, 500, true) {
                         Ok(fetched) => {
                             for header in headers(&fetched.records) {
                                 assert_eq!(header.base_offset, from);

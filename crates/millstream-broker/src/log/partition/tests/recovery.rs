@@ -184,7 +184,7 @@ fn fault_38_without_a_checkpoint_everything_is_read() {
     filled(&place);
     place.open().close().unwrap();
     let checkpoint = place.folder.path().join("checkpoint");
-    for damage in [None, Some(&b"millstream-log 1 00000000\n{}"[..])] {
+    for damage in [None, Some(&b"millstream-log 2 00000000\n{}"[..])] {
         fs::remove_file(&checkpoint).unwrap();
         if let Some(bytes) = damage {
             fs::write(&checkpoint, bytes).unwrap();
@@ -214,7 +214,7 @@ fn fault_38_after_a_power_cut_the_log_ends_where_the_disk_stopped() {
     fs::write(
         &checkpoint,
         format!(
-            "millstream-log 1 {:08x}\n{body}\n",
+            "millstream-log 2 {:08x}\n{body}\n",
             crc32c::crc32c(body.as_bytes())
         ),
     )
@@ -238,13 +238,13 @@ fn fault_42_a_checkpoint_of_a_newer_release_is_refused() {
     let text = fs::read_to_string(&checkpoint).unwrap();
     fs::write(
         &checkpoint,
-        text.replacen("millstream-log 1", "millstream-log 2", 1),
+        text.replacen("millstream-log 2", "millstream-log 3", 1),
     )
     .unwrap();
     assert_eq!(
         place.try_open().map(|_| ()).unwrap_err().to_string(),
         format!(
-            "format version 2 of `{}` is unknown, this release reads up to 1",
+            "format version 3 of `{}` is unknown, this release reads up to 2",
             checkpoint.display()
         )
     );

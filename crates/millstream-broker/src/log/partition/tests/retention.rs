@@ -39,7 +39,7 @@ fn segments_go_when_their_newest_record_is_too_old() {
     );
     assert_eq!((log.start_offset(), place.bases()), (2, vec![2, 4]));
     assert_eq!(
-        log.read(1, 100, true),
+        log.fetch(1, 100, true),
         Err(ReadError::OutOfRange {
             offset: 1,
             start: 2,
