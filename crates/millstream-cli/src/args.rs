@@ -33,7 +33,7 @@ pub(crate) struct Args {
 /// What every command takes.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Common {
-    /// Where the cluster is: host:port, several by commas [default: 127.0.0.1:9092]
+    /// Bootstrap brokers of the cluster, host:port, separated by commas [default: 127.0.0.1:9092]
     #[arg(
         long,
         short,
@@ -46,6 +46,9 @@ pub(crate) struct Common {
     /// Where `brokers` was given.
     #[arg(skip)]
     pub(crate) brokers_origin: Option<Origin>,
+    /// Which of these options are on the command line.
+    #[arg(skip)]
+    pub(crate) given: Vec<&'static str>,
     /// Sets a property of the Kafka client. May be repeated. Give secrets in the file or the environment instead
     #[arg(
         short = 'X',
@@ -54,7 +57,7 @@ pub(crate) struct Common {
         help_heading = "Cluster"
     )]
     pub(crate) properties: Vec<String>,
-    /// Reads this configuration file instead of ./millstream.toml
+    /// Configuration file to read instead of ./millstream.toml
     #[arg(
         long,
         global = true,
@@ -63,7 +66,7 @@ pub(crate) struct Common {
         help_heading = "Cluster"
     )]
     pub(crate) config: Option<PathBuf>,
-    /// Services: serves /metrics, /livez and /readyz here; port 0 takes a free one
+    /// For services: serves /metrics, /livez and /readyz at this address. Port 0 takes a free port
     #[arg(
         long,
         global = true,
@@ -128,7 +131,19 @@ pub(crate) enum Command {
 
 /// The command line as `clap` knows it, before the file's values have become its defaults.
 pub(crate) fn command() -> clap::Command {
-    Args::command()
+    with_negative_numbers(Args::command())
+}
+
+/// Lets every option take a number that begins with a minus: it is refused, where it is, for what it is.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        if arg.get_action().takes_values() && !arg.is_positional() {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use anyhow::{Context, bail};
 use clap::{ArgAction, Command};
 use toml::{Table, Value};
 
-pub(crate) use origin::Origin;
+pub(crate) use origin::{Origin, given};
 pub(crate) use properties::Property;
 
 /// The file that is read when it lies in the working directory and no other is named.

@@ -3,12 +3,21 @@
 //! An error says what was wrong; what to do about it depends on the command line, so it stands here and not in the
 //! library or the broker.
 
+use std::ffi::OsString;
 use std::io;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use millstream_broker::Error as Broker;
+
+use crate::reach::Refused;
+
+const NO_CLUSTER: &str = "is the cluster running? `millstream broker` starts one here; --brokers host:port names another";
 
 /// What to try after `error`, if we know something that helps.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    if error.is::<Refused>() {
+        return Some(NO_CLUSTER.to_owned());
+    }
     if let Some(error) = error
         .chain()
         .find_map(|cause| cause.downcast_ref::<Broker>())
@@ -21,6 +30,30 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
         _ => cause.downcast_ref::<millstream::Error>(),
     });
     library(wrapped?)
+}
+
+/// What to write when a value that begins with a minus was taken for an option.
+pub(crate) fn for_a_minus(error: &mut clap::Error, words: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(taken)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument || taken.starts_with("--") {
+        return None;
+    }
+    // An unknown short option is named by its first letter alone.
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    let at = words
+        .iter()
+        .position(|word| word.starts_with(taken.as_str()))?;
+    let (word, before) = (words.get(at)?, words.get(at.checked_sub(1)?)?);
+    let text = if before.starts_with("--") && !before.contains('=') {
+        format!("hint: to give {before} a value that begins with a minus, write {before}={word}")
+    } else {
+        format!("hint: if `{word}` is a value, write it after `--`: .. -- '{word}'")
+    };
+    // The library's own advice names half of the word.
+    error.remove(ContextKind::Suggested);
+    Some(text)
 }
 
 fn broker(error: &Broker) -> Option<String> {
@@ -73,15 +106,25 @@ fn file(path: &str, source: &io::Error) -> Option<String> {
 fn library(error: &millstream::Error) -> Option<String> {
     use millstream::Error;
     Some(match error {
-        Error::UnknownTopic { .. } => "`millstream topics list` shows the topics there are".to_owned(),
-        Error::UnknownGroup { .. } => "`millstream groups list` shows the groups there are".to_owned(),
-        Error::GroupActive { group, .. } => format!("stop the members of the group first; `millstream groups describe {group}` shows them"),
-        Error::TopicMismatch { topic, property: "partitions", .. } => {
-            format!("leave --partitions away to take the topic as it is, or see `millstream topics alter {topic} --partitions`")
+        Error::UnknownTopic { .. } => {
+            "`millstream topics list` shows the topics there are".to_owned()
         }
-        Error::Kafka { retriable: true, .. } => {
-            "is the cluster running? `millstream broker` starts one here; --brokers host:port names another".to_owned()
+        Error::UnknownGroup { .. } => {
+            "`millstream groups list` shows the groups there are".to_owned()
         }
+        Error::GroupActive { group, .. } => format!(
+            "stop the members of the group first; `millstream groups describe {group}` shows them"
+        ),
+        Error::TopicMismatch {
+            topic,
+            property: "partitions",
+            ..
+        } => format!(
+            "remove --partitions to use the topic as it is, or see `millstream topics alter {topic} --partitions`"
+        ),
+        Error::Kafka {
+            retriable: true, ..
+        } => NO_CLUSTER.to_owned(),
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@ mod life;
 mod output;
 mod place;
 mod prompt;
+mod reach;
 mod record_format;
 mod screen;
 mod session;
@@ -56,13 +57,16 @@ fn run() -> anyhow::Result<Outcome> {
     let parsed = parsed.and_then(|matches| {
         let mut args = args::Args::from_arg_matches(&matches)?;
         args.common.brokers_origin = file.origin_of_brokers(&matches);
+        args.common.given = config::given(&matches);
         Ok(args)
     });
     let args = match parsed {
         Ok(args) => args,
-        Err(error) => {
+        Err(mut error) => {
             let origin = file.origin_of_refused(&error, &command, &words);
-            return told(&error, origin);
+            let hint = hints::for_a_minus(&mut error, &words);
+            let note = origin.map(|origin| format!("note: the value comes from {origin}"));
+            return told(&error, note.or(hint));
         }
     };
     telemetry::start()?;
@@ -70,13 +74,13 @@ fn run() -> anyhow::Result<Outcome> {
 }
 
 /// Prints help, version or what is wrong with the command line.
-fn told(error: &clap::Error, origin: Option<config::Origin>) -> anyhow::Result<Outcome> {
+fn told(error: &clap::Error, more: Option<String>) -> anyhow::Result<Outcome> {
     error.print()?;
     if error.exit_code() == 0 {
         return Ok(Outcome::Done);
     }
-    if let Some(origin) = origin {
-        _ = writeln!(std::io::stderr(), "note: the value comes from {origin}");
+    if let Some(more) = more {
+        _ = writeln!(std::io::stderr(), "{more}");
     }
     std::process::exit(error.exit_code())
 }

@@ -96,6 +96,19 @@ impl File {
     }
 }
 
+/// The options of every command that are on this command line.
+pub(crate) fn given(matches: &ArgMatches) -> Vec<&'static str> {
+    let all = [
+        ("brokers", "--brokers"),
+        ("properties", "-X"),
+        ("http", "--http"),
+    ];
+    all.into_iter()
+        .filter(|(id, _)| matches.value_source(id) == Some(ValueSource::CommandLine))
+        .map(|(_, option)| option)
+        .collect()
+}
+
 /// The command that `words` name, and the names that lead to it.
 fn innermost<'a>(command: &'a Command, words: &'a [OsString]) -> (&'a Command, Vec<&'a str>) {
     let mut found = (command, Vec::new());

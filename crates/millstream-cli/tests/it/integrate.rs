@@ -1,9 +1,11 @@
 //! `millstream integrate` in one process, as a user has it.
 
+use std::io::Write;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{Running, World, eventually, program};
+use crate::world::{Running, World, eventually, free_port, program};
 
 /// The binary with `words` in a folder of its own, without any cluster.
 fn integrate(world: &World, words: &[&str]) -> Running {
@@ -81,11 +83,19 @@ fn people_get_a_block_and_programs_an_object() {
         .expect(0);
     let lines: Vec<&str> = ended.stdout.lines().collect();
     assert_eq!(lines[0], "exp(-x0^2-x1^2)");
+    // 3.14159(12): the value, its standard error in units of its last digits; then each uncertainty by its name.
+    let value = lines[1].strip_prefix("  value          3.14").unwrap();
+    let (digits, error) = value.strip_suffix(')').unwrap().split_once('(').unwrap();
     assert!(
-        lines[1].starts_with("  value") && lines[1].contains(" ± "),
+        [digits, error]
+            .iter()
+            .all(|text| text.bytes().all(|byte| byte.is_ascii_digit())),
         "{}",
         ended.stdout
     );
+    assert!(lines[2].starts_with("  standard error "), "{}", lines[2]);
+    assert!(lines[3].starts_with("  95 % interval  3.1"), "{}", lines[3]);
+    assert!(!ended.stdout.contains('±'), "{}", ended.stdout);
     assert!(
         ended.stdout.contains("  status         converged\n"),
         "{}",
@@ -105,27 +115,195 @@ fn a_formula_that_cannot_be_read_is_shown_with_the_place() {
     );
 }
 
+/// Words, and what is said of them.
+type Refusal = (&'static [&'static str], &'static str);
+
+const REFUSALS: [Refusal; 20] = [
+    (
+        &["x0", "--lower", "1", "--upper", "0"],
+        "axis 0 goes from 1 to 0",
+    ),
+    (
+        &["x0+x1", "--lower", "0,0", "--upper", "1,1,1"],
+        "`upper` has 3 limits, but the formula has 2 dimensions",
+    ),
+    (
+        &["x0", "--upper", "1,1"],
+        "`upper` has 2 limits, but the formula has 1 dimension; add `dim` = 2 if it is constant along the others",
+    ),
+    (
+        &["x0*x1", "--dim", "1"],
+        "expected only x0, the integral has 1 dimension",
+    ),
+    (
+        &["x0", "--lower", "zero"],
+        "--lower zero: `zero` is not a number",
+    ),
+    (
+        &["x0", "--lower", "nan"],
+        "--lower nan: `nan` is not a finite number",
+    ),
+    (&["a*x0", "--param", "a"], "--param takes name=value"),
+    (
+        &["x0", "--param", "a=1"],
+        "the formula does not use the parameter `a`",
+    ),
+    (
+        &["a*x0", "--param", "a=nan"],
+        "--param a=nan: `nan` is not a finite number",
+    ),
+    (
+        &["x0", "--rel-error", "nan"],
+        "invalid value 'nan' for '--rel-error <NUMBER>': expected a finite number, 0 or more",
+    ),
+    (
+        &["x0", "--abs-error", "-1"],
+        "invalid value '-1' for '--abs-error <NUMBER>': expected a finite number, 0 or more",
+    ),
+    (&["x0", "--seed", "-1"], "invalid value '-1' for '--seed"),
+    (
+        &["x0", "--deadline", "-5s"],
+        "hint: to give --deadline a value that begins with a minus, write --deadline=-5s",
+    ),
+    (
+        &["-x0^2"],
+        "hint: if `-x0^2` is a value, write it after `--`: .. -- '-x0^2'",
+    ),
+    (
+        &["x0", "--plot", "x.png"],
+        "invalid value 'x.png' for '--plot <FILE.svg>': pictures are drawn as SVG; name a file that ends in .svg",
+    ),
+    (
+        &["x0", "--plot", "absent/x.svg"],
+        "failed to write `absent/x.svg`: ",
+    ),
+    (
+        &["x0", "--hint", "0.5", "--method", "plain"],
+        "method plain does not use hints",
+    ),
+    (
+        &["x0", "--save-map", "map", "--method", "rqmc"],
+        "method rqmc adapts no map",
+    ),
+    (
+        &["x0", "--prefix", "mine"],
+        "--prefix is for jobs on a cluster; remove it, or add --brokers or --cluster",
+    ),
+    (
+        &["x0", "--http", "127.0.0.1:0"],
+        "option `--http` is for services and `up`; this command serves nothing",
+    ),
+];
+
 #[test]
-fn what_is_wrong_with_a_request_is_named() {
+fn what_is_wrong_or_would_be_ignored_is_refused_with_a_sentence() {
     let world = World::new();
-    let cases: [(&[&str], &str); 4] = [
-        (
-            &["x0", "--lower", "1", "--upper", "0"],
-            "axis 0 goes from 1 to 0",
-        ),
-        (
-            &["x0+x1", "--lower", "0,0", "--upper", "1,1,1"],
-            "--lower has 2 limits, but there are 3 dimensions",
-        ),
-        (
-            &["x0", "--lower", "zero"],
-            "--lower zero: `zero` is not a number",
-        ),
-        (&["a*x0", "--param", "a"], "--param takes name=value"),
-    ];
-    for (words, text) in cases {
+    for (words, text) in REFUSALS {
         let ended = integrate(&world, words).end().expect(2);
         assert!(ended.stderr.contains(text), "{words:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{words:?}");
+        assert!(!ended.stderr.contains("tip: to pass"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn options_of_one_formula_are_refused_beside_a_file() {
+    let world = World::new();
+    let options = [
+        ["--plot", "x.svg"],
+        ["--lower", "0"],
+        ["--upper", "1"],
+        ["--dim", "1"],
+        ["--param", "a=1"],
+        ["--hint", "0"],
+        ["--name", "a"],
+        ["--map", "m"],
+        ["--save-map", "m"],
+        ["--checkpoint", "c"],
+    ];
+    for option in options {
+        let words = [&["--file", "jobs.json"], &option[..]].concat();
+        let ended = integrate(&world, &words).end().expect(2);
+        assert!(
+            ended.stderr.contains("cannot be used with"),
+            "{option:?}: {}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn numbers_below_zero_need_no_equals_sign() {
+    let world = World::new();
+    let words = ["x0^2", "--lower", "-1", "--upper", "-0.5", "--hint", "-0.7"];
+    let answer = answer(&world, &words, 0);
+    // A third of 1 - 1/8.
+    assert!(
+        (number(&answer, "value") - 0.875 / 3.0).abs() < 1e-3,
+        "{answer}"
+    );
+    let words = ["--rel-error", "1e-3", "--json", "--", "-x0"];
+    let answer = integrate(&world, &words).end().expect(0).json().remove(0);
+    assert!((number(&answer, "value") + 0.5).abs() < 0.01, "{answer}");
+}
+
+/// A cluster in the environment is for other commands: an integral is computed here unless the command line says otherwise.
+#[test]
+fn the_environment_does_not_move_an_integral_to_a_cluster() {
+    let world = World::new();
+    for brokers in ["127.0.0.1:1", "not:an:address"] {
+        let mut command = program();
+        command
+            .args(["integrate", "x0", "--rel-error", "1e-3", "--json"])
+            .env("KAFKA_BROKERS", brokers)
+            .env("MILLSTREAM_PROPERTY_NONE", "1")
+            .current_dir(world.folder.path());
+        let answer = Running::start(command).end().expect(0).json().remove(0);
+        assert_eq!(answer["status"], "converged");
+    }
+}
+
+#[test]
+fn a_cluster_where_nobody_listens_is_an_error_that_names_it() {
+    let world = World::new();
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    let ended = integrate(&world, &["x0", "--brokers", &nowhere])
+        .end()
+        .expect(2);
+    let text = format!("error: failed to connect to `{nowhere}`: connection refused\nhint: ");
+    assert!(ended.stderr.starts_with(&text), "{}", ended.stderr);
+    let mut command = program();
+    command
+        .args(["integrate", "x0", "--cluster"])
+        .env("KAFKA_BROKERS", &nowhere)
+        .current_dir(world.folder.path());
+    let ended = Running::start(command).end().expect(2);
+    let text = format!(
+        "error: failed to connect to `{nowhere}` (environment variable `KAFKA_BROKERS`): connection refused\n"
+    );
+    assert!(ended.stderr.starts_with(&text), "{}", ended.stderr);
+}
+
+/// Nothing was listened to at that address: the formula is read before a connection is tried.
+#[test]
+fn a_wrong_formula_is_refused_before_the_cluster_is_looked_for() {
+    let world = World::new();
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    for words in [["x0 +", "--brokers"], ["--file=jobs", "--brokers"]] {
+        std::fs::write(
+            world.folder.path().join("jobs"),
+            r#"{"expression": "x0 +"}"#,
+        )
+        .unwrap();
+        let words = [&words[..], &[&nowhere]].concat();
+        let ended = integrate(&world, &words).end().expect(2);
+        assert!(
+            ended
+                .stderr
+                .contains("failed to read the formula at byte 4"),
+            "{}",
+            ended.stderr
+        );
     }
 }
 
@@ -178,31 +356,88 @@ fn any_number_of_threads_gives_the_same_bits() {
 #[test]
 fn a_file_of_jobs_is_answered_line_by_line_in_order() {
     let world = World::new();
-    let jobs = r#"[
-        {"name": "one", "expression": "x0", "rel_error": 1e-3},
-        {"name": "two", "expression": "x0 +", "rel_error": 1e-3},
-        {"name": "three", "expresion": "x0"},
-        {"name": "four", "expression": "x0*x1", "dim": 2, "lower": [0, 0], "upper": [1, 2]}
-    ]"#;
-    std::fs::write(world.folder.path().join("jobs.json"), jobs).unwrap();
-    let ended = integrate(&world, &["--file", "jobs.json", "--rel-error", "0.01"])
-        .end()
-        .expect(2);
-    let told: Vec<(Value, Value)> = ended
-        .json()
-        .into_iter()
-        .map(|mut answer| (answer["name"].take(), answer["status"].take()))
-        .collect();
+    let jobs = [
+        r#"{"name": "one", "expression": "x0", "rel_error": 1e-3}"#,
+        r#"{"name": "two", "expression": "if(x0 < 0.5, ln(-1), x0)"}"#,
+        r#"{"name": "three", "expression": "x0*x1", "dim": 2, "lower": [0, 0], "upper": [1, 2]}"#,
+    ];
     let expected = [
         ("one", "converged"),
         ("two", "failed"),
-        ("three", "failed"),
-        ("four", "converged"),
+        ("three", "converged"),
     ];
-    assert_eq!(
-        told,
-        expected.map(|(name, status)| (name.into(), status.into()))
-    );
+    for (file, text) in [
+        ("jobs.json", format!("[{}]", jobs.join(",\n"))),
+        ("jobs.jsonl", jobs.join("\n")),
+        ("-", jobs.join("\n")),
+    ] {
+        if file != "-" {
+            std::fs::write(world.folder.path().join(file), &text).unwrap();
+        }
+        let mut running = integrate(&world, &["--file", file, "--rel-error", "0.01"]);
+        running
+            .input
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .ok();
+        let told: Vec<(Value, Value)> = running
+            .end()
+            .expect(2)
+            .json()
+            .into_iter()
+            .map(|mut answer| (answer["name"].take(), answer["status"].take()))
+            .collect();
+        assert_eq!(
+            told,
+            expected.map(|(name, status)| (name.into(), status.into())),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn a_job_that_cannot_be_computed_is_named_before_any_job_runs() {
+    let world = World::new();
+    let jobs = "{\"name\": \"one\", \"expression\": \"x0\"}\n{\"name\": \"two\", \"expression\": \"a*x0\"}\n";
+    std::fs::write(world.folder.path().join("jobs.jsonl"), jobs).unwrap();
+    let ended = integrate(&world, &["--file", "jobs.jsonl"]).end().expect(2);
+    assert_eq!(ended.stdout, "");
+    let text = "error: `jobs.jsonl`: 1 of 2 jobs cannot be computed, and none was begun\n  job 2 (line 2, `two`): failed to read the formula at byte 0: unknown name `a`";
+    assert!(ended.stderr.starts_with(text), "{}", ended.stderr);
+}
+
+#[test]
+fn a_formula_may_come_from_standard_input() {
+    let world = World::new();
+    let mut running = integrate(&world, &["-", "--rel-error", "1e-3"]);
+    running
+        .input
+        .take()
+        .unwrap()
+        .write_all(b"x0\n  *x1\n")
+        .unwrap();
+    let ended = running.end().expect(0);
+    assert!(ended.stdout.contains("converged"), "{}", ended.stdout);
+}
+
+#[test]
+fn a_sweep_shows_the_warnings_of_its_points() {
+    let world = World::new();
+    let words = [
+        "if(x0 < a, 1, 0)",
+        "--param",
+        "a=-2:-1:2",
+        "--max-samples",
+        "1e5",
+    ];
+    let ended = integrate(&world, &words).end().expect(1);
+    let warnings: Vec<&str> = ended
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("warning at a=-2, a=-1: "))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{}", ended.stdout);
 }
 
 #[test]

@@ -153,6 +153,85 @@ fn ctrl_c_cancels_the_job_on_the_cluster() {
     system.coordinators[0].line("job ended");
 }
 
+/// A coordinator without workers: what is missing is said, with the command that starts it, and Ctrl-C does not wait for
+/// anybody.
+#[test]
+fn a_missing_worker_is_named_with_the_command_that_starts_it() {
+    let system = System::new(0);
+    let asked = system.ask(&["x0"]);
+    let line = asked.line("nothing computed after 5 s");
+    let brokers = &system.world.brokers;
+    assert_eq!(
+        line,
+        format!("nothing computed after 5 s: no worker runs on {brokers}; start with")
+    );
+    let command = format!(
+        "  millstream montecarlo worker --brokers {brokers} --prefix {}",
+        system.prefix
+    );
+    assert_eq!(asked.line("montecarlo worker"), command);
+    asked.signal(Signal::INT);
+    let answer = asked.end().expect(1).json().remove(0);
+    assert_eq!(answer["status"], "cancelled");
+}
+
+/// Nobody is there who could confirm: the answer says so, and is not an error.
+#[test]
+fn ctrl_c_without_a_coordinator_ends_with_an_honest_answer() {
+    let world = World::new();
+    let prefix = world.name("integrals");
+    let asked = world.start(&["integrate", "x0", "--prefix", &prefix]);
+    asked.line("nothing computed after 5 s: no coordinator and no worker runs on ");
+    asked.signal(Signal::INT);
+    let ended = asked.end().expect(1);
+    assert!(
+        ended.stdout.contains(
+            "  status         not converged: stopped before the first wave was complete\n"
+        ),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended
+            .stdout
+            .contains("the coordinator did not confirm the cancellation in time"),
+        "{}",
+        ended.stdout
+    );
+}
+
+/// The listener accepts and never answers: Ctrl-C ends the command though the client waits.
+#[test]
+fn ctrl_c_ends_a_command_that_waits_for_the_cluster() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = program();
+    let brokers = silent.local_addr().unwrap().to_string();
+    command.args(["integrate", "x0", "--brokers", &brokers]);
+    command.env("RUST_LOG", "off");
+    let running = Running::start(command);
+    // The first connection looks whether somebody listens, the second is the client's.
+    let _connections = [silent.accept().unwrap(), silent.accept().unwrap()];
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(
+        (ended.code(), ended.stderr.as_str()),
+        (1, "stopped before a job was sent\n")
+    );
+}
+
+#[test]
+fn the_option_cluster_takes_the_configured_one() {
+    let system = System::new(1);
+    let mut command = program();
+    command
+        .args(["integrate", "x0", "--cluster", "--json", "--prefix"])
+        .arg(&system.prefix)
+        .env("KAFKA_BROKERS", &system.world.brokers);
+    let answer = Running::start(command).end().expect(0).json().remove(0);
+    assert_eq!(bits(answer), bits(system.alone(&["x0"])));
+    system.coordinators[0].line("job opened");
+}
+
 #[test]
 fn a_request_in_plain_json_is_answered_also_when_it_is_wrong() {
     let system = System::new(1);
@@ -189,7 +268,7 @@ fn files_and_sweeps_on_a_cluster_are_answered_in_order_with_the_same_bits() {
     let system = System::new(2);
     let jobs = r#"[
         {"name": "one", "expression": "exp(-x0*x1*x2)", "rel_error": 1e-5},
-        {"name": "two", "expression": "x0 +"},
+        {"name": "two", "expression": "if(x0 < 0.5, ln(-1), x0)"},
         {"name": "three", "expression": "cos(x0)", "rel_error": 1e-3}
     ]"#;
     std::fs::write(system.world.folder.path().join("jobs.json"), jobs).unwrap();
@@ -205,8 +284,11 @@ fn files_and_sweeps_on_a_cluster_are_answered_in_order_with_the_same_bits() {
     for (words, code) in cases {
         let there = [&["integrate"], words, &["--prefix", &system.prefix]].concat();
         let there = system.world.run(&there).expect(code).json();
-        let here = [&["integrate"], words, &["--local"]].concat();
-        let here = system.world.run(&here).expect(code).json();
+        let mut here = program();
+        here.arg("integrate")
+            .args(words)
+            .current_dir(system.world.folder.path());
+        let here = Running::start(here).end().expect(code).json();
         let bits = |answers: Vec<Value>| answers.into_iter().map(bits).collect::<Vec<_>>();
         assert_eq!(bits(there), bits(here));
     }

@@ -116,7 +116,9 @@ fn a_topic_with_another_number_of_partitions_is_refused_only_when_a_number_is_as
         ended.stderr
     );
     assert!(
-        ended.stderr.contains("hint: leave --partitions away"),
+        ended
+            .stderr
+            .contains("hint: remove --partitions to use the topic as it is"),
         "{}",
         ended.stderr
     );

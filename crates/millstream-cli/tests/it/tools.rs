@@ -322,7 +322,8 @@ fn the_second_signal_ends_at_once() {
         .current_dir(world.folder.path());
     let running = Running::start(command);
     // The connection is there: the process listens to signals and waits for an answer.
-    let _connection = silent.accept().unwrap();
+    // The first connection looks whether somebody listens, the second is the client's.
+    let _connections = [silent.accept().unwrap(), silent.accept().unwrap()];
     running.signal(Signal::TERM);
     running.signal(Signal::INT);
     let code = running.end().code();

@@ -26,7 +26,7 @@ pub fn arrive(
 ) -> Result<Option<u16>, Error> {
     let mut pause = FIRST_PAUSE;
     while !shutdown.is_requested() {
-        match look(topics, cluster, TRY) {
+        match look(topics, cluster, TRY, |_| false) {
             Ok(partitions) => return Ok(Some(partitions)),
             Err(error) if error.is_retriable() => {
                 tracing::warn!(brokers = cluster.brokers(), %error, "waiting for the cluster");
@@ -39,13 +39,18 @@ pub fn arrive(
     Ok(None)
 }
 
-/// As [`arrive`], without waiting for longer than this for a cluster that is not there.
+/// As [`arrive`], for at most this long, trying again as long as `again` says so.
 ///
 /// # Errors
 /// As there, or the cluster does not answer.
-pub fn look(topics: &Topics, cluster: &Cluster, within: Duration) -> Result<u16, Error> {
+pub fn look(
+    topics: &Topics,
+    cluster: &Cluster,
+    within: Duration,
+    again: impl FnMut(&Error) -> bool,
+) -> Result<u16, Error> {
     let admin = Admin::new(cluster)?;
-    admin.reach(within, |_| false)?;
+    admin.reach(within, again)?;
     let mut tasks = 1;
     for (spec, cleanup) in topics.specs() {
         let found = find_or_create(&admin, &spec, cleanup)?;

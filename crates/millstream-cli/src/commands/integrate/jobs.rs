@@ -1,49 +1,19 @@
-//! A file of jobs: each is computed in its turn, and answered by one JSON object on a line of its own, in the order given.
+//! Several jobs: those of a file, or the points of a sweep. Each is answered in the order given.
 //!
-//! A job that cannot be begun is answered too, as failed, so that lines and jobs correspond. What the flags say holds for jobs
-//! that do not say otherwise.
+//! In this process they run one after the other, on a cluster all at once. A job that fails is answered too, so that answers
+//! and jobs correspond.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use anyhow::Context;
 use millstream_systems::montecarlo::mathematics::{Answer, Method, Request, Status};
-use serde_json::Value;
 
 use super::live::{Crowd, Live};
-use super::problem::Problem;
 use super::{Engine, outcome};
 use crate::Outcome;
 use crate::output::Output;
 
-/// A job of a file, or the answer to what is none.
-pub(super) type Job = Result<Request, Box<Answer>>;
-
-/// The jobs of a file, each a request or why it is none.
-pub(super) fn read(path: &Path, flags: &Problem) -> anyhow::Result<Vec<Job>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read the jobs `{}`", path.display()))?;
-    let jobs: Vec<Value> = serde_json::from_str(&text)
-        .with_context(|| format!("`{}` is not a JSON array of jobs", path.display()))?;
-    let defaults = flags.defaults();
-    let request = |mut job: Value| {
-        if let Value::Object(object) = &mut job {
-            for (key, value) in &defaults {
-                object.entry(key).or_insert_with(|| value.clone());
-            }
-        }
-        let name = job.get("name").and_then(Value::as_str).map(str::to_owned);
-        serde_json::from_value(job).map_err(|error| {
-            let mut answer = Answer::refused(None, &format!("the job is not readable: {error}"));
-            answer.name = name.unwrap_or_default();
-            Box::new(answer)
-        })
-    };
-    Ok(jobs.into_iter().map(request).collect())
-}
-
 /// Computes all jobs; what they come to together.
-pub(super) fn run(engine: &Engine, jobs: &[Job]) -> anyhow::Result<Outcome> {
+pub(super) fn run(engine: &Engine, jobs: &[Request]) -> anyhow::Result<Outcome> {
     let mut output = Output::new(true);
     let mut told = Vec::new();
     let mut tell = |answer: Answer| {
@@ -53,15 +23,7 @@ pub(super) fn run(engine: &Engine, jobs: &[Job]) -> anyhow::Result<Outcome> {
         Ok(())
     };
     let mut order = Order::new(&mut tell);
-    for (number, job) in jobs.iter().enumerate() {
-        if let Err(refused) = job {
-            order.add(number, (**refused).clone())?;
-        }
-    }
-    let requests = jobs.iter().enumerate();
-    let requests: Vec<(usize, &Request)> = requests
-        .filter_map(|(number, job)| Some((number, job.as_ref().ok()?)))
-        .collect();
+    let requests: Vec<(usize, &Request)> = jobs.iter().enumerate().collect();
     compute(engine, &requests, "job", &mut order)?;
     outcome(&told)
 }
@@ -127,7 +89,7 @@ fn compute(
     Ok(())
 }
 
-/// Answers in the order of their jobs, each told as soon as those before it are.
+/// Answers in the order of their jobs, each passed on as soon as those before it are.
 struct Order<'a> {
     each: &'a mut dyn FnMut(Answer) -> anyhow::Result<()>,
     waiting: BTreeMap<usize, Answer>,
@@ -155,7 +117,7 @@ impl<'a> Order<'a> {
 
 /// The answer to a job that was not begun because somebody asked to stop.
 fn cancelled(request: &Request) -> Answer {
-    let mut answer = Answer::refused(Some(request), "it was not begun");
+    let mut answer = Answer::refused(Some(request), "the job was not begun");
     answer.status = Status::Cancelled;
     answer
 }

@@ -1,13 +1,15 @@
 //! The answer for people: a block of a few lines, with as many digits as the error allows.
 //!
-//! Figures for programs are the JSON's; here a value is cut where its error begins, with two digits of the error.
+//! Figures for programs are the JSON's. Here a value is written with its standard error in parentheses, in units of the last
+//! digits, as tables of constants have it: 3.14159(12) is 3.14159 with a standard error of 0.00012. Every uncertainty is
+//! named for what it is: a standard error, a 95 % interval, or half of one.
 
 use millstream_systems::montecarlo::mathematics::{Answer, Request, Status};
 
 /// The block at the end.
 pub(super) fn block(request: &Request, answer: &Answer) -> String {
     let mut lines = numbers(answer);
-    lines.push(("status", status(answer.status).to_owned()));
+    lines.push(("status", status(answer).to_owned()));
     lines.extend(circumstances(answer));
     for (number, warning) in answer.warnings.iter().enumerate() {
         lines.push((if number == 0 { "warning" } else { "" }, warning.clone()));
@@ -34,6 +36,11 @@ fn numbers(answer: &Answer) -> Vec<(&'static str, String)> {
         lines.push((first(output, "value"), text));
     }
     for output in 0..outputs {
+        if let Some(error) = standard_error_at(answer, output) {
+            lines.push((first(output, "standard error"), short(error)));
+        }
+    }
+    for output in 0..outputs {
         if let Some(text) = interval_at(answer, output) {
             lines.push((first(output, "95 % interval"), text));
         }
@@ -42,10 +49,10 @@ fn numbers(answer: &Answer) -> Vec<(&'static str, String)> {
         && value != 0.0
     {
         let text = format!(
-            "{:.2e} (half-width of the interval over the value)",
+            "{:.2e} (half the 95 % interval / value)",
             half / value.abs()
         );
-        lines.push(("relative", text));
+        lines.push(("relative error", text));
     }
     lines
 }
@@ -80,7 +87,7 @@ fn circumstances(answer: &Answer) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// `3.141593(12)`-like: the value with the digits its error allows, and the error.
+/// The first value with its standard error.
 pub(super) fn estimate(answer: &Answer) -> Option<String> {
     let first = value_at(answer, 0)?;
     let more = answer.value.as_slice().len();
@@ -107,22 +114,48 @@ pub(super) fn errors(answer: &Answer) -> Option<(f64, f64)> {
 
 fn value_at(answer: &Answer, output: usize) -> Option<String> {
     let value = (*answer.value.as_slice().get(output)?)?;
-    let error = answer
-        .standard_error
-        .as_slice()
-        .get(output)
-        .copied()
-        .flatten();
-    Some(match error {
-        Some(error) => format!("{} ± {}", digits(value, error), short(error)),
+    Some(match standard_error_at(answer, output) {
+        Some(error) => concise(value, error),
         None => format!("{value}"),
     })
+}
+
+fn standard_error_at(answer: &Answer, output: usize) -> Option<f64> {
+    let errors = answer.standard_error.as_slice();
+    errors.get(output).copied().flatten()
 }
 
 fn interval_at(answer: &Answer, output: usize) -> Option<String> {
     let [low, high] = (*answer.interval.as_slice().get(output)?)?;
     let error = 0.5 * (high - low);
     Some(format!("{} to {}", digits(low, error), digits(high, error)))
+}
+
+/// A value to the second digit of its error, and that error in units of the last digit: `3.14159(12)`, `12.3(2.5)`,
+/// `2.50(13)e-9`.
+pub(super) fn concise(value: f64, error: f64) -> String {
+    let text = digits(value, error);
+    if !value.is_finite() || !error.is_finite() || error <= 0.0 {
+        return text;
+    }
+    let (mantissa, exponent) = match text.split_once('e') {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (text.as_str(), None),
+    };
+    let decimals = mantissa.split_once('.').map_or(0, |(_, after)| after.len());
+    let power = exponent
+        .and_then(|exponent| exponent.parse().ok())
+        .unwrap_or(0);
+    let shown = error / 10_f64.powi(power);
+    let error = if shown < 1.0 {
+        format!("{:.0}", shown * 10_f64.powf(decimals as f64))
+    } else {
+        format!("{shown:.decimals$}")
+    };
+    match exponent {
+        Some(exponent) => format!("{mantissa}({error})e{exponent}"),
+        None => format!("{mantissa}({error})"),
+    }
 }
 
 /// A value to the second digit of its error.
@@ -157,13 +190,19 @@ pub(super) fn short(error: f64) -> String {
     format!("{error:.1e}")
 }
 
-const fn status(status: Status) -> &'static str {
-    match status {
+const fn status(answer: &Answer) -> &'static str {
+    match answer.status {
         Status::Running => "running",
         Status::Converged => "converged",
-        Status::BudgetExhausted => "not converged: the budget of samples is exhausted",
-        Status::Deadline => "not converged: the deadline came first",
-        Status::Cancelled => "not converged: stopped; the answer is that of the last complete wave",
+        Status::BudgetExhausted => "not converged: the sample budget is exhausted",
+        Status::Deadline if answer.waves == 0 => {
+            "not converged: the deadline passed before the first wave was complete"
+        }
+        Status::Deadline => "not converged: the deadline passed; this is the last complete wave",
+        Status::Cancelled if answer.waves == 0 => {
+            "not converged: stopped before the first wave was complete"
+        }
+        Status::Cancelled => "not converged: stopped; this is the last complete wave",
         Status::Failed => "failed",
         _ => "see the documentation of this version",
     }
@@ -255,6 +294,20 @@ mod tests {
             (short(0.0123), short(1.5e-7)),
             ("0.012".to_owned(), "1.5e-7".to_owned())
         );
+    }
+
+    #[test]
+    fn a_value_has_its_standard_error_in_units_of_its_last_digits() {
+        assert_eq!(concise(std::f64::consts::PI, 2.1e-6), "3.1415927(21)");
+        assert_eq!(concise(std::f64::consts::PI, 0.012), "3.142(12)");
+        assert_eq!(concise(12.34, 2.5), "12.3(2.5)");
+        assert_eq!(concise(1234.5678, 12.0), "1235(12)");
+        assert_eq!(concise(123_456.0, 1200.0), "123456(1200)");
+        assert_eq!(concise(9.869_604e-9, 1.5e-13), "9.86960(15)e-9");
+        assert_eq!(concise(-2.775e-17, 1.2e-21), "-2.77500(12)e-17");
+        assert_eq!(concise(1e300, 1e295), "1.000000(10)e300");
+        assert_eq!(concise(0.000_12, 0.0123), "0.000(12)");
+        assert_eq!(concise(2.0, 0.0), "2");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use millstream_systems::montecarlo::mathematics::{Answer, Registry, Request, Sweep};
+use millstream_systems::montecarlo::mathematics::{Answer, Request, Sweep};
 use serde::Serialize;
 
 use super::live::shortened;
@@ -16,6 +16,9 @@ use super::report::{digits, short};
 use super::{Engine, jobs, outcome, write};
 use crate::Outcome;
 use crate::output::Output;
+
+/// Points that are named with a warning that several have.
+const PLACES: usize = 4;
 
 /// One point's answer, for programs.
 #[derive(Serialize)]
@@ -33,8 +36,6 @@ pub(super) fn run(
     json: bool,
     plot: Option<&Path>,
 ) -> anyhow::Result<Outcome> {
-    // What is wrong with the formula is told once, not at every point.
-    request.validate(&Registry::default())?;
     let points: Vec<Request> = Sweep::grid(request.clone(), axes)?.requests().collect();
     let mut output = Output::new(json);
     let mut answers: Vec<Answer> = Vec::new();
@@ -51,6 +52,7 @@ pub(super) fn run(
     })?;
     if !json {
         output.bytes(table(axes, &points, &answers).as_bytes())?;
+        output.bytes(warnings(axes, &points, &answers).as_bytes())?;
         output.flush()?;
     }
     if let Some(path) = plot {
@@ -70,13 +72,7 @@ fn table(axes: &[Axis], points: &[Request], answers: &[Answer]) -> String {
     for (point, answer) in points.iter().zip(answers) {
         let mut row: Vec<String> = axes
             .iter()
-            .map(|(name, _)| {
-                point
-                    .params
-                    .get(name)
-                    .map_or_else(String::new, |value| format!("{value:.6}"))
-            })
-            .map(|text| trimmed(&text).to_owned())
+            .map(|(name, _)| parameter(point, name))
             .collect();
         let each = answer
             .value
@@ -101,6 +97,39 @@ fn table(axes: &[Axis], points: &[Request], answers: &[Answer]) -> String {
         rows.push(row);
     }
     aligned(&rows)
+}
+
+fn parameter(point: &Request, name: &str) -> String {
+    let value = point.params.get(name);
+    let text = value.map_or_else(String::new, |value| format!("{value:.6}"));
+    trimmed(&text).to_owned()
+}
+
+/// Each warning once, with the points that have it.
+fn warnings(axes: &[Axis], points: &[Request], answers: &[Answer]) -> String {
+    let mut found: Vec<(&str, Vec<String>)> = Vec::new();
+    for (point, answer) in points.iter().zip(answers) {
+        let at: Vec<String> = axes
+            .iter()
+            .map(|(name, _)| format!("{name}={}", parameter(point, name)))
+            .collect();
+        for warning in &answer.warnings {
+            match found.iter_mut().find(|(text, _)| text == warning) {
+                Some((_, places)) => places.push(at.join(" ")),
+                None => found.push((warning, vec![at.join(" ")])),
+            }
+        }
+    }
+    let mut text = String::new();
+    for (warning, places) in found {
+        let more = places.len().saturating_sub(PLACES);
+        let mut shown: Vec<String> = places.into_iter().take(PLACES).collect();
+        if more > 0 {
+            shown.push(format!("and {more} more"));
+        }
+        text.push_str(&format!("warning at {}: {warning}\n", shown.join(", ")));
+    }
+    text
 }
 
 /// A number without the zeros at its end.
@@ -173,6 +202,26 @@ fn chart(request: &Request, axes: &[Axis], points: &[Request], answers: &[Answer
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_shown_once_with_its_points() {
+        let axes = [("a".to_owned(), vec![1.0, 2.0, 0.5])];
+        let point = |a: f64| {
+            let mut request = Request::new("a*x0");
+            request.params.insert("a".to_owned(), a);
+            request
+        };
+        let points = [1.0, 2.0, 0.5].map(point);
+        let mut answers = points
+            .clone()
+            .map(|point| Answer::refused(Some(&point), "odd"));
+        answers[1].warnings = vec!["odd".to_owned(), "late".to_owned()];
+        answers[2].warnings.clear();
+        assert_eq!(
+            warnings(&axes, &points, &answers),
+            "warning at a=1, a=2: odd\nwarning at a=2: late\n"
+        );
+    }
 
     #[test]
     fn columns_of_a_table_are_aligned() {
