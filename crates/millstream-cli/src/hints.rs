@@ -123,7 +123,8 @@ fn library(error: &millstream::Error) -> Option<String> {
             "remove --partitions to use the topic as it is, or see `millstream topics alter {topic} --partitions`"
         ),
         Error::Kafka {
-            retriable: true, ..
+            class: millstream::Class::Retriable,
+            ..
         } => NO_CLUSTER.to_owned(),
         _ => return None,
     })

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::codec::Encodable;
 use crate::config::Cluster;
 use crate::draft::Draft;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 pub use crate::log::kafka::producer::Counts;
 use crate::log::kafka::producer::{Producer, Receipt};
 use crate::log::{Outgoing, SendError};
@@ -207,7 +207,7 @@ impl Draft<'_, &Emitter> {
         let sent = loop {
             match shared.producer.send(&record, &mut receipt) {
                 Ok(()) => break Ok(()),
-                Err(SendError::Refused(error)) => break Err(error),
+                Err(SendError::Failed(error)) => break Err(error),
                 Err(SendError::Full) => shared.producer.wait_for_room(),
             }
         };
@@ -220,7 +220,7 @@ fn closed(topic: &str) -> Error {
     Error::Kafka {
         action: format!("send a record to topic `{topic}`"),
         reason: "the emitter is closed".to_owned(),
-        retriable: false,
+        class: Class::Refused,
         outcome: Outcome::NotApplied,
     }
 }

@@ -3,9 +3,8 @@
 //! [`Error`] is the library's own: configuration, cluster, a service that cannot go on. [`ProcessError`] is what a
 //! handler answers about one record; the service's declared policy decides what becomes of that record.
 //!
-//! An error from the cluster answers two questions for whoever decides what to do next: may the same call be
-//! tried again ([`Error::is_retriable`]), and has it been applied ([`Error::outcome`]). An unknown outcome is
-//! never treated as success.
+//! An error answers two questions for whoever decides what to do next: what can still be done ([`Error::class`]), and has
+//! the call been applied ([`Error::outcome`]). An unknown outcome is never treated as success.
 
 use std::fmt;
 use std::io;
@@ -177,8 +176,8 @@ pub enum Error {
         action: String,
         /// What the cluster or the client answered, without secrets.
         reason: String,
-        /// Whether the same call may succeed later.
-        retriable: bool,
+        /// What can still be done.
+        class: Class,
         /// Whether it has been applied.
         outcome: Outcome,
     },
@@ -242,6 +241,31 @@ pub enum Error {
         /// The panic's message.
         reason: String,
     },
+    /// A thread of the service could not be started; those that were have ended.
+    #[error("failed to start thread `{name}` of service `{service}`")]
+    Thread {
+        /// The service.
+        service: String,
+        /// The thread.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The service did not end within its deadline because a handler had not returned; the process should exit.
+    #[error(
+        "service `{service}` did not stop within {seconds} s: {call} has been running for {running} s"
+    )]
+    StuckHandler {
+        /// The service.
+        service: String,
+        /// The deadline that passed, in seconds.
+        seconds: u64,
+        /// The call: `the handler of calls[2]@17`.
+        call: String,
+        /// How long it has been running, in seconds.
+        running: u64,
+    },
     /// The service did not end within its deadline; its threads are still there and the process should exit.
     #[error(
         "service `{service}` did not stop within {seconds} s: {waiting} of its workers still wait for the cluster"
@@ -256,6 +280,21 @@ pub enum Error {
     },
 }
 
+/// What can be done after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The same call may succeed later.
+    Retriable,
+    /// This record or request is never accepted; others are.
+    Refused,
+    /// What is under way together has to be given up and done again as a whole.
+    Abortable,
+    /// Somebody else has taken over: this client may not write or commit any more.
+    Fenced,
+    /// The client cannot go on at all: no permission, a broken sequence, a declaration that does not hold.
+    Fatal,
+}
+
 /// Whether a call that failed has been applied on the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -268,15 +307,19 @@ pub enum Outcome {
 }
 
 impl Error {
+    /// What can still be done.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Kafka { class, .. } => *class,
+            Self::Undelivered { .. } => Class::Abortable,
+            Self::Codec { .. } | Self::InvalidPosition { .. } => Class::Refused,
+            _ => Class::Fatal,
+        }
+    }
+
     /// Whether trying the same again may succeed.
     pub const fn is_retriable(&self) -> bool {
-        matches!(
-            self,
-            Self::Kafka {
-                retriable: true,
-                ..
-            }
-        )
+        matches!(self.class(), Class::Retriable)
     }
 
     /// Whether the call that failed has been applied.

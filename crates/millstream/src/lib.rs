@@ -103,6 +103,7 @@ mod shutdown;
 mod startup;
 pub mod testing;
 mod topic;
+mod watch;
 mod worker;
 
 pub use clock::{Clock, Moment, SystemClock};
@@ -111,7 +112,7 @@ pub use context::{Context, OpenRecord};
 pub use describe::{Description, TopicDescription};
 pub use draft::Draft;
 pub use emitter::{Counts, Emitter};
-pub use error::{Error, Outcome, ProcessError};
+pub use error::{Class, Error, Outcome, ProcessError};
 pub use policy::{Delivery, OnError, Start};
 pub use reader::Reader;
 pub use record::{Header, Headers, OwnedRecord, Position, Record, Timestamp};

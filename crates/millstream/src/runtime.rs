@@ -1,19 +1,17 @@
-//! A running service: its threads, its end, and the hard deadline behind the end.
+//! A running service: its threads, and the request to end.
 //!
-//! Each thread owns one worker and all it needs. The thread that called `run` watches them: when a shutdown is requested, or
-//! one of them fails, all are told to stop; each drains, commits and closes its client. librdkafka's close can hang for
-//! ever when the cluster is gone, so nobody waits for it beyond the deadline: `run` then returns an error that says
-//! so, and the program is expected to exit. When all is committed the close is a courtesy to the group and has a second:
-//! without it the group misses the member when its session ends.
+//! Each thread owns one worker and all it needs. The thread that called `run` watches them (`watch`): when a shutdown is
+//! requested, or one of them fails or cannot be started, all are told to stop; each drains, commits and closes its client.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::clock::{Clock, Moment, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::http::{Health, Listener, Part};
@@ -22,6 +20,7 @@ use crate::metrics::Totals;
 use crate::service::Definition;
 use crate::shutdown::Shutdown;
 use crate::startup::{co_partitioned, ready_topics};
+use crate::watch::{Calls, Report, Watch};
 use crate::worker::failure::panic_text;
 use crate::worker::{Progress, Worker};
 
@@ -30,10 +29,6 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// What closing a client may take beyond the drain budget.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-
-/// What it may take when all is drained and committed. A member that asked to join while another one had vanished is
-/// answered only when that one's session has ended, and librdkafka's close waits for the answer.
-const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a service has done, told at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,21 +47,13 @@ pub struct Summary {
 }
 
 impl Summary {
-    const fn add(&mut self, totals: Totals) {
+    pub(crate) const fn add(&mut self, totals: Totals) {
         self.read += totals.read;
         self.written += totals.written;
         self.failed += totals.failed;
         self.dead_lettered += totals.dead_lettered;
         self.lost += totals.lost;
     }
-}
-
-/// What a thread of a worker tells the thread that watches it.
-enum Report {
-    /// Its worker has drained, or failed; its client is still to be closed.
-    Ended(Totals, Result<(), Error>),
-    /// Its client is closed.
-    Closed,
 }
 
 /// Runs a service until shutdown is requested or it cannot go on.
@@ -94,8 +81,29 @@ pub(crate) fn run<S: 'static>(
         return Ok(Summary::default());
     };
     co_partitioned(&definition, &topics)?;
+    let result = run_threads(definition, cluster, (shutdown, health), parts, &spawn);
+    drop(listener);
+    result
+}
+
+/// Starts a thread by its name.
+type Spawn = dyn Fn(String, Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+fn spawn(name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    std::thread::Builder::new().name(name).spawn(work).map(drop)
+}
+
+/// Starts a thread for each part and waits for their end. One that cannot be started ends those that were.
+fn run_threads<S: 'static>(
+    definition: Arc<Definition<S>>,
+    cluster: &Cluster,
+    (shutdown, health): (Shutdown, Health),
+    parts: Vec<Part>,
+    spawn: &Spawn,
+) -> Result<Summary, Error> {
     let stop = Shutdown::new();
     let (sender, reports) = channel();
+    let (mut threads, mut failed) = (0, None);
     for (number, part) in parts.into_iter().enumerate() {
         let thread = Thread {
             number,
@@ -103,8 +111,16 @@ pub(crate) fn run<S: 'static>(
             stop: stop.clone(),
             part,
         };
-        thread.start(cluster.clone(), sender.clone())?;
+        match thread.start(cluster.clone(), sender.clone(), spawn) {
+            Ok(()) => threads += 1,
+            Err(error) => {
+                failed = Some(error);
+                stop.request();
+                break;
+            }
+        }
     }
+    drop(sender);
     let watch = Watch {
         service: definition.name.to_string(),
         threads,
@@ -113,10 +129,9 @@ pub(crate) fn run<S: 'static>(
         shutdown,
         stop,
         health,
+        calls: Calls::new(definition.input_names(), definition.settings.drain_within),
     };
-    let result = watch.run();
-    drop(listener);
-    result
+    watch.run(failed)
 }
 
 /// One thread of a service.
@@ -128,12 +143,13 @@ struct Thread<S> {
 }
 
 impl<S: 'static> Thread<S> {
-    fn start(self, cluster: Cluster, reports: Sender<Report>) -> Result<(), Error> {
+    fn start(self, cluster: Cluster, reports: Sender<Report>, spawn: &Spawn) -> Result<(), Error> {
         let name = format!("{}-{}", self.definition.name, self.number);
         let service = self.definition.name.to_string();
-        let spawned = std::thread::Builder::new().name(name).spawn(move || {
+        let work = move || {
             let mut totals = Totals::default();
-            let ended = catch_unwind(AssertUnwindSafe(|| self.work(&cluster, &mut totals)));
+            let work = || self.work(&cluster, &reports, &mut totals);
+            let ended = catch_unwind(AssertUnwindSafe(work));
             let (member, result) = ended.unwrap_or_else(|panic| {
                 let service = self.definition.name.to_string();
                 let reason = panic_text(&*panic);
@@ -144,21 +160,28 @@ impl<S: 'static> Thread<S> {
             let _ = reports.send(Report::Ended(totals, result));
             drop(member);
             let _ = reports.send(Report::Closed);
-        });
-        spawned.map(drop).map_err(|error| Error::InvalidService {
+        };
+        spawn(name.clone(), Box::new(work)).map_err(|source| Error::Thread {
             service,
-            reason: format!("its thread cannot be started: {error}"),
+            name,
+            source,
         })
     }
 
     /// Drives the worker to its end; answers the client that is still to be closed.
-    fn work(&self, cluster: &Cluster, totals: &mut Totals) -> (Option<Member>, Result<(), Error>) {
-        let member = match Member::open(cluster, self.settings()) {
+    fn work(
+        &self,
+        cluster: &Cluster,
+        reports: &Sender<Report>,
+        totals: &mut Totals,
+    ) -> (Option<Member>, Result<(), Error>) {
+        let member = match Member::open(cluster, self.settings(cluster)) {
             Ok(member) => member,
             Err(error) => return (None, Err(error)),
         };
         let clock: Arc<dyn Clock + Send + Sync> = Arc::new(SystemClock::new());
         let mut worker = Worker::new(Arc::clone(&self.definition), member, clock, self.number);
+        let _ = reports.send(Report::Started(worker.handling()));
         let mut stopping = false;
         let result = loop {
             if !stopping && self.stop.is_requested() {
@@ -175,11 +198,12 @@ impl<S: 'static> Thread<S> {
         (Some(worker.into_log()), result)
     }
 
-    fn settings(&self) -> member::Settings {
+    fn settings(&self, cluster: &Cluster) -> member::Settings {
         let definition = &*self.definition;
         let specs = definition.outputs.iter().map(|output| &output.spec);
         member::Settings {
             group: definition.group.clone(),
+            instance: self.instance(cluster),
             topics: definition.input_names(),
             start: definition.settings.start,
             session_timeout: definition.settings.session_timeout,
@@ -187,71 +211,89 @@ impl<S: 'static> Thread<S> {
             max_message_bytes: specs.filter_map(|spec| spec.max_message_bytes).max(),
         }
     }
+
+    /// The name of a member that keeps its partitions over a restart. Two members of one name would throw each other out of the
+    /// group, so several threads have it with their numbers, and a restart finds each of them again.
+    fn instance(&self, cluster: &Cluster) -> Option<String> {
+        let mut properties = cluster.raw_properties();
+        let (_, name) = properties.find(|(name, _)| *name == "group.instance.id")?;
+        let is_one = self.definition.settings.threads == 1;
+        Some(if is_one {
+            name.to_owned()
+        } else {
+            format!("{name}-{}", self.number)
+        })
+    }
 }
 
-/// Waits for the threads, and for no longer than the budget once they are to end.
-struct Watch {
-    service: String,
-    threads: usize,
-    budget: Duration,
-    reports: Receiver<Report>,
-    shutdown: Shutdown,
-    stop: Shutdown,
-    health: Health,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-impl Watch {
-    fn run(self) -> Result<Summary, Error> {
-        let clock = SystemClock::new();
-        let mut summary = Summary::default();
-        let mut failed = None;
-        let (mut ended, mut closed) = (0, 0);
-        let mut deadline = None;
-        while closed < self.threads {
-            if deadline.is_none() && (self.shutdown.is_requested() || self.stop.is_requested()) {
-                self.health.drain();
-                self.stop.request();
-                deadline = Some(clock.now().plus(self.budget));
-            }
-            match self.reports.recv_timeout(Duration::from_millis(50)) {
-                Ok(Report::Ended(totals, result)) => {
-                    summary.add(totals);
-                    if let Err(error) = result {
-                        failed.get_or_insert(error);
-                    }
-                    ended += 1;
-                    if ended == self.threads && failed.is_none() {
-                        let leave = clock.now().plus(LEAVE_WITHIN);
-                        deadline = deadline.map(|deadline: Moment| deadline.min(leave));
-                    }
-                    // One worker alone never ends but by a failure or when told to: the others are told as well.
-                    self.stop.request();
-                }
-                Ok(Report::Closed) => closed += 1,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if deadline.is_some_and(|deadline| clock.now() >= deadline) && closed < self.threads {
-                if ended == self.threads && failed.is_none() {
-                    tracing::warn!(service = %self.service, "left without a farewell; the group misses the member when its session ends");
-                    return Ok(summary);
-                }
-                return Err(self.stuck(closed, failed));
-            }
-        }
-        failed.map_or(Ok(summary), Err)
+    use super::*;
+    use crate::codec::{NoKey, Text};
+    use crate::context::Context;
+    use crate::record::Record;
+    use crate::service::Service;
+    use crate::testing::eventually;
+    use crate::topic::Topic;
+
+    static IN: Topic<(), String> = Topic::new("in", &NoKey, &Text);
+
+    fn definition(threads: usize) -> Arc<Definition<()>> {
+        let nothing = |(): &mut (), _: Record<(), String>, _: &mut Context| Ok(());
+        let service = Service::new("copier", || ()).input(&IN, nothing);
+        service.threads(threads).into_definition().unwrap()
     }
 
-    fn stuck(&self, closed: usize, failed: Option<Error>) -> Error {
-        if let Some(error) = failed {
-            tracing::error!(service = %self.service, error = %error, "service had stopped for this before its client hung");
-        }
-        let error = Error::Stuck {
-            service: self.service.clone(),
-            seconds: self.budget.as_secs(),
-            waiting: self.threads - closed,
+    #[test]
+    fn a_thread_that_cannot_be_started_ends_those_that_were() {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ended);
+        let no_third = move |name: String, work: Box<dyn FnOnce() + Send>| {
+            if name == "copier-2" {
+                return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+            }
+            let count = Arc::clone(&count);
+            let work = move || {
+                work();
+                count.fetch_add(1, Ordering::Release);
+            };
+            spawn(name, Box::new(work))
         };
-        tracing::error!(service = %self.service, error = %error, "service is stuck");
-        error
+        let health = Health::new();
+        let parts = (0..4).map(|_| health.part("worker")).collect();
+        // Nothing listens there: the clients have nobody to talk to, and end all the same.
+        let cluster = Cluster::new("127.0.0.1:1");
+        let ends = (Shutdown::new(), health.clone());
+        let error = run_threads(definition(4), &cluster, ends, parts, &no_third).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to start thread `copier-2` of service `copier`"
+        );
+        assert!(health.is_draining());
+        eventually(Duration::from_secs(60), "both threads have ended", || {
+            ended.load(Ordering::Acquire) == 2
+        });
+    }
+
+    #[test]
+    fn the_threads_of_a_static_member_have_names_of_their_own() {
+        let name = |threads, number| {
+            let definition = definition(threads);
+            let thread = Thread {
+                number,
+                definition,
+                stop: Shutdown::new(),
+                part: Health::new().part("worker"),
+            };
+            let cluster = Cluster::new("a:1")
+                .property("group.instance.id", "reader")
+                .unwrap();
+            thread.settings(&cluster).instance
+        };
+        assert_eq!(name(1, 0).as_deref(), Some("reader"));
+        assert_eq!(name(2, 0).as_deref(), Some("reader-0"));
+        assert_eq!(name(2, 1).as_deref(), Some("reader-1"));
     }
 }

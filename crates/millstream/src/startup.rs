@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::admin::{Admin, Broker, TopicInfo};
 use crate::config::Cluster;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 use crate::policy::doubled;
 use crate::service::Definition;
 use crate::shutdown::Shutdown;
@@ -67,7 +67,7 @@ fn reach(admin: &Admin) -> Result<(), Error> {
             "it advertises {}, where nothing answers",
             addresses.join(", ")
         ),
-        retriable: true,
+        class: Class::Retriable,
         outcome: Outcome::NotApplied,
     })
 }

@@ -131,6 +131,9 @@ fn a_receiver_with_a_count_takes_exactly_so_many_and_the_next_gets_the_rest() {
             "{}",
             ended.stderr
         );
+        for word in ["WARN", "ERROR"] {
+            assert!(!ended.stderr.contains(word), "{}", ended.stderr);
+        }
         ended.json()[0]["total"].as_u64().unwrap()
     };
     assert_eq!(receive("7"), 7);

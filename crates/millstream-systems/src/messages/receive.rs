@@ -151,10 +151,9 @@ impl Received {
         let latency = message.latency(now);
         let mut latencies = self.latencies();
         if self.0.count.is_some_and(|count| latencies.total() >= count) {
-            // More than was asked for: left uncommitted, for the next receiver.
-            return Err(ProcessError::new(
-                "the number of messages asked for is reached",
-            ));
+            // More than was asked for: kept open, so that it is not committed and the next receiver gets it.
+            let _left = context.keep_open();
+            return Ok(());
         }
         latencies.add(latency);
         let total = latencies.total();

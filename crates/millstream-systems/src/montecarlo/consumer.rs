@@ -160,7 +160,7 @@ impl Received {
     fn on_outcome(
         &mut self,
         record: Record<String, Outcome>,
-        _: &mut Context,
+        context: &mut Context,
     ) -> Result<(), ProcessError> {
         let (job, outcome) = (record.key, record.value);
         if !outcome.is_last() {
@@ -172,10 +172,9 @@ impl Received {
             .count
             .is_some_and(|count| book.summary.answers >= count)
         {
-            // More than was asked for: left uncommitted, for the next consumer.
-            return Err(ProcessError::new(
-                "the number of answers asked for is reached",
-            ));
+            // More than was asked for: kept open, so that it is not committed and the next consumer gets it.
+            let _left = context.keep_open();
+            return Ok(());
         }
         let deviation = outcome.deviation();
         if let Some(store) = &mut book.store {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Admin;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 use crate::log::kafka::offsets::Which;
 use crate::log::kafka::reader::Range;
 use crate::record::Timestamp;
@@ -252,7 +252,7 @@ impl Admin {
                     action: format!("create topic `{name}`"),
                     reason: "the cluster accepted it, but does not show it with a leader"
                         .to_owned(),
-                    retriable: true,
+                    class: Class::Retriable,
                     outcome: Outcome::Unknown,
                 });
             }
@@ -328,7 +328,7 @@ impl Admin {
                 return Err(Error::Kafka {
                     action: format!("change the configuration of topic `{topic}`"),
                     reason: format!("the cluster did not set `{name}` to {wanted}"),
-                    retriable: false,
+                    class: Class::Refused,
                     outcome: Outcome::Unknown,
                 });
             }

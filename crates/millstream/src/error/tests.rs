@@ -92,7 +92,7 @@ fn declared() -> [(Error, &'static str); 10] {
 }
 
 /// Errors of a service that runs.
-fn running() -> [(Error, &'static str); 7] {
+fn running() -> [(Error, &'static str); 9] {
     let service = || text("totals");
     [
         (
@@ -157,6 +157,23 @@ fn running() -> [(Error, &'static str); 7] {
             },
             "service `totals` did not stop within 5 s: 1 of its workers still wait for the cluster",
         ),
+        (
+            Error::StuckHandler {
+                service: service(),
+                seconds: 5,
+                call: text("the handler of calls[2]@17"),
+                running: 600,
+            },
+            "service `totals` did not stop within 5 s: the handler of calls[2]@17 has been running for 600 s",
+        ),
+        (
+            Error::Thread {
+                service: service(),
+                name: text("totals-1"),
+                source: io::Error::from(io::ErrorKind::OutOfMemory),
+            },
+            "failed to start thread `totals-1` of service `totals`",
+        ),
     ]
 }
 
@@ -168,7 +185,7 @@ fn outside() -> [(Error, &'static str); 6] {
             Error::Kafka {
                 action: text("create topic `calls`"),
                 reason: text("not the leader"),
-                retriable: true,
+                class: Class::Retriable,
                 outcome: Outcome::Unknown,
             },
             "failed to create topic `calls`: not the leader",

@@ -48,7 +48,7 @@ pub(crate) trait Log {
     /// Records to one partition are delivered in the order of the calls.
     ///
     /// # Errors
-    /// [`SendError::Full`] to try again after `reports`, [`SendError::Refused`] when this record will never be taken. In
+    /// [`SendError::Full`] to try again after `reports`, [`SendError::Failed`] when it was not taken for another reason. In
     /// both cases nothing will be reported for it.
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError>;
 
@@ -179,6 +179,7 @@ pub(crate) struct Token(pub u64);
 pub(crate) enum SendError {
     /// The bound on bytes or records in flight is reached; serve [`Log::reports`] and try again.
     Full,
-    /// This record will never be taken: too large, no such topic.
-    Refused(Error),
+    /// It was not taken. The class tells whether this record is to blame ([`Class::Refused`](crate::Class::Refused): it is too
+    /// large) or the client cannot go on ([`Class::Fatal`](crate::Class::Fatal)).
+    Failed(Error),
 }

@@ -60,6 +60,8 @@ impl<S> Core<S> {
         let place = slot.token(slot.ring.next());
         self.context
             .begin_at(slot.source.partition, offset, attempt, place);
+        self.handling
+            .begin(slot.input, slot.source.partition, Some(offset));
         let outcome = match slot.refused.take_if(|(refused, _)| *refused == offset) {
             Some((_, failure)) => Err(failure),
             None => {
@@ -70,6 +72,7 @@ impl<S> Core<S> {
                 .unwrap_or_else(|panic| Err(Failure::panic(&*panic)))
             }
         };
+        self.handling.end();
         if let Some(misuse) = self.context.take_misuse() {
             self.fail(misuse);
             return;

@@ -6,7 +6,7 @@
 //!
 //! - `partition`: what is held; `watermark`: what of it is done
 //! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
-//! - `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost
+//! - `handling`: what another thread can see of the handler; `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost
 //! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
 //! - `timer`: what is called at an interval; `handler_requests`: records kept open, inputs paused
 //!
@@ -18,6 +18,7 @@ pub mod dead_letter;
 pub(crate) mod failure;
 mod handle;
 mod handler_requests;
+pub(crate) mod handling;
 mod partition;
 mod retry;
 mod revocation;
@@ -41,12 +42,16 @@ use crate::policy::Start;
 use crate::service::{Definition, dead_letter_topic};
 
 use dead_letter::Share;
+use handling::Handling;
 use partition::Table;
 use revocation::Phase;
 use send::Pending;
 
 /// How many records one step takes at most before it looks after everything else.
 const BURST: usize = 256;
+
+/// A handler that takes this long has its burst to itself: a stop or a rebalance is looked for after each of its records.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// How often counters and gauges are given out.
 const METERS_EVERY: Duration = Duration::from_millis(250);
@@ -75,6 +80,7 @@ struct Core<S> {
     /// The time at the last look; good enough for anything that is not a measurement.
     now: Moment,
     context: Context,
+    handling: Arc<Handling>,
     /// The topics effects go to: the declared outputs, then the dead-letter topic of each input.
     targets: Vec<Arc<str>>,
     table: Table<S>,
@@ -124,6 +130,7 @@ impl<S, L: Log> Worker<S, L> {
             clock,
             now,
             context,
+            handling: Arc::default(),
             targets,
             pending: None,
             isolated: None,
@@ -186,6 +193,11 @@ impl<S, L: Log> Worker<S, L> {
         self.core.meters.totals
     }
 
+    /// Where another thread can see which record the handler has.
+    pub(crate) fn handling(&self) -> Arc<Handling> {
+        Arc::clone(&self.core.handling)
+    }
+
     /// The log, to be dropped where its drop may hang.
     pub(crate) fn into_log(self) -> L {
         self.log
@@ -199,12 +211,11 @@ impl<S> Core<S> {
         for taken in 0..BURST {
             match log.poll(wait) {
                 Ok(Event::Record(message)) => {
-                    if taken == 0 {
-                        self.sampled(log, &message);
-                    } else {
+                    let is_slow = taken == 0 && self.sampled(log, &message) >= SLOW;
+                    if taken > 0 {
                         self.record(log, &message);
                     }
-                    if self.is_blocked() || self.is_stopping() {
+                    if is_slow || self.is_blocked() || self.is_stopping() {
                         break;
                     }
                 }
@@ -224,12 +235,13 @@ impl<S> Core<S> {
         Progress::Busy
     }
 
-    /// Passes one record to its handler and measures it: two looks at the clock, once in a burst.
-    fn sampled<L: Log>(&mut self, log: &L, message: &L::Message<'_>) {
+    /// Passes one record to its handler and measures it: two looks at the clock, once in a burst. Returns how long it took.
+    fn sampled<L: Log>(&mut self, log: &L, message: &L::Message<'_>) -> Duration {
         let before = self.clock.now();
         self.now = before;
         self.record(log, message);
-        Meters::observe(&self.meters.processing, self.clock.now().since(before));
+        let took = self.clock.now().since(before);
+        Meters::observe(&self.meters.processing, took);
         let timestamp = message.timestamp();
         if timestamp.is_known() {
             let age = self
@@ -241,6 +253,7 @@ impl<S> Core<S> {
             let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
             Meters::observe(&self.meters.latency, age);
         }
+        took
     }
 
     fn event<L: Log>(&mut self, log: &L, event: Event<L::Message<'_>>) {

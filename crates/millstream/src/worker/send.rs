@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error};
 use crate::log::{Event, Log, Outgoing, SendError};
 use crate::metrics::{BACKPRESSURE, DELIVERIES_FAILED, TIMERS_FAILED};
 use crate::topic::Offset;
@@ -101,11 +101,14 @@ impl<S> Core<S> {
                     self.meters.wrote(effect.output);
                 }
                 Err(SendError::Full) => return false,
-                Err(SendError::Refused(error)) => {
+                Err(SendError::Failed(error)) => {
                     let (slot, sequence) = (pending.slot, pending.sequence);
                     let unsent = effects.len() - pending.next;
                     self.pending = None;
-                    self.undeliverable(log, slot, sequence, unsent, error);
+                    match error.class() {
+                        Class::Refused => self.undeliverable(log, slot, sequence, unsent, error),
+                        _ => self.undelivered(log, slot, sequence, error),
+                    }
                     return true;
                 }
             }
@@ -204,7 +207,7 @@ impl<S> Core<S> {
         let isolated = self.isolated.map(|(id, _)| id);
         for (id, sequence, _, error) in &failures {
             // All of a batch before the first of it is acted upon: the replay is to try each of them alone.
-            if is_refusal(error)
+            if error.class() == Class::Refused
                 && Some(*id) != isolated
                 && let Some(slot) = self.table.slot_mut(*id)
             {
@@ -230,12 +233,19 @@ impl<S> Core<S> {
         let source = slot.source.clone();
         self.meters.count_topic(DELIVERIES_FAILED, &source.topic, 1);
         let is_isolated = self.isolated.is_some_and(|(isolated, _)| isolated == id);
-        if !is_refusal(&error) {
-            self.rewind_later(log, source.partition, &error);
-        } else if is_isolated || is_timer {
-            self.undeliverable(log, id, sequence, 1, error);
-        } else {
-            self.rewind_now(log, source.partition, &error);
+        match error.class() {
+            Class::Retriable | Class::Abortable => {
+                self.rewind_later(log, source.partition, &error);
+            }
+            Class::Refused if is_isolated || is_timer => {
+                self.undeliverable(log, id, sequence, 1, error)
+            }
+            Class::Refused => self.rewind_now(log, source.partition, &error),
+            // No record is to blame: what came before is drained and committed, the rest is left to whoever comes next.
+            Class::Fenced | Class::Fatal => {
+                slot.ring.end_before(sequence);
+                self.fail(error);
+            }
         }
     }
 
@@ -288,9 +298,4 @@ impl<S> Core<S> {
             }
         }
     }
-}
-
-/// Whether the cluster will answer the same however often it is asked.
-fn is_refusal(error: &Error) -> bool {
-    !error.is_retriable() && error.outcome() == Outcome::NotApplied
 }

@@ -55,8 +55,10 @@ impl<S> Core<S> {
         }
         *due = now.plus(timer_of.every);
         self.context.begin(partition, None, 1);
+        self.handling.begin(0, partition, None);
         let (state, context) = (&mut unit.state, &mut self.context);
         let outcome = catch_unwind(AssertUnwindSafe(|| (timer_of.tick)(state, context)));
+        self.handling.end();
         let outcome = match outcome {
             Ok(result) => result.map_err(|error| Failure::process(&error)),
             Err(panic) => Err(Failure::panic(&*panic)),

@@ -13,7 +13,7 @@ use rdkafka::types::RDKafkaConfRes;
 
 use super::properties::{self, Side};
 use crate::config::Cluster;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 
 /// Which client is being configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ pub(crate) fn kafka_error(
     Error::Kafka {
         action: action.into(),
         reason: cluster.scrub(&reason),
-        retriable: error.rdkafka_error_code().is_some_and(is_retriable),
+        class: error.rdkafka_error_code().map_or(Class::Refused, class_of),
         outcome: error
             .rdkafka_error_code()
             .map_or(Outcome::NotApplied, outcome_of),
@@ -129,7 +129,7 @@ pub(crate) fn code_error(action: impl Into<String>, code: RDKafkaErrorCode) -> E
     Error::Kafka {
         action: action.into(),
         reason: code_text(code),
-        retriable: is_retriable(code),
+        class: class_of(code),
         outcome: outcome_of(code),
     }
 }
@@ -152,27 +152,64 @@ pub(crate) fn code_text(code: RDKafkaErrorCode) -> String {
         .collect()
 }
 
-fn is_retriable(code: RDKafkaErrorCode) -> bool {
+/// What can be done after `code`. A code that is not named here is the refusal of one request or record.
+fn class_of(code: RDKafkaErrorCode) -> Class {
     use RDKafkaErrorCode as Code;
-    matches!(
-        code,
+    match code {
         Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::OperationTimedOut
-            | Code::MessageTimedOut
-            | Code::QueueFull
-            | Code::RequestTimedOut
-            | Code::LeaderNotAvailable
-            | Code::NotLeaderForPartition
-            | Code::NetworkException
-            | Code::CoordinatorLoadInProgress
-            | Code::CoordinatorNotAvailable
-            | Code::NotCoordinator
-            | Code::NotEnoughReplicas
-            | Code::NotEnoughReplicasAfterAppend
-            | Code::WaitingForCoordinator
-            | Code::RebalanceInProgress
-    )
+        | Code::AllBrokersDown
+        | Code::OperationTimedOut
+        | Code::MessageTimedOut
+        | Code::QueueFull
+        | Code::RequestTimedOut
+        | Code::BrokerNotAvailable
+        | Code::ReplicaNotAvailable
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::FencedLeaderEpoch
+        | Code::UnknownLeaderEpoch
+        | Code::NetworkException
+        | Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator
+        | Code::NotController
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::KafkaStorageError
+        | Code::UnstableOffsetCommit
+        | Code::ThrottlingQuotaExceeded
+        | Code::ConcurrentTransactions
+        | Code::WaitingForCoordinator
+        | Code::RebalanceInProgress
+        // Another record of the same batch is to blame, or the client dropped what it had not sent.
+        | Code::InvalidDifferentRecord
+        | Code::PurgeQueue
+        | Code::PurgeInflight => Class::Retriable,
+        Code::InvalidTransactionalState | Code::InvalidProducerIdMapping => Class::Abortable,
+        Code::Fenced
+        | Code::ProducerFenced
+        | Code::InvalidProducerEpoch
+        | Code::TransactionCoordinatorFenced
+        | Code::FencedInstanceId
+        | Code::FencedMemberEpoch => Class::Fenced,
+        Code::Fatal
+        | Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::OutOfOrderSequenceNumber
+        | Code::DuplicateSequenceNumber
+        | Code::UnknownProducerId
+        | Code::UnsupportedVersion
+        | Code::UnsupportedForMessageFormat
+        | Code::InvalidRequiredAcks
+        | Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::InvalidTopic => Class::Fatal,
+        _ => Class::Refused,
+    }
 }
 
 /// Whether a request that failed with `code` may have been carried out all the same.
@@ -241,4 +278,30 @@ pub(crate) fn forward_error(cluster: &Cluster, error: &KafkaError, reason: &str)
         .map_or_else(String::new, code_text);
     let reason = cluster.scrub(reason);
     tracing::warn!(target: "millstream::librdkafka", brokers = cluster.brokers(), code, reason, "client failed");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_class_that_says_what_can_still_be_done() {
+        use RDKafkaErrorCode as Code;
+        let classes = [
+            (Code::MessageTimedOut, Class::Retriable),
+            (Code::NotEnoughReplicas, Class::Retriable),
+            (Code::MessageSizeTooLarge, Class::Refused),
+            (Code::InvalidRecord, Class::Refused),
+            (Code::UnknownPartition, Class::Refused),
+            (Code::InvalidTransactionalState, Class::Abortable),
+            (Code::ProducerFenced, Class::Fenced),
+            (Code::FencedInstanceId, Class::Fenced),
+            (Code::TopicAuthorizationFailed, Class::Fatal),
+            (Code::OutOfOrderSequenceNumber, Class::Fatal),
+            (Code::Fatal, Class::Fatal),
+        ];
+        for (code, class) in classes {
+            assert_eq!(code_error("send", code).class(), class, "{code:?}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ use super::config::{Role, client_config, forward_error, forward_log, kafka_error
 use super::headers;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::log::{Outgoing, SendError};
 use crate::metrics::{EMITTER_DELIVERED, EMITTER_FAILED, EMITTER_PENDING};
 use crate::record::Position;
@@ -97,7 +97,7 @@ impl Producer {
             .map_err(|error| Error::Kafka {
                 action: "start the producer's thread".to_owned(),
                 reason: error.to_string(),
-                retriable: true,
+                class: Class::Retriable,
                 outcome: crate::error::Outcome::NotApplied,
             })?;
         Ok(Producer {
@@ -133,7 +133,7 @@ impl Producer {
         }
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         let action = format!("send a record of {bytes} bytes to topic `{}`", record.topic);
-        SendError::Refused(kafka_error(&self.client.context().cluster, action, error))
+        SendError::Failed(kafka_error(&self.client.context().cluster, action, error))
     }
 
     /// Waits a moment for a delivery report, as a sender does that met a full queue.

@@ -18,7 +18,7 @@ use super::log::SimulatedLog;
 use super::member::{Fate, Member, Subscription};
 use super::topics::Topics;
 use crate::clock::{Clock as _, Moment};
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 use crate::topic::{NextOffset, TopicPartition};
 
 /// A member of a group, dead or alive.
@@ -304,7 +304,7 @@ pub(super) fn failure(action: &str, reason: &str, outcome: Outcome) -> Error {
     Error::Kafka {
         action: action.to_owned(),
         reason: reason.to_owned(),
-        retriable: true,
+        class: Class::Retriable,
         outcome,
     }
 }

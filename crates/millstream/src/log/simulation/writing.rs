@@ -10,7 +10,7 @@ use super::member::{Fate, Member, Sent};
 use super::topics::Stored;
 use super::world::{MemberId, World, failure};
 use crate::clock::Clock as _;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 use crate::log::{Outgoing, SendError, Token};
 use crate::topic::{NextOffset, Partition, TopicPartition};
 use crate::worker::dead_letter;
@@ -28,10 +28,10 @@ impl World {
         let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         let refused = |reason: &str| {
             let action = format!("send a record of {bytes} bytes to topic `{}`", record.topic);
-            Err(SendError::Refused(Error::Kafka {
+            Err(SendError::Failed(Error::Kafka {
                 action,
                 reason: reason.to_owned(),
-                retriable: false,
+                class: Class::Refused,
                 outcome: Outcome::NotApplied,
             }))
         };
@@ -172,7 +172,7 @@ impl World {
             return Some(Err(Error::Kafka {
                 action: "commit offsets".to_owned(),
                 reason: "unknown member".to_owned(),
-                retriable: false,
+                class: Class::Refused,
                 outcome: Outcome::NotApplied,
             }));
         }

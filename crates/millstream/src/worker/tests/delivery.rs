@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Bench, IN, OUT, SECOND, copier, kafka, part};
 use crate::context::Context;
-use crate::error::ProcessError;
+use crate::error::{Class, ProcessError};
 use crate::log::{Event, SendError};
 use crate::policy::Start;
 use crate::record::Record;
@@ -55,7 +55,7 @@ fn a_commit_waits_for_the_answer_to_the_one_before_and_is_repeated_when_that_fai
     let offsets = vec![(part(0), NextOffset::new(1))];
     bench.log.event(Event::Committed {
         offsets,
-        result: Err(kafka(true)),
+        result: Err(kafka(Class::Retriable)),
     });
     bench.settle();
     bench.after(SECOND);
@@ -95,7 +95,9 @@ fn a_failed_delivery_replays_its_partition_from_the_watermark_with_a_fresh_state
     bench.settle();
     let sent = bench.log.sent("out");
     bench.log.report(sent[0].token, Ok(()));
-    bench.log.report(sent[1].token, Err(kafka(true)));
+    bench
+        .log
+        .report(sent[1].token, Err(kafka(Class::Retriable)));
     bench.log.report(sent[2].token, Ok(()));
     bench.settle();
     assert_eq!(bench.log.calls(), ["admit in[0] in[1]", "pause in[0]"]);
@@ -129,7 +131,7 @@ fn the_wait_before_a_replay_doubles_while_nothing_gets_through() {
     bench.settle();
     for wait in [100, 200, 400] {
         let last = bench.log.sent("out").pop().unwrap();
-        bench.log.report(last.token, Err(kafka(true)));
+        bench.log.report(last.token, Err(kafka(Class::Retriable)));
         bench.settle();
         let tries = bench.log.sent("out").len();
         bench.after(Duration::from_millis(wait - 1));

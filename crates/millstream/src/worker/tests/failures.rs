@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Bench, IN, OUT, SECOND, Script, copier, kafka};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
-use crate::error::ProcessError;
+use crate::error::{Class, ProcessError};
 use crate::log::SendError;
 use crate::policy::OnError;
 use crate::record::Record;
@@ -173,7 +173,7 @@ fn an_effect_the_cluster_will_never_take_fails_its_record() {
     let mut bench = bench(OnError::dead_letter());
     bench.log.refuse(|topic, value| {
         let huge = topic == "out" && value == "huge";
-        huge.then(|| SendError::Refused(kafka(false)))
+        huge.then(|| SendError::Failed(kafka(Class::Refused)))
     });
     bench.log.write(0, &["first", "huge", "last"]);
     bench.log.assign([0]);
@@ -197,7 +197,7 @@ fn of_a_refused_batch_only_the_record_to_blame_is_failed() {
     bench.log.assign([0]);
     bench.settle();
     for sent in bench.log.sent("out") {
-        bench.log.report(sent.token, Err(kafka(false)));
+        bench.log.report(sent.token, Err(kafka(Class::Refused)));
     }
     let mut told = 3;
     for _ in 0..100 {
@@ -205,9 +205,14 @@ fn of_a_refused_batch_only_the_record_to_blame_is_failed() {
         let (out, dead) = (bench.log.sent("out"), bench.log.sent("in.dlq"));
         for sent in &out[told..] {
             let refused = sent.value == "huge";
-            bench
-                .log
-                .report(sent.token, if refused { Err(kafka(false)) } else { Ok(()) });
+            bench.log.report(
+                sent.token,
+                if refused {
+                    Err(kafka(Class::Refused))
+                } else {
+                    Ok(())
+                },
+            );
         }
         told = out.len();
         if let [dead] = &*dead {
@@ -224,13 +229,52 @@ fn of_a_refused_batch_only_the_record_to_blame_is_failed() {
     assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
 }
 
+/// No permission to write, a broken sequence: the next record would fail in the same way.
+#[test]
+fn a_fatal_error_of_the_producer_ends_the_service_with_that_error_and_blames_no_record() {
+    for class in [Class::Fatal, Class::Fenced] {
+        let mut bench = bench(OnError::dead_letter());
+        bench.log.acknowledge_at_once(false);
+        bench.log.write(0, &["a", "b", "c"]);
+        bench.log.write(1, &["x"]);
+        bench.log.assign([0, 1]);
+        bench.settle();
+        let sent = bench.log.sent("out");
+        bench.log.report(sent[0].token, Ok(()));
+        bench.log.report(sent[3].token, Ok(()));
+        bench.log.report(sent[1].token, Err(kafka(class)));
+        bench.log.report(sent[2].token, Err(kafka(class)));
+        assert_eq!(bench.failed(), "failed to deliver a record: broker said no");
+        assert_eq!(bench.log.values("in.dlq"), Vec::<String>::new());
+        assert_eq!(bench.log.values("out").len(), 4, "nothing is sent again");
+        assert_eq!(
+            bench.log.calls(),
+            ["admit in[0] in[1]", "commit now in[0]=1 in[1]=1"]
+        );
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_any_more_ends_the_service_too() {
+    let mut bench = bench(OnError::dead_letter());
+    bench
+        .log
+        .refuse(|_, value| (value == "b").then(|| SendError::Failed(kafka(Class::Fatal))));
+    bench.log.write(0, &["a", "b", "c"]);
+    bench.log.assign([0]);
+    assert_eq!(bench.failed(), "failed to deliver a record: broker said no");
+    assert_eq!(bench.log.values("out"), ["a"]);
+    assert_eq!(bench.log.values("in.dlq"), Vec::<String>::new());
+    assert_eq!(bench.log.calls(), ["admit in[0]", "commit now in[0]=1"]);
+}
+
 // fault 29
 #[test]
 fn a_dead_letter_that_cannot_be_written_halts_its_partition_only() {
     let mut bench = bench(OnError::dead_letter());
     bench
         .log
-        .refuse(|topic, _| (topic == "in.dlq").then(|| SendError::Refused(kafka(false))));
+        .refuse(|topic, _| (topic == "in.dlq").then(|| SendError::Failed(kafka(Class::Refused))));
     bench.log.write(0, &["first", "bad", "never"]);
     bench.log.write(1, &["other"]);
     bench.log.assign([0, 1]);

@@ -1,10 +1,12 @@
 //! Partitions come and go.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bench, Progress, SECOND, copier, kafka, part};
+use super::{Bench, Hand, IN, OUT, Progress, SECOND, copier, kafka, part};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
+use crate::error::Class;
 use crate::log::{Event, SendError};
 use crate::policy::OnError;
 use crate::record::Record;
@@ -208,7 +210,25 @@ fn a_client_that_fails_for_good_ends_the_worker_without_a_drain() {
     bench.log.assign([0]);
     bench.settle();
     bench.log.calls();
-    bench.log.breaks(kafka(false));
+    bench.log.breaks(kafka(Class::Refused));
     assert_eq!(bench.failed(), "failed to deliver a record: broker said no");
     assert_eq!(bench.log.calls(), Vec::<String>::new());
+}
+
+/// 256 records of a handler that takes seconds would keep a stop waiting for minutes.
+#[test]
+fn a_slow_handler_is_asked_to_stop_after_each_record() {
+    let clock = Arc::new(Hand::default());
+    let hand = Arc::clone(&clock);
+    let slow = move |(): &mut (), record: Record<(), String>, context: &mut Context| {
+        hand.advance(SECOND);
+        context.emit(&OUT, &(), &record.value)
+    };
+    let service = Service::new("slow", || ()).input(&IN, slow).output(&OUT);
+    let mut bench = Bench::with_clock(service, clock);
+    bench.log.write(0, &["a", "b", "c"]);
+    bench.log.assign([0]);
+    bench.step();
+    bench.step();
+    assert_eq!(bench.log.values("out"), ["a"]);
 }

@@ -18,7 +18,7 @@ use super::{Progress, Worker};
 use crate::clock::{Clock, Moment};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
-use crate::error::{Error, Outcome, ProcessError};
+use crate::error::{Class, Error, Outcome, ProcessError};
 use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::record::{Headers, Record, Timestamp};
 use crate::service::Service;
@@ -91,12 +91,12 @@ pub(super) fn part(number: i32) -> TopicPartition {
     TopicPartition::new("in", Partition(number))
 }
 
-/// An error of the cluster, final or not.
-pub(super) fn kafka(retriable: bool) -> Error {
+/// An error of the cluster.
+pub(super) fn kafka(class: Class) -> Error {
     Error::Kafka {
         action: "deliver a record".to_owned(),
         reason: "broker said no".to_owned(),
-        retriable,
+        class,
         outcome: Outcome::NotApplied,
     }
 }
@@ -245,7 +245,7 @@ impl Log for Script {
     fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
         if let Some(left) = self.0.admit_fails.get().checked_sub(1) {
             self.0.admit_fails.set(left);
-            return Err(kafka(true));
+            return Err(kafka(Class::Retriable));
         }
         self.each(partitions, |part| part.admitted = true);
         self.call(format!("admit {}", names(partitions)));
@@ -300,7 +300,7 @@ impl Log for Script {
         self.call(format!("commit now {}", offsets(positions)));
         if let Some(left) = self.0.commit_fails.get().checked_sub(1) {
             self.0.commit_fails.set(left);
-            return Err(kafka(true));
+            return Err(kafka(Class::Retriable));
         }
         Ok(())
     }
@@ -336,7 +336,12 @@ pub(super) struct Bench<S> {
 
 impl<S: 'static> Bench<S> {
     pub(super) fn new(service: Service<S>) -> Self {
-        let (log, clock) = (Script::new(), Arc::new(Hand::default()));
+        Self::with_clock(service, Arc::default())
+    }
+
+    /// As [`new`](Self::new), on a clock that a handler moves.
+    pub(super) fn with_clock(service: Service<S>, clock: Arc<Hand>) -> Self {
+        let log = Script::new();
         let definition = service.into_definition().unwrap();
         let of_worker: Arc<dyn Clock + Send + Sync> = clock.clone();
         let worker = Worker::new(definition, log.clone(), of_worker, 0);

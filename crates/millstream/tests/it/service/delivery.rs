@@ -1,9 +1,11 @@
 //! Every record gets through, whoever comes and goes.
 
+use std::collections::BTreeSet;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use millstream::codec::{Json, Text};
-use millstream::{Context, NextOffset, Record, Service, Topic, TopicSpec};
+use millstream::{Cluster, Context, NextOffset, Record, Service, Topic, TopicSpec};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -134,14 +136,52 @@ fn members_that_come_and_go_lose_nothing() {
     assert_eq!(copies, next);
 }
 
+/// Runs a copier of two threads until each of them has handled a record; answers the names of the threads.
+fn two_threads_of(cluster: Cluster) -> BTreeSet<String> {
+    let (from, to) = (numbers(2), numbers(2));
+    let (told, names) = channel();
+    let target = to.clone();
+    let on_number = move |(): &mut (), record: Record<String, u64>, context: &mut Context| {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = told.send(name);
+        context.emit(&target, &record.key, &record.value)
+    };
+    let service = quick(Service::new(group(), || ()).input(&from, on_number));
+    let running = Running::on(cluster, service.output(&to).threads(2));
+    let mut next = 0;
+    let mut seen = BTreeSet::new();
+    eventually("both threads have handled a record", || {
+        for partition in 0..2 {
+            write(&from, partition, [next]);
+            next += 1;
+        }
+        seen.extend(names.try_iter());
+        seen.len() == 2
+    });
+    assert_eq!(
+        sorted(wait_for_numbers(&to, usize::try_from(next).unwrap())),
+        first(next)
+    );
+    running.stop().unwrap();
+    seen.iter()
+        .filter_map(|name| Some(name.rsplit_once('-')?.1.to_owned()))
+        .collect()
+}
+
 #[test]
 fn two_threads_share_the_partitions() {
-    let (from, to) = (numbers(2), numbers(2));
-    let running = Running::start(copy(&group(), &from, &to).threads(2));
-    write(&from, 0, 0..100);
-    write(&from, 1, 100..200);
-    assert_eq!(sorted(wait_for_numbers(&to, 200)), first(200));
-    running.stop().unwrap();
+    let both = BTreeSet::from(["0".to_owned(), "1".to_owned()]);
+    assert_eq!(two_threads_of(cluster()), both);
+}
+
+/// With one name for both, each would throw the other out of the group.
+#[test]
+fn two_threads_of_a_static_member_share_the_partitions() {
+    let named = cluster()
+        .property("group.instance.id", unique("instance"))
+        .unwrap();
+    let both = BTreeSet::from(["0".to_owned(), "1".to_owned()]);
+    assert_eq!(two_threads_of(named), both);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use millstream::http::Health;
 use millstream::reader::{Polled, Reader, Until};
 use millstream::{
-    Clock as _, Cluster, Context, Emitter, Error, Partition, Record, Service, SystemClock, Topic,
+    Clock as _, Cluster, Context, Emitter, Error, OnError, Partition, Record, Service, Shutdown,
+    SystemClock, Topic,
 };
 use millstream_broker::{Config, Server};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -196,6 +197,36 @@ fn records_the_client_gave_up_on_are_sent_again() {
     running.stop().unwrap();
 }
 
+/// A service whose producer is answered with this error for ever; the text of the error it ends with, and the copies there are.
+fn ended_by(code: RDKafkaRespErr) -> (String, Vec<u64>) {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    outage.write(&from, 0..10);
+    let dead = NUMBERS.clone().named(format!("{}.dlq", from.name()));
+    outage.mock.create_topic(dead.name(), 1, 1).unwrap();
+    outage
+        .mock
+        .request_errors(RDKafkaApiKey::Produce, &[code; 1_000]);
+    let service = copy(&group(), &from, &to).on_error(OnError::dead_letter());
+    let error = Running::on(outage.cluster.clone(), service)
+        .ended()
+        .unwrap_err()
+        .to_string();
+    outage.mock.clear_request_errors(RDKafkaApiKey::Produce);
+    assert!(outage.numbers_on(&dead).is_empty(), "no record is to blame");
+    (error.replace(to.name(), "to"), outage.numbers_on(&to))
+}
+
+#[test]
+fn a_service_without_permission_to_write_ends_with_that_error() {
+    let (error, copied) = ended_by(RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    assert_eq!(
+        error,
+        "failed to deliver a record to topic `to`: topic authorization failed"
+    );
+    assert_eq!(copied, Vec::<u64>::new());
+}
+
 // fault 17
 #[test]
 fn commits_the_coordinator_refuses_are_tried_again() {
@@ -304,34 +335,76 @@ fn a_broker_that_advertises_a_wrong_address_is_named_by_it() {
 
 // fault 19
 #[test]
-fn a_handler_slower_than_the_poll_interval_loses_its_partition_and_takes_it_again() {
+fn a_handler_slower_than_the_poll_interval_loses_its_partition_to_another_member() {
     let outage = Outage::new();
     let (from, to) = (outage.topic("from"), outage.topic("to"));
-    outage.write(&from, 0..10);
-    let slow = outage
+    let name = group();
+    let hasty = outage
         .cluster
         .clone()
         .property("max.poll.interval.ms", "6000")
         .unwrap();
-    let target = to.clone();
-    let on_number = move |calls: &mut u32, record: Record<String, u64>, context: &mut Context| {
-        *calls += 1;
-        if record.value == 3 && context.attempt() == 1 && !outage_is_over() {
-            pass(Duration::from_secs(8));
-        }
-        context.emit(&target, &record.key, &record.value)
+    let (blocked, (called, calls)) = (Shutdown::new(), channel());
+    // The first call of the first member returns only when another member has handled the same record.
+    let service = |member: &'static str| {
+        let (target, blocked, called) = (to.clone(), blocked.clone(), called.clone());
+        let on_number = move |(): &mut (), record: Record<String, u64>, context: &mut Context| {
+            let _ = called.send((member, record.value));
+            if member == "second" {
+                blocked.request();
+            } else if record.value == 0 {
+                blocked.wait(PATIENCE);
+            }
+            context.emit(&target, &record.key, &record.value)
+        };
+        let service = Service::new(&*name, || ())
+            .input(&from, on_number)
+            .output(&to);
+        service.session_timeout(Duration::from_secs(6))
     };
-    let service = Service::new(group(), || 0)
-        .input(&from, on_number)
-        .output(&to);
-    let running = Running::on(slow, service.session_timeout(Duration::from_secs(6)));
+    let first = Running::on(hasty.clone(), service("first"));
+    outage.write(&from, 0..10);
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(("first", 0)));
+    let second = Running::on(hasty, service("second"));
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(("second", 0)));
     outage.wait_for(&to, 10);
-    running.stop().unwrap();
+    first.stop().unwrap();
+    second.stop().unwrap();
 }
 
-/// Whether the one slow call of this process has been made.
-fn outage_is_over() -> bool {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    static OVER: AtomicBool = AtomicBool::new(false);
-    OVER.swap(true, Ordering::AcqRel)
+/// A handler that blocks, and what its service says of it.
+#[test]
+fn a_handler_that_does_not_return_is_reported_while_it_runs_and_blamed_for_the_stop() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    let release = Shutdown::new();
+    let held = release.clone();
+    let on_number = move |(): &mut (), _: Record<String, u64>, _: &mut Context| {
+        held.wait(PATIENCE * 4);
+        Ok(())
+    };
+    let name = group();
+    let service = Service::new(&*name, || ())
+        .input(&from, on_number)
+        .output(&to)
+        .drain_within(Duration::from_millis(200));
+    let (running, lines) = Running::logged(outage.cluster.clone(), service);
+    outage.write(&from, 0..1);
+    eventually("the handler is reported", || {
+        lines.tell(&[
+            "handler has not returned",
+            &format!("topic={}", from.name()),
+            "partition=0",
+            "offset=0",
+            "running_ms=",
+        ])
+    });
+    match running.stop() {
+        Err(Error::StuckHandler { service, call, .. }) => {
+            let expected = format!("the handler of {}[0]@0", from.name());
+            assert_eq!((service, call), (name, expected));
+        }
+        other => panic!("the handler has not returned: {other:?}"),
+    }
+    release.request();
 }

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::super::config::{forward_error, forward_log};
@@ -25,7 +26,13 @@ pub(super) struct Deliveries {
 pub(super) struct Report {
     pub(super) token: usize,
     pub(super) bytes: usize,
-    pub(super) error: Option<KafkaError>,
+    pub(super) failure: Option<Failure>,
+}
+
+/// Why a record was not delivered, and where it was to go.
+pub(super) struct Failure {
+    pub(super) error: KafkaError,
+    pub(super) topic: String,
 }
 
 thread_local! {
@@ -49,14 +56,20 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
-        let (message, error) = match result {
+        let (message, failure) = match result {
             Ok(message) => (message, None),
-            Err((error, message)) => (message, Some(error.clone())),
+            Err((error, message)) => {
+                let failure = Failure {
+                    error: error.clone(),
+                    topic: message.topic().to_owned(),
+                };
+                (message, Some(failure))
+            }
         };
         let report = Report {
             token,
             bytes: size(message.key_len(), message.payload_len()),
-            error,
+            failure,
         };
         REPORTS.with(|reports| reports.borrow_mut().push(report));
     }

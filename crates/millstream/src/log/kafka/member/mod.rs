@@ -29,7 +29,7 @@ use rdkafka::topic_partition_list::Offset as ClientOffset;
 use super::config::{code_error, kafka_error};
 use super::reader::ReadMessage;
 use crate::config::Cluster;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
@@ -48,6 +48,8 @@ const _: () = assert!(size_of::<usize>() == size_of::<u64>());
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) group: String,
+    /// The member's own name in the group, if it has one.
+    pub(crate) instance: Option<String>,
     pub(crate) topics: Vec<Arc<str>>,
     pub(crate) start: Start,
     pub(crate) session_timeout: Duration,
@@ -119,7 +121,7 @@ impl Member {
                     result: Err(Error::Kafka {
                         action: format!("commit offsets of group `{}`", self.settings.group),
                         reason,
-                        retriable: true,
+                        class: Class::Retriable,
                         outcome: Outcome::NotApplied,
                     }),
                 },
@@ -304,7 +306,7 @@ impl Log for Member {
                 Some(RDKafkaErrorCode::QueueFull) => Err(SendError::Full),
                 _ => {
                     let action = format!("send {bytes} bytes to topic `{}`", record.topic);
-                    Err(SendError::Refused(self.fail(action, &error)))
+                    Err(SendError::Failed(self.fail(action, &error)))
                 }
             },
         }
@@ -324,9 +326,12 @@ impl Log for Member {
             let mut done = 0;
             for report in reports.drain(..) {
                 done += report.bytes;
-                let result = match report.error {
+                let result = match report.failure {
                     None => Ok(()),
-                    Some(error) => Err(self.fail("deliver a record", &error)),
+                    Some(failure) => {
+                        let action = format!("deliver a record to topic `{}`", failure.topic);
+                        Err(self.fail(action, &failure.error))
+                    }
                 };
                 each(Token(report.token as u64), result);
             }

@@ -58,13 +58,16 @@ pub(super) fn consumer(
         ("statistics.interval.ms", "1000"),
         ("topic.metadata.refresh.interval.ms", "30000"),
     ];
-    let forced = [
+    let mut forced = vec![
         ("group.id", settings.group.as_str()),
         ("auto.offset.reset", reset),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("enable.partition.eof", "false"),
     ];
+    if let Some(instance) = &settings.instance {
+        forced.push(("group.instance.id", instance));
+    }
     let signals = Signals::new(cluster.clone(), events);
     client_config(cluster, Role::Consumer, &defaults, &forced)
         .create_with_context(signals)
