@@ -34,6 +34,8 @@ const QUIET: Duration = Duration::from_millis(1200);
 pub(crate) enum Peer {
     /// The library.
     Library,
+    /// A loop on Millstream's own client, written by hand.
+    Client,
     /// A loop on rdkafka, written by hand.
     ByHand,
     /// The same loop with the client's own `flush` before each commit. Only for latencies.
@@ -48,6 +50,7 @@ impl Peer {
     fn name(self) -> &'static str {
         match self {
             Self::Library => "library",
+            Self::Client => "own client",
             Self::ByHand => "by hand",
             Self::Flush => "by hand, flush",
             Self::Streams => "kafka streams",
@@ -59,7 +62,7 @@ impl Peer {
     /// takes so long that every other round must do.
     fn copies_on(self, threads: u32, round: u32) -> bool {
         match self {
-            Self::Library | Self::ByHand => true,
+            Self::Library | Self::Client | Self::ByHand => true,
             Self::Streams => threads == 2 && !round.is_multiple_of(2),
             Self::Flush | Self::Nobody => false,
         }
@@ -200,9 +203,10 @@ fn start(crew: &Crew, broker: &Broker, peer: Peer, settings: &Settings<'_>) -> R
                 .arg("Copy");
             command
         }
-        Peer::Library | Peer::ByHand | Peer::Flush | Peer::Nobody => {
+        Peer::Library | Peer::Client | Peer::ByHand | Peer::Flush | Peer::Nobody => {
             let which = match peer {
                 Peer::Library => "library",
+                Peer::Client => "client",
                 Peer::Flush => "flush",
                 _ => "by-hand",
             };

@@ -45,7 +45,7 @@ struct Args {
     #[arg(long, value_enum, default_value = "kafka")]
     on: On,
     /// Only these in the suites `copy` and `latency`.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["nobody", "library", "by-hand", "flush", "streams"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["nobody", "library", "client", "by-hand", "flush", "streams"])]
     peers: Vec<copy::Peer>,
 }
 

@@ -1,9 +1,10 @@
-//! The peers written in Rust, each the whole of a process: `millstream-bench peer library|by-hand|flush`.
+//! The peers written in Rust, each the whole of a process: `millstream-bench peer library|client|by-hand|flush`.
 //!
 //! All copy readings from one topic to another until they are told to end (SIGTERM), with the same
 //! settings; `streams/src/Copy.java` takes the same arguments.
 
 mod by_hand;
+mod client;
 mod library;
 
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::client::Sender;
 pub(crate) enum Way {
     /// The library.
     Library,
+    /// A loop on Millstream's own client.
+    Client,
     /// A loop on rdkafka.
     ByHand,
     /// The same loop with rdkafka's own `flush`.
@@ -62,6 +65,7 @@ pub(crate) fn run(orders: &Orders) -> Result<()> {
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop))?;
     match orders.way {
         Way::Library => library::run(orders, stop),
+        Way::Client => client::run(orders, &stop),
         Way::ByHand => by_hand::run(orders, &stop, Sender::drain),
         Way::Flush => by_hand::run(orders, &stop, Sender::flush),
     }

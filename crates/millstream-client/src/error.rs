@@ -68,6 +68,24 @@ pub enum Error {
         /// What the encoder said.
         reason: String,
     },
+    /// A response that does not decode.
+    #[error("failed to read the response to {api} from `{broker}`")]
+    Response {
+        /// Its address.
+        broker: String,
+        /// The API.
+        api: &'static str,
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// An answer that makes no sense.
+    #[error("broker `{broker}` sent {what}")]
+    Absurd {
+        /// Its address.
+        broker: String,
+        /// What it sent.
+        what: &'static str,
+    },
     /// A batch whose bytes are damaged or break the format.
     #[error("failed to read the records of `{topic}` partition {partition} at offset {offset}")]
     Records {
@@ -132,6 +150,24 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// Records that were not delivered.
+    #[error("failed to deliver records to `{topic}` partition {partition}: {reason}; {}", said(*outcome))]
+    Undelivered {
+        /// Their topic.
+        topic: String,
+        /// Their partition.
+        partition: i32,
+        /// Why.
+        reason: String,
+        /// Whether they may be in the log.
+        outcome: Outcome,
+    },
+    /// Something that cannot be done, for a reason that was reported in full elsewhere.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// A partition that the topic does not have.
     #[error("topic `{topic}` has no partition {partition}")]
     NoPartition {
@@ -141,7 +177,7 @@ pub enum Error {
         partition: i32,
     },
     /// A cluster that lacks what this client needs.
-    #[error("broker {broker} does not support {api} in versions {min} to {max}")]
+    #[error("broker `{broker}` does not support {api} in versions {min} to {max}")]
     Unsupported {
         /// Its address.
         broker: String,
@@ -162,11 +198,15 @@ impl Error {
             | Self::Send { .. }
             | Self::Connect { .. }
             | Self::Frame { .. }
+            | Self::Response { .. }
+            | Self::Absurd { .. }
             | Self::TimedOut { .. } => Class::Retriable,
             Self::Compress { .. }
             | Self::Encode { .. }
             | Self::Records { .. }
             | Self::TooLarge { .. }
+            | Self::Undelivered { .. }
+            | Self::Refused { .. }
             | Self::NoPartition { .. } => Class::Refused,
             Self::Property { .. } | Self::Wait { .. } | Self::Unsupported { .. } => Class::Fatal,
             Self::Broker { code, .. } => class_of(*code),
@@ -176,8 +216,12 @@ impl Error {
     /// Whether the write that it was returned for may have happened.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::TimedOut { outcome, .. } => *outcome,
-            Self::Receive { .. } | Self::Send { .. } | Self::Frame { .. } => Outcome::Unknown,
+            Self::TimedOut { outcome, .. } | Self::Undelivered { outcome, .. } => *outcome,
+            Self::Receive { .. }
+            | Self::Send { .. }
+            | Self::Frame { .. }
+            | Self::Response { .. }
+            | Self::Absurd { .. } => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }
@@ -185,6 +229,13 @@ impl Error {
     /// Whether the same again may succeed.
     pub fn is_retriable(&self) -> bool {
         self.class() == Class::Retriable
+    }
+}
+
+fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotApplied => "they are not in the log",
+        Outcome::Unknown => "they are possibly written",
     }
 }
 

@@ -76,6 +76,11 @@ impl FrameReader {
         Ok(Progress::Frame(Bytes::from(std::mem::take(&mut self.body))))
     }
 
+    /// The largest frame that it reads.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Memory that it holds for a frame that is not complete.
     pub fn reserved(&self) -> usize {
         self.body.capacity()

@@ -1,0 +1,279 @@
+//! The driver: sockets, and nothing that decides.
+//!
+//! It opens what the connections want opened, moves bytes, and hands answers on. One `mio::Poll` waits for all sockets of one thread. `mio`, because
+//! tokio has it in every build of this workspace already, and because readiness leaves the buffers with us: a frame is read into
+//! the memory from which its records are lent.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Write as _};
+use std::net::ToSocketAddrs as _;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::Connection;
+use crate::Error;
+use crate::clock::Time;
+use crate::cluster::Cluster;
+use crate::config::Resolved;
+use crate::exchange::{Answer, Lane, Loss, Node, Outgoing, Target, Ticket};
+use crate::wire::frame::{FrameReader, Progress};
+
+/// Output that is kept for the next use of a connection.
+const KEPT_BYTES: usize = 4 << 20;
+
+#[derive(Debug)]
+struct Link {
+    machine: Connection,
+    stream: Option<TcpStream>,
+    connected: bool,
+    reader: FrameReader,
+    /// Bytes of the output that the socket has taken.
+    written: usize,
+}
+
+/// All connections of one client.
+#[derive(Debug)]
+pub(crate) struct Network {
+    config: Resolved,
+    poll: Poll,
+    events: Events,
+    links: Vec<Link>,
+    places: HashMap<(Node, Lane), usize>,
+    answers: Vec<(Ticket, Answer)>,
+}
+
+impl Network {
+    pub(crate) fn new(config: &Resolved) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(|source| Error::Wait { source })?;
+        Ok(Self {
+            config: config.clone(),
+            poll,
+            events: Events::with_capacity(64),
+            links: Vec::new(),
+            places: HashMap::new(),
+            answers: Vec::new(),
+        })
+    }
+
+    /// Sends requests on their way.
+    pub(crate) fn submit(&mut self, out: &mut Vec<Outgoing>, cluster: &Cluster, now: Time) {
+        if out.is_empty() {
+            return;
+        }
+        for request in out.drain(..) {
+            let node = match request.target {
+                Target::Node(node) => Some(node),
+                Target::Any => self.reachable(cluster, request.lane, now),
+            };
+            match node.and_then(|node| self.link(node, request.lane, cluster)) {
+                Some(link) => link.machine.submit(request, now),
+                None => self.answers.push((request.ticket, Err(Loss::NotSent))),
+            }
+        }
+        self.tend(now);
+    }
+
+    /// A broker whose connection stands, else one that was not found closed just now, else any.
+    fn reachable(&self, cluster: &Cluster, lane: Lane, now: Time) -> Option<Node> {
+        let state = |node: &Node| {
+            let place = self.places.get(&(*node, lane));
+            place
+                .and_then(|place| self.links.get(*place))
+                .map(|link| &link.machine)
+        };
+        let ready = cluster
+            .nodes()
+            .find(|node| state(node).is_some_and(Connection::is_ready));
+        ready
+            .or_else(|| {
+                let rested = |node: &Node| state(node).is_none_or(|one| !one.is_resting(now));
+                let rested: Vec<_> = cluster.nodes().filter(rested).collect();
+                fastrand::choice(rested)
+            })
+            .or_else(|| cluster.nodes().next())
+    }
+
+    fn link(&mut self, node: Node, lane: Lane, cluster: &Cluster) -> Option<&mut Link> {
+        let address = cluster.address(node)?;
+        let fresh = |config: &Resolved| Link {
+            machine: Connection::new(address, config),
+            stream: None,
+            connected: false,
+            reader: FrameReader::new(config.receive_max_bytes),
+            written: 0,
+        };
+        let place = *self.places.entry((node, lane)).or_insert_with(|| {
+            self.links.push(fresh(&self.config));
+            self.links.len() - 1
+        });
+        let link = self.links.get_mut(place)?;
+        if link.machine.address() != address && link.stream.is_none() {
+            *link = fresh(&self.config);
+        }
+        Some(link)
+    }
+
+    /// Moves bytes until something has come of a request or the time is over.
+    pub(crate) fn wait(
+        &mut self,
+        now: impl Fn() -> Time,
+        timeout: Duration,
+        answers: &mut Vec<(Ticket, Answer)>,
+    ) -> Result<(), Error> {
+        let began = now();
+        self.tend(began);
+        self.collect();
+        let timeout = if self.answers.is_empty() {
+            let wake = self
+                .links
+                .iter()
+                .filter_map(|link| link.machine.wake_at())
+                .min();
+            wake.map_or(timeout, |wake| timeout.min(wake.saturating_sub(began)))
+        } else {
+            Duration::ZERO
+        };
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                return Err(Error::Wait { source: error });
+            }
+            _ => {}
+        }
+        let now = now();
+        for event in &self.events {
+            if let Some(link) = self.links.get_mut(event.token().0) {
+                link.ready(now);
+            }
+        }
+        self.tend(now);
+        self.collect();
+        answers.append(&mut self.answers);
+        Ok(())
+    }
+
+    /// Opens, writes and gives up what is due.
+    fn tend(&mut self, now: Time) {
+        for (place, link) in self.links.iter_mut().enumerate() {
+            if link.machine.is_overdue(now) {
+                let (broker, error) = (link.machine.address(), "no answer in time");
+                tracing::warn!(broker, error, "connection given up");
+                link.close(now);
+            }
+            if link.machine.wants_to_open(now) {
+                link.machine.opening(now);
+                if let Err(error) = link.open(&self.poll, Token(place)) {
+                    let broker = link.machine.address();
+                    tracing::warn!(broker, %error, "no connection");
+                    link.close(now);
+                }
+            }
+            if !link.machine.outgoing.is_empty() {
+                link.write(now);
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        for link in &mut self.links {
+            self.answers.append(&mut link.machine.answers);
+        }
+    }
+}
+
+impl Link {
+    /// Resolving a name blocks, as in every client that uses the resolver of the system.
+    fn open(&mut self, poll: &Poll, token: Token) -> Result<(), Error> {
+        let failed = |source| Error::Connect {
+            address: self.machine.address().to_owned(),
+            source,
+        };
+        let missing = || std::io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let addresses = self.machine.address().to_socket_addrs().map_err(failed)?;
+        let address = fastrand::choice(addresses).ok_or_else(|| failed(missing()))?;
+        let mut stream = TcpStream::connect(address).map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry()
+            .register(&mut stream, token, interest)
+            .map_err(failed)?;
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    fn close(&mut self, now: Time) {
+        self.stream = None;
+        self.connected = false;
+        self.written = 0;
+        self.reader = FrameReader::new(self.reader.limit());
+        self.machine.closed(now);
+    }
+
+    /// The socket can be read or written, is connected, or has failed.
+    fn ready(&mut self, now: Time) {
+        if let Err(error) = self.advance(now) {
+            let broker = self.machine.address();
+            tracing::warn!(broker, %error, "connection lost");
+            self.close(now);
+        }
+    }
+
+    fn advance(&mut self, now: Time) -> Result<(), Error> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        if !self.connected {
+            let failed = stream
+                .take_error()
+                .map_err(|source| Error::Send { source })?;
+            if let Some(source) = failed {
+                return Err(Error::Send { source });
+            }
+            if stream.peer_addr().is_err() {
+                return Ok(());
+            }
+            self.connected = true;
+            self.machine.opened(now);
+        }
+        loop {
+            match self.reader.read(stream)? {
+                Progress::Frame(frame) => self.machine.frame(&frame, now)?,
+                Progress::Blocked => break,
+                Progress::Closed => {
+                    let source = ErrorKind::UnexpectedEof.into();
+                    return Err(Error::Receive { source });
+                }
+            }
+        }
+        self.write(now);
+        Ok(())
+    }
+
+    fn write(&mut self, now: Time) {
+        let Some(stream) = self.stream.as_mut().filter(|_| self.connected) else {
+            return;
+        };
+        while let Some(rest) = self
+            .machine
+            .outgoing
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        {
+            match stream.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    let broker = self.machine.address();
+                    tracing::warn!(broker, %error, "connection lost");
+                    self.close(now);
+                    return;
+                }
+            }
+        }
+        self.written = 0;
+        self.machine.outgoing.clear();
+        self.machine.outgoing.shrink_to(KEPT_BYTES);
+    }
+}

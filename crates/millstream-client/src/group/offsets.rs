@@ -1,0 +1,317 @@
+//! Committed offsets of a group whose partitions are assigned by hand.
+//!
+//! A state machine of (event, now). One request at a time, in the order in which they were asked for: a commit that is repeated because its answer was lost
+//! can then never undo a later one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
+use kafka_protocol::messages::{
+    GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::clock::{Time, backoff, earlier};
+use crate::cluster::{Cluster, Topic};
+use crate::config::Resolved;
+use crate::error::{Error, Outcome};
+use crate::exchange::{Answer, Lane, Loss, Outgoing, Owner, Step, Target, Ticket};
+use crate::fetcher::Place;
+use crate::fetcher::position::Position;
+use crate::wire::api::{Call, Reply};
+
+/// The generation of a commit that is not a member's.
+const NO_GENERATION: i32 = -1;
+
+#[derive(Debug)]
+enum Task {
+    Commit(Vec<(Place, Position)>),
+    Read(Vec<Place>),
+}
+
+#[derive(Debug)]
+struct Job {
+    number: u64,
+    group: String,
+    task: Task,
+    began: Time,
+    retry_at: Time,
+    attempts: u32,
+    /// The request on its way.
+    asked: Option<u64>,
+    /// Whether the coordinator may have done it.
+    doubt: bool,
+}
+
+/// What came of a job, by its number.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    Committed(u64, Result<(), Error>),
+    Read(u64, Result<Vec<(Place, Option<Position>)>, Error>),
+}
+
+/// Commits and reads of offsets.
+#[derive(Debug)]
+pub(crate) struct Offsets {
+    jobs: VecDeque<Job>,
+    request_timeout: Duration,
+    retry_backoff: Duration,
+    give_up: Duration,
+    numbers: u64,
+    stepped: Time,
+    pub(crate) settled: VecDeque<Settled>,
+}
+
+impl Offsets {
+    pub(crate) fn new(config: &Resolved) -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            request_timeout: config.request_timeout,
+            retry_backoff: config.retry_backoff,
+            give_up: config.max_block,
+            numbers: 0,
+            stepped: Time::ZERO,
+            settled: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn commit(&mut self, group: &str, next: Vec<(Place, Position)>, now: Time) -> u64 {
+        self.push(group, Task::Commit(next), now)
+    }
+
+    pub(crate) fn read(&mut self, group: &str, places: Vec<Place>, now: Time) -> u64 {
+        self.push(group, Task::Read(places), now)
+    }
+
+    fn push(&mut self, group: &str, task: Task, now: Time) -> u64 {
+        self.numbers += 1;
+        self.jobs.push_back(Job {
+            number: self.numbers,
+            group: group.to_owned(),
+            task,
+            began: now,
+            retry_at: now,
+            attempts: 0,
+            asked: None,
+            doubt: false,
+        });
+        self.numbers
+    }
+
+    /// When it wants to act next.
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        let job = self.jobs.front().filter(|job| job.asked.is_none())?;
+        let retry = Some(job.retry_at).filter(|at| *at > self.stepped);
+        earlier(retry, Some(job.began + self.give_up))
+    }
+
+    pub(crate) fn step(&mut self, step: &mut Step<'_>, cluster: &mut Cluster) {
+        self.stepped = step.now;
+        while let Some(job) = self.jobs.front()
+            && job.asked.is_none()
+            && step.now >= job.began + self.give_up
+        {
+            let outcome = if job.doubt {
+                Outcome::Unknown
+            } else {
+                Outcome::NotApplied
+            };
+            let error = Error::TimedOut {
+                what: format!("a request to the coordinator of group `{}`", job.group),
+                millis: u64::try_from(self.give_up.as_millis()).unwrap_or(u64::MAX),
+                outcome,
+            };
+            self.finish(Err(error));
+        }
+        let Some(job) = self.jobs.front_mut() else {
+            return;
+        };
+        if job.asked.is_some() || step.now < job.retry_at {
+            return;
+        }
+        let Some(node) = cluster.coordinator(&job.group, step.now) else {
+            return;
+        };
+        self.numbers += 1;
+        job.asked = Some(self.numbers);
+        let call = match &job.task {
+            Task::Commit(next) => Call::OffsetCommit(commit_request(cluster, &job.group, next)),
+            Task::Read(places) => Call::OffsetFetch(read_request(cluster, &job.group, places)),
+        };
+        step.out.push(Outgoing {
+            ticket: Ticket {
+                owner: Owner::Offsets,
+                number: self.numbers,
+            },
+            target: Target::Node(node),
+            lane: Lane::Group,
+            call,
+            patience: self.request_timeout,
+        });
+    }
+
+    /// Takes the answer to one of its requests.
+    pub(crate) fn answer(&mut self, number: u64, answer: Answer, now: Time, cluster: &mut Cluster) {
+        let Some(job) = self
+            .jobs
+            .front_mut()
+            .filter(|job| job.asked == Some(number))
+        else {
+            return;
+        };
+        job.asked = None;
+        let code = match &answer {
+            Ok(Reply::OffsetCommit(reply)) => commit_code(reply),
+            Ok(Reply::OffsetFetch(reply)) => read_code(reply),
+            Ok(_) => ResponseError::UnknownServerError.code(),
+            Err(Loss::Impossible(_)) => 0,
+            Err(Loss::NotSent) => ResponseError::CoordinatorNotAvailable.code(),
+            Err(Loss::Unknown) => {
+                job.doubt = true;
+                ResponseError::CoordinatorNotAvailable.code()
+            }
+        };
+        match (ResponseError::try_from_code(code), answer) {
+            (Some(code), _) if code.is_retriable() => {
+                job.retry_at = now + backoff(self.retry_backoff, job.attempts);
+                job.attempts = job.attempts.saturating_add(1);
+                cluster.coordinator_lost(&job.group, now);
+            }
+            (Some(code), _) => {
+                let error = Error::Broker {
+                    api: match job.task {
+                        Task::Commit(_) => "OffsetCommit",
+                        Task::Read(_) => "OffsetFetch",
+                    },
+                    place: format!("group `{}`", job.group),
+                    code,
+                };
+                self.finish(Err(error));
+            }
+            (None, Err(Loss::Impossible(error))) => self.finish(Err(error)),
+            (None, Ok(Reply::OffsetFetch(reply))) => {
+                let positions = positions(&reply, cluster);
+                self.finish(Ok(positions));
+            }
+            (None, _) => self.finish(Ok(BTreeMap::new())),
+        }
+    }
+
+    fn finish(&mut self, result: Result<BTreeMap<Place, Position>, Error>) {
+        let Some(job) = self.jobs.pop_front() else {
+            return;
+        };
+        self.settled.push_back(match job.task {
+            Task::Commit(_) => Settled::Committed(job.number, result.map(drop)),
+            Task::Read(places) => {
+                let found = result.map(|positions| {
+                    let places = places.into_iter();
+                    places
+                        .map(|place| (place, positions.get(&place).copied()))
+                        .collect()
+                });
+                Settled::Read(job.number, found)
+            }
+        });
+    }
+}
+
+/// The first code that is not success: a commit succeeds as a whole, or is repeated as a whole.
+fn commit_code(reply: &OffsetCommitResponse) -> i16 {
+    let partitions = reply.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut codes = partitions.map(|one| one.error_code);
+    codes.find(|code| *code != 0).unwrap_or(0)
+}
+
+fn read_code(reply: &OffsetFetchResponse) -> i16 {
+    let groups = reply.groups.iter().map(|group| group.error_code);
+    let partitions = reply
+        .groups
+        .iter()
+        .flat_map(|group| &group.topics)
+        .flat_map(|topic| &topic.partitions)
+        .map(|one| one.error_code);
+    let mut codes = groups.chain(partitions);
+    codes.find(|code| *code != 0).unwrap_or(0)
+}
+
+fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> BTreeMap<Place, Position> {
+    let topics = reply.groups.iter().flat_map(|group| &group.topics);
+    let mut found = BTreeMap::new();
+    for topic in topics {
+        let Some(known) = cluster.find(topic.name.0.as_str()) else {
+            continue;
+        };
+        for one in &topic.partitions {
+            if one.committed_offset >= 0 {
+                let position = Position {
+                    offset: one.committed_offset,
+                    epoch: one.committed_leader_epoch,
+                };
+                found.insert((known, one.partition_index), position);
+            }
+        }
+    }
+    found
+}
+
+fn by_topic<T>(items: impl Iterator<Item = (Topic, T)>) -> BTreeMap<Topic, Vec<T>> {
+    let mut topics: BTreeMap<Topic, Vec<T>> = BTreeMap::new();
+    for (topic, item) in items {
+        topics.entry(topic).or_default().push(item);
+    }
+    topics
+}
+
+fn named(cluster: &Cluster, topic: Topic) -> TopicName {
+    TopicName(StrBytes::from_string(cluster.name(topic).to_owned()))
+}
+
+fn commit_request(
+    cluster: &Cluster,
+    group: &str,
+    next: &[(Place, Position)],
+) -> OffsetCommitRequest {
+    let partitions = next.iter().map(|((topic, partition), position)| {
+        let partition = OffsetCommitRequestPartition::default()
+            .with_partition_index(*partition)
+            .with_committed_offset(position.offset)
+            .with_committed_leader_epoch(position.epoch)
+            .with_committed_metadata(Some(StrBytes::default()));
+        (*topic, partition)
+    });
+    let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
+        OffsetCommitRequestTopic::default()
+            .with_name(named(cluster, topic))
+            .with_partitions(partitions)
+    });
+    OffsetCommitRequest::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_generation_id_or_member_epoch(NO_GENERATION)
+        .with_topics(topics.collect())
+}
+
+fn read_request(cluster: &Cluster, group: &str, places: &[Place]) -> OffsetFetchRequest {
+    let topics = by_topic(places.iter().copied())
+        .into_iter()
+        .map(|(topic, partitions)| {
+            OffsetFetchRequestTopics::default()
+                .with_name(named(cluster, topic))
+                .with_partition_indexes(partitions)
+        });
+    let group = OffsetFetchRequestGroup::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_member_epoch(-1)
+        .with_topics(Some(topics.collect()));
+    OffsetFetchRequest::default()
+        .with_require_stable(true)
+        .with_groups(vec![group])
+}

@@ -1,0 +1,63 @@
+//! The state machines of a client, and who is told which answer.
+//!
+//! The driver and the simulation both run exactly this: what differs between them is only who moves the bytes and who makes up the time.
+
+use crate::clock::{Time, earlier};
+use crate::cluster::Cluster;
+use crate::config::Resolved;
+use crate::exchange::{Answer, Outgoing, Owner, Step, Ticket};
+use crate::fetcher::Fetcher;
+use crate::group::offsets::Offsets;
+use crate::producer::Producer;
+
+/// All that decides.
+#[derive(Debug)]
+pub(crate) struct Machines {
+    pub(crate) cluster: Cluster,
+    pub(crate) producer: Producer,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) offsets: Offsets,
+}
+
+impl Machines {
+    pub(crate) fn new(config: &Resolved) -> Self {
+        Self {
+            cluster: Cluster::new(config.clone()),
+            producer: Producer::new(config),
+            fetcher: Fetcher::new(config),
+            offsets: Offsets::new(config),
+        }
+    }
+
+    /// Lets every machine act; its requests are appended to `out`.
+    pub(crate) fn step(&mut self, now: Time, out: &mut Vec<Outgoing>) {
+        let step = &mut Step { now, out };
+        self.producer.step(step, &mut self.cluster);
+        self.fetcher.step(step, &mut self.cluster);
+        self.offsets.step(step, &mut self.cluster);
+        // Last, because the others say what they lack.
+        self.cluster.step(step);
+    }
+
+    pub(crate) fn answer(&mut self, ticket: Ticket, answer: Answer, now: Time) {
+        let (number, cluster) = (ticket.number, &mut self.cluster);
+        match ticket.owner {
+            Owner::Cluster => cluster.answer(number, answer, now),
+            Owner::Producer => self.producer.answer(number, answer, now, cluster),
+            Owner::Fetcher => self.fetcher.answer(number, answer, now, cluster),
+            Owner::Offsets => self.offsets.answer(number, answer, now, cluster),
+        }
+    }
+
+    /// Whether a machine can act at once.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.producer.is_urgent() || self.fetcher.is_urgent()
+    }
+
+    /// When the next of them wants to act.
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        let reading = earlier(self.fetcher.wake_at(), self.offsets.wake_at());
+        let producing = earlier(self.producer.wake_at(), self.cluster.wake_at());
+        earlier(reading, producing)
+    }
+}
