@@ -9,8 +9,12 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::commands;
 use crate::config::Origin;
+use crate::{commands, manual};
+
+/// What somebody who has just built the program may want to see.
+const TRY: &str =
+    "Try `millstream up`: a broker and a running system in this folder. Ctrl-C stops it.";
 
 /// Builds, runs, watches and load-tests Kafka microservices. One binary, a Kafka-protocol broker included.
 #[derive(Debug, Parser)]
@@ -19,9 +23,6 @@ use crate::config::Origin;
     version,
     arg_required_else_help = true,
     propagate_version = true
-)]
-#[command(
-    after_help = "Try `millstream up`: a broker and a running system in this folder, with Ctrl-C to stop."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -105,13 +106,13 @@ pub(crate) enum Command {
     Up(commands::up::Args),
     /// Runs the embedded broker alone
     Broker(commands::broker::Args),
-    /// Computes an integral, or a file of them: in this process, or with --brokers on all workers of a cluster
+    /// Computes an integral or a file of them: in this process, or with --brokers on the workers of a cluster
     Integrate(Box<commands::integrate::Args>),
-    /// Runs a service of the system `messages`: a sender, or a receiver
+    /// Runs a service of the system `messages`: send or receive
     Messages(commands::messages::Args),
-    /// Runs a service of the system `partitions`: a producer of many threads, or a consumer of many processes
+    /// Runs a service of the system `partitions`: produce with many threads, or consume with many processes
     Partitions(commands::partitions::Args),
-    /// Runs a service of the system `montecarlo`: producer, coordinator, worker, or consumer
+    /// Runs a service of the system `montecarlo`: producer, coordinator, worker or consumer
     Montecarlo(commands::montecarlo::Args),
     /// Lists, describes, creates, deletes and alters topics
     Topics(commands::topics::Args),
@@ -121,17 +122,19 @@ pub(crate) enum Command {
     Send(commands::send::Args),
     /// Shows the records of a topic as they come
     Tail(commands::tail::Args),
-    /// Shows what a service reads, writes and promises
+    /// Shows what a service reads, writes and guarantees
     Explain(commands::explain::Args),
-    /// Prints a script that completes commands and options in a shell
+    /// Prints the completion script of a shell
     Completions(commands::completions::Args),
-    /// Prints the manual page, or writes the pages of all commands into a folder
+    /// Prints the manual page, or writes the pages of all commands to a folder
     Man(commands::man::Args),
 }
 
 /// The command line as `clap` knows it, before the file's values have become its defaults.
 pub(crate) fn command() -> clap::Command {
-    with_negative_numbers(Args::command())
+    let command = Args::command();
+    let more = format!("{TRY}\n\n{}", manual::text(&command));
+    with_negative_numbers(command.after_help(TRY).after_long_help(more))
 }
 
 /// Lets every option take a number that begins with a minus: it is refused, where it is, for what it is.

@@ -169,6 +169,11 @@ fn can_redraw(term: Option<OsString>) -> bool {
     term.is_none_or(|term| term != "dumb")
 }
 
+/// The shell that asks for candidates, if `variable` names one.
+pub(crate) fn completing(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable).filter(|shell| !shell.is_empty())
+}
+
 /// The process id of our supervisor, when we run under one.
 pub(crate) fn supervisor() -> Option<i32> {
     std::env::var_os(SUPERVISOR_VARIABLE)?

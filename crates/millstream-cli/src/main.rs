@@ -1,13 +1,15 @@
 //! The binary `millstream`: reads command line and configuration, runs one command, answers with its exit code.
 //!
-//! 0: done. 1: the answer is no. 2: an error, told with what to try next. A closed standard output is no error.
+//! 0: done. 1: the result is negative. 2: an error, with what to try next. A closed standard output is no error.
 
 mod args;
 mod commands;
+mod completion;
 mod config;
 mod figures;
 mod hints;
 mod life;
+mod manual;
 mod output;
 mod place;
 mod prompt;
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<Outcome> {
     let words: Vec<_> = std::env::args_os().collect();
+    if completion::answer(&words)? {
+        return Ok(Outcome::Done);
+    }
     let file = config::File::find(&words)?;
     let mut command = file.apply(args::command())?;
     let parsed = command.try_get_matches_from_mut(&words);

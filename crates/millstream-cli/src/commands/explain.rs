@@ -1,4 +1,4 @@
-//! `millstream explain SYSTEM SERVICE`: what a service reads, writes and promises, from its own declaration.
+//! `millstream explain SYSTEM SERVICE`: what a service reads, writes and guarantees, from its own declaration.
 //!
 //! Nothing is asked of a cluster. What is shown is what would run, for the declaration is the same value.
 
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     system: String,
     /// The service
     service: String,
-    /// Options of the service, which change what is explained
+    /// Options of the service
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -65,12 +65,12 @@ impl Args {
                 print(&consumer::service(&options, &received).describe(), json)
             }
             ("messages", "send") | ("montecarlo", "producer") | ("partitions", "produce") => bail!(
-                "`{} {}` only writes and is no service with a declaration; try `millstream {0} {1} --help`",
+                "`{} {}` only writes and declares no service; try `millstream {0} {1} --help`",
                 self.system,
                 self.service
             ),
             _ => bail!(
-                "unknown service `{} {}`; there are: messages receive, montecarlo consumer, montecarlo coordinator, montecarlo worker, partitions consume",
+                "unknown service `{} {}`; known services: messages receive, montecarlo consumer, montecarlo coordinator, montecarlo worker, partitions consume",
                 self.system,
                 self.service
             ),
@@ -138,7 +138,7 @@ fn lines(of: &Description) -> Vec<(&'static str, String)> {
         lines.push((
             "",
             format!(
-                "stops when more than {:.0} % of the records go there",
+                "stops if more than {:.0} % of the records go there",
                 of.dead_letter_limit * 100.0
             ),
         ));
@@ -152,7 +152,10 @@ fn lines(of: &Description) -> Vec<(&'static str, String)> {
     );
     lines.push((
         "commits",
-        format!("every {} ms, without stopping the flow", of.commit_every_ms),
+        format!(
+            "every {} ms, while records are being processed",
+            of.commit_every_ms
+        ),
     ));
     lines.push(("drains within", format!("{} ms", of.drain_within_ms)));
     lines
@@ -179,15 +182,15 @@ fn topic(of: &TopicDescription) -> String {
         text.push_str(&format!(", {partitions} partitions"));
     }
     if let Some(retention) = of.retention_ms {
-        text.push_str(&format!(", kept {retention} ms"));
+        text.push_str(&format!(", retention {retention} ms"));
     }
     text
 }
 
 fn start(from: Start) -> &'static str {
     match from {
-        Start::Earliest => "the earliest record, when nothing is committed",
-        Start::Latest => "the end, when nothing is committed",
-        Start::Fail => "what is committed; without it, an error",
+        Start::Earliest => "the earliest record, if nothing is committed",
+        Start::Latest => "the end, if nothing is committed",
+        Start::Fail => "the committed offset; an error if there is none",
     }
 }

@@ -1,7 +1,7 @@
 //! `millstream messages send|receive`: one service of the system `messages` in the foreground.
 //!
 //! The options and the work are the system's; here they get the cluster, the signals and the HTTP listener, and the
-//! closing figures go to standard output.
+//! final figures go to standard output.
 
 use clap::Subcommand;
 use millstream_systems::messages::{receive, send};
@@ -19,9 +19,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Service {
-    /// Sends a message each 100 ms; ends with 1 when any was not delivered
+    /// Sends a message every 100 ms. Exit code 1 if any was not delivered
     Send(Send),
-    /// Receives messages in a consumer group and tells how long each was on its way
+    /// Receives messages in a consumer group and logs the latency of each
     Receive(Receive),
 }
 
@@ -30,7 +30,7 @@ enum Service {
 struct Send {
     #[command(flatten)]
     options: send::Options,
-    /// Prints the closing statistics as a JSON object
+    /// Prints the final statistics as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +40,7 @@ struct Send {
 struct Receive {
     #[command(flatten)]
     options: receive::Options,
-    /// Prints the closing statistics as a JSON object
+    /// Prints the final statistics as a JSON object
     #[arg(long)]
     json: bool,
 }

@@ -1,7 +1,7 @@
 //! `millstream montecarlo producer|coordinator|worker|consumer`: one service of the system `montecarlo` in the foreground.
 //!
 //! The options and the work are the system's; here they get the cluster, the signals and the HTTP listener, and the
-//! closing figures go to standard output.
+//! final figures go to standard output.
 
 use clap::Subcommand;
 use millstream_systems::montecarlo::mathematics::Registry;
@@ -20,13 +20,13 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Service {
-    /// Asks for random integrals of the catalogue at a set rate, or for those of a file
+    /// Requests random integrals of a catalogue at a fixed rate, or the integrals of a file
     Producer(Producer),
-    /// Plans each job, gives its waves out in tasks, and decides when it is done
+    /// Plans each job, divides its waves into tasks, and decides when the job is done
     Coordinator(coordinator::Options),
-    /// Computes tasks on all cores, in the group `montecarlo-workers`
+    /// Computes tasks on all cores, in the consumer group `montecarlo-workers`
     Worker(worker::Options),
-    /// Tells of every answer, compares it with the exact value, and stores it
+    /// Logs every answer, compares it with the exact value, and stores it
     Consumer(Consumer),
 }
 
@@ -35,7 +35,7 @@ enum Service {
 struct Producer {
     #[command(flatten)]
     options: producer::Options,
-    /// Prints the closing figures as a JSON object
+    /// Prints the final figures as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -45,7 +45,7 @@ struct Producer {
 struct Consumer {
     #[command(flatten)]
     options: consumer::Options,
-    /// Prints the closing figures as a JSON object
+    /// Prints the final figures as a JSON object
     #[arg(long)]
     json: bool,
 }
@@ -73,7 +73,7 @@ impl Args {
             Service::Consumer(consumer) => {
                 let summary = consumer::run(&consumer.options, cluster, shutdown, health)?;
                 let text = format!(
-                    "received {} answers, {} converged, {} failed; of {} with a known value {} hold it in their interval, {} are far off",
+                    "received {} answers: {} converged, {} failed; {} have a known value: {} of them hold it in their 95 % interval, {} are off by more than three half-widths",
                     summary.answers,
                     summary.converged,
                     summary.failed,

@@ -18,12 +18,12 @@ use millstream_systems::partitions::consume::{self, Told};
 use millstream_systems::partitions::{produce, worker};
 
 use crate::Outcome;
-use crate::config::SUPERVISOR_VARIABLE;
+use crate::config::{SUPERVISOR_VARIABLE, redrawing_allowed};
 use crate::output::{Output, table};
 use crate::screen::Screen;
 use crate::session::Session;
 
-/// Without a terminal the counts are told now and then.
+/// Without a terminal the counts are printed this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Which service.
@@ -35,9 +35,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Service {
-    /// Sends generated records from several threads; ends with 1 when any was not acknowledged
+    /// Sends generated records from several threads. Exit code 1 if any was not acknowledged
     Produce(Produce),
-    /// Reads them with several processes and shows which reads which partition
+    /// Reads the records with several processes and shows which process reads which partition
     Consume(Consume),
 }
 
@@ -60,7 +60,7 @@ struct Produce {
 struct Consume {
     #[command(flatten)]
     options: consume::Options,
-    /// Prints the final table as JSON, one object a process
+    /// Prints the final table as JSON, one object per process
     #[arg(long)]
     json: bool,
 }
@@ -237,7 +237,7 @@ struct Bar {
 impl Bar {
     fn new() -> Self {
         Self {
-            terminal: std::io::stderr().is_terminal(),
+            terminal: std::io::stderr().is_terminal() && redrawing_allowed(),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::screen::Screen;
 use crate::{Outcome, signals};
 
 pub(crate) use self::broker::Broker;
-pub(crate) use self::plan::plan;
+pub(crate) use self::plan::{plan, systems};
 
 /// Events that may wait; then a child's pipe fills, and the child waits.
 const EVENTS: usize = 256;

@@ -28,19 +28,19 @@ const TICK: Duration = Duration::from_millis(500);
 /// Options of the receiver.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The topic; created with 3 partitions if it does not exist
+    /// Topic. Created with 3 partitions if it does not exist
     #[arg(long, env = "KAFKA_TOPIC", default_value = MESSAGES.name())]
     pub topic: String,
-    /// The consumer group: receivers of one group share the messages
+    /// Consumer group. Receivers of one group share the messages
     #[arg(long, env = "CONSUMER_GROUP", default_value = "rust-consumer-group")]
     pub group: String,
-    /// Threads that receive, each a member of the group
+    /// Number of receiving threads, each a member of the group
     #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
-    /// Stops after so many messages
+    /// Stops after this many messages
     #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// Time between two lines of statistics
+    /// How often statistics are logged
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     pub stats_every: Duration,
 }

@@ -28,10 +28,10 @@ const AFTER_STOP: Duration = Duration::from_secs(3);
 /// Options of the sender.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The topic; created with 3 partitions if it does not exist
+    /// Topic. Created with 3 partitions if it does not exist
     #[arg(long, env = "KAFKA_TOPIC", default_value = MESSAGES.name())]
     pub topic: String,
-    /// Milliseconds between two messages; 0 sends as fast as possible
+    /// Milliseconds between two messages. 0 sends as fast as possible
     #[arg(
         long,
         env = "SEND_INTERVAL_MS",
@@ -39,10 +39,10 @@ pub struct Options {
         value_name = "MS"
     )]
     pub interval_ms: u64,
-    /// A message that is not acknowledged within this many milliseconds has failed
+    /// A message not acknowledged within this many milliseconds has failed
     #[arg(long, env = "MESSAGE_TIMEOUT_MS", default_value_t = 5000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub message_timeout_ms: u64,
-    /// Name of this sender: the client id, and the header `producer` of its messages
+    /// Name of this sender: its client id, and the header `producer` of its messages
     #[arg(
         long,
         env = "PRODUCER_ID",
@@ -50,10 +50,10 @@ pub struct Options {
         value_name = "NAME"
     )]
     pub producer_id: String,
-    /// Stops after so many messages
+    /// Stops after this many messages
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub count: Option<u64>,
-    /// Time between two lines of statistics
+    /// How often statistics are logged
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     pub stats_every: Duration,
 }

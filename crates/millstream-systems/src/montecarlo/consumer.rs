@@ -26,16 +26,16 @@ const DRAIN: Duration = Duration::from_millis(1500);
 /// Options of the consumer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// What the names of the topics begin with
+    /// Prefix of the topic names
     #[arg(long, default_value = PREFIX)]
     pub prefix: String,
-    /// Stores the answers in this file: CSV if its name ends in .csv, else JSON Lines
+    /// File for the answers: CSV if its name ends in .csv, else JSON Lines
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
-    /// Stops after so many answers
+    /// Stops after this many answers
     #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// Time between two lines of statistics
+    /// How often statistics are logged
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     pub stats_every: Duration,
 }

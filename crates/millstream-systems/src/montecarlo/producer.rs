@@ -22,25 +22,25 @@ const FLUSH: Duration = Duration::from_secs(3);
 /// Options of the producer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// What the names of the topics begin with
+    /// Prefix of the topic names
     #[arg(long, default_value = PREFIX)]
     pub prefix: String,
     /// Requests per second
     #[arg(long, default_value_t = 1.0, value_name = "NUMBER", value_parser = rate)]
     pub rate: f64,
-    /// Stops after so many requests
+    /// Stops after this many requests
     #[arg(long, short = 'n', value_name = "NUMBER")]
     pub count: Option<u64>,
-    /// Picks from this file of requests instead of the built-in catalogue
+    /// Picks requests from this file instead of the built-in catalogue
     #[arg(long, value_name = "FILE")]
     pub catalogue: Option<PathBuf>,
-    /// Sends the requests of this file, once, in their order
+    /// Sends the requests of this file once, in their order
     #[arg(long, value_name = "FILE", conflicts_with = "catalogue")]
     pub file: Option<PathBuf>,
-    /// Relative error asked for, instead of what each integral says
+    /// Target relative error, instead of that of each request
     #[arg(long, value_name = "NUMBER")]
     pub rel_error: Option<f64>,
-    /// Makes the choices of a run repeatable
+    /// Seed of the random choice of requests
     #[arg(long, value_name = "NUMBER")]
     pub seed: Option<u64>,
 }

@@ -30,19 +30,19 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Options of the consumer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The topic; created with 6 partitions if it does not exist
+    /// Topic. Created with 6 partitions if it does not exist
     #[arg(long, default_value = ITEMS.name())]
     pub topic: String,
-    /// Processes that read
+    /// Number of reading processes
     #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub processes: u32,
-    /// Lets a consumer group share the partitions, instead of assigning them by hand
+    /// Shares the partitions by a consumer group. Default: each process is assigned its partitions
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "partitions-consumers")]
     pub group: Option<String>,
-    /// Where reading by hand begins; a group goes on where it has committed
+    /// Where reading starts without --group. A group continues at its committed offsets
     #[arg(long, value_enum, default_value_t = Beginning::Earliest)]
     pub from: Beginning,
-    /// Stops when at least so many records are read
+    /// Stops when at least this many records are read
     #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// The number of this process; given by the parent

@@ -27,22 +27,22 @@ const AFTER_STOP: Duration = Duration::from_secs(3);
 /// Options of the producer.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The topic; created if it does not exist
+    /// Topic. Created if it does not exist
     #[arg(long, default_value = ITEMS.name())]
     pub topic: String,
-    /// Partitions of the topic: 6 when it is created; a topic that has another number is refused
+    /// Number of partitions. A topic with another number is refused. Default for a new topic: 6
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub partitions: Option<i32>,
-    /// Threads that send
+    /// Number of sending threads
     #[arg(long, default_value_t = 4, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: u32,
     /// Records that each thread sends
     #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
     pub messages_per_thread: u64,
-    /// What the records are about
+    /// Kind of records
     #[arg(long, value_enum, default_value_t = Generator::Orders, value_name = "KIND")]
     pub generator: Generator,
-    /// Bytes of each text of the generator `text`
+    /// Size of each record of the generator `text`
     #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_000_000))]
     pub size: u32,
 }

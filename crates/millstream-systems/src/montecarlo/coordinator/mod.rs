@@ -34,7 +34,7 @@ const DRAIN: Duration = Duration::from_millis(1500);
 /// Options of the coordinator.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// What the names of the topics begin with
+    /// Prefix of the topic names
     #[arg(long, default_value = PREFIX)]
     pub prefix: String,
 }

@@ -38,10 +38,10 @@ const DRAIN: Duration = Duration::from_millis(1500);
 /// Options of the worker.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// What the names of the topics begin with
+    /// Prefix of the topic names
     #[arg(long, default_value = PREFIX)]
     pub prefix: String,
-    /// Threads that compute [default: one for each core]
+    /// Number of computing threads [default: one per core]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
