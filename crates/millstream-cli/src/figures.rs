@@ -1,22 +1,32 @@
-//! What a service's metrics say of it in a few numbers, read from the text that `/metrics` gives.
+//! A few numbers about a service, read from the text of its `/metrics`.
 //!
-//! The supervisor reads it from its children, and a child reads its own at its end, for nobody can ask it any more.
+//! The supervisor reads it from its children, and a child reads its own at its end, when nobody can ask it any longer.
 
 /// The figures of one service at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Figures {
-    /// Whether `/readyz` answers 200.
+    /// Whether `/readyz` returns 200.
     pub(crate) ready: bool,
     /// Records handled: read by a service, or acknowledged to a program that only writes.
     pub(crate) records: Option<u64>,
     /// Records still to be read.
     pub(crate) lag: Option<u64>,
+    /// Attempts at records that failed, and records that were given up on.
+    pub(crate) failed: Option<u64>,
 }
+
+/// The counters of failures: of handlers, and of programs that only write.
+const FAILURES: [&str; 2] = [
+    "millstream_records_failed_total",
+    "millstream_emitter_failed_total",
+];
 
 /// The figures in an exposition; readiness is not part of it.
 pub(crate) fn read(metrics: &str) -> Figures {
     let records_in = sum(metrics, "millstream_records_in_total");
     let records_out = sum(metrics, "millstream_records_out_total");
+    // A counter appears with its first event.
+    let known = records_in.or(records_out).map(|_| 0.0);
     Figures {
         ready: false,
         records: records_in
@@ -24,6 +34,12 @@ pub(crate) fn read(metrics: &str) -> Figures {
             .or(records_out)
             .map(count),
         lag: sum(metrics, "millstream_lag_offsets").map(count),
+        failed: FAILURES
+            .into_iter()
+            .filter_map(|name| sum(metrics, name))
+            .chain(known)
+            .reduce(|a, b| a + b)
+            .map(count),
     }
 }
 
@@ -54,13 +70,15 @@ mod tests {
     fn series_of_one_metric_are_added_up() {
         let text = "# HELP millstream_records_in_total records\n# TYPE millstream_records_in_total counter\n\
             millstream_records_in_total{topic=\"a b\",partition=\"0\"} 5\nmillstream_records_in_total{topic=\"b\"} 7\n\
-            millstream_records_in_total_other 100\nmillstream_lag_offsets{topic=\"a\"} 3\n";
+            millstream_records_in_total_other 100\nmillstream_lag_offsets{topic=\"a\"} 3\n\
+            millstream_records_failed_total{service=\"s\"} 2\nmillstream_emitter_failed_total 1\n";
         assert_eq!(
             read(text),
             Figures {
                 ready: false,
                 records: Some(12),
-                lag: Some(3)
+                lag: Some(3),
+                failed: Some(3)
             }
         );
     }
@@ -73,7 +91,8 @@ mod tests {
             Figures {
                 ready: false,
                 records: Some(9),
-                lag: None
+                lag: None,
+                failed: Some(0)
             }
         );
     }

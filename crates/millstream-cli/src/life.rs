@@ -14,7 +14,7 @@ use crate::{signals, supervised};
 pub(crate) fn begin() -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::new();
     let asked = shutdown.clone();
-    signals::on_stop(move || asked.request()).context("failed to listen to signals")?;
+    signals::on_stop(move || asked.request(), || {}).context("failed to listen to signals")?;
     let orphaned = shutdown.clone();
     supervised::follow_parent(move || orphaned.request())
         .context("failed to follow the parent process")?;

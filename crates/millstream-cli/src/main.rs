@@ -9,6 +9,7 @@ mod config;
 mod figures;
 mod hints;
 mod life;
+mod listen;
 mod manual;
 mod output;
 mod place;
@@ -74,8 +75,8 @@ fn run() -> anyhow::Result<Outcome> {
             return told(&error, note.or(hint));
         }
     };
-    telemetry::start()?;
-    commands::run(args, &file)
+    let logs = telemetry::start()?;
+    commands::run(args, &file, &logs)
 }
 
 /// Prints help, version or what is wrong with the command line.

@@ -82,23 +82,29 @@ pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// A table with aligned columns; columns of numbers stand to the right.
+/// A table with aligned columns; columns of numbers are aligned to the right.
 pub(crate) fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
+    aligned(&heads, rows)
+}
+
+/// The same for a number of columns that is known only at run time.
+pub(crate) fn aligned(heads: &[&str], rows: &[impl AsRef<[String]>]) -> String {
     let mut text = String::new();
-    let columns: Vec<(usize, bool)> = (0..N)
-        .map(|column| {
-            let cells = || rows.iter().filter_map(move |row| row.get(column));
+    let columns: Vec<(usize, bool)> = heads
+        .iter()
+        .enumerate()
+        .map(|(column, head)| {
+            let cells = || rows.iter().filter_map(move |row| row.as_ref().get(column));
             let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0);
-            let head = heads.get(column).map_or(0, |head| head.len());
             (
-                width.max(head),
+                width.max(head.chars().count()),
                 !rows.is_empty() && cells().all(|cell| is_number(cell)),
             )
         })
         .collect();
     push_row(&mut text, &columns, heads.iter().copied());
     for row in rows {
-        push_row(&mut text, &columns, row.iter().map(String::as_str));
+        push_row(&mut text, &columns, row.as_ref().iter().map(String::as_str));
     }
     text
 }

@@ -9,15 +9,22 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Calls `stop` at the first signal; the second ends the process with 128 + its number, as a shell would say.
-pub(crate) fn on_stop(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Calls `stop` at the first signal; the second calls `leave` and ends the process with 128 + its number, as a shell
+/// would report it.
+pub(crate) fn on_stop(
+    stop: impl FnOnce() + Send + 'static,
+    leave: impl Fn() + Send + 'static,
+) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let mut stop = Some(stop);
     let wait = move || {
         for signal in signals.forever() {
             match stop.take() {
                 Some(stop) => stop(),
-                None => process::exit(128 + signal),
+                None => {
+                    leave();
+                    process::exit(128 + signal)
+                }
             }
         }
     };

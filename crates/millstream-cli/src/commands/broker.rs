@@ -10,6 +10,7 @@ use millstream_broker::{Config, Server};
 
 use crate::Outcome;
 use crate::life;
+use crate::listen;
 use crate::output::Output;
 
 /// Where it listens and keeps its data.
@@ -19,21 +20,21 @@ use crate::output::Output;
 )]
 pub(crate) struct Args {
     /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9092")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = listen::address)]
     listen: SocketAddr,
-    /// The address that clients are told to use, when it differs from where we listen
+    /// The address that clients connect to. Default: the one of --listen
     #[arg(long, value_name = "HOST:PORT", value_parser = advertised)]
     advertised: Option<(String, u16)>,
     /// Where the data is kept
     #[arg(long, value_name = "FOLDER", default_value = "./.millstream")]
     data: PathBuf,
-    /// Waits for the disk before a record is acknowledged: survives a loss of power
+    /// Syncs to disk before a record is acknowledged, so that a power cut loses nothing
     #[arg(long)]
     fsync: bool,
-    /// Partitions of topics that are created without saying how many
+    /// Partitions of a topic that is created without a number
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
-    /// Refuses to create topics just because a client asks for one
+    /// Does not create a topic when a client asks for one that does not exist
     #[arg(long)]
     no_auto_create: bool,
 }
@@ -43,7 +44,7 @@ impl Args {
     pub(crate) fn run(self) -> anyhow::Result<Outcome> {
         if self.listen.ip().is_unspecified() && self.advertised.is_none() {
             bail!(
-                "--listen {} takes connections from everywhere, but clients need one address to come back to; add --advertised HOST:PORT",
+                "--listen {} accepts connections at every address of this machine, but clients need one to connect to; add --advertised HOST:PORT",
                 self.listen
             );
         }
@@ -58,7 +59,7 @@ impl Args {
         let mut output = Output::new(false);
         output.line(format_args!("listening on {}", server.address()))?;
         output.flush()?;
-        tracing::info!(address = %server.address(), data = %self.data.display(), "broker ready");
+        tracing::info!(address = %server.address(), data = %self.data.display(), "broker started");
         life::wait_for_end(&shutdown);
         tracing::info!("broker stopping");
         server.stop()?;
@@ -72,6 +73,6 @@ fn advertised(text: &str) -> Result<(String, u16), String> {
         .and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
     match parsed {
         Some((host, port)) if !host.is_empty() && port > 0 => Ok((host.to_owned(), port)),
-        _ => Err(format!("`{text}` is not host:port")),
+        _ => Err("write HOST:PORT, as in kafka.example.org:9092".to_owned()),
     }
 }

@@ -21,10 +21,11 @@ use anyhow::bail;
 use crate::args::{Args, Command};
 use crate::config::File;
 use crate::session::Session;
+use crate::telemetry::Logs;
 use crate::{Outcome, reach};
 
 /// Runs the command of `args`.
-pub(crate) fn run(args: Args, file: &File) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: Args, file: &File, logs: &Logs) -> anyhow::Result<Outcome> {
     refuse_what_would_be_ignored(&args)?;
     let common = args.common.clone();
     let session = || Session::new(args.common, file);
@@ -47,7 +48,7 @@ pub(crate) fn run(args: Args, file: &File) -> anyhow::Result<Outcome> {
         Command::Send(command) => command.run(&reached()?),
         Command::Tail(command) => command.run(&reached()?),
         Command::Topics(command) => command.run(&reached()?),
-        Command::Up(command) => command.run(&session()?),
+        Command::Up(command) => command.run(&session()?, logs),
     }
 }
 

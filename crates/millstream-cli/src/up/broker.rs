@@ -1,16 +1,22 @@
 //! The broker of `up`: our own in this process, or a cluster elsewhere.
 //!
 //! Starting ours is where most first runs fail (a port that is taken, a folder that cannot be written); `hints` has
-//! what to do about each.
+//! what to do about each. A cluster elsewhere has to respond before any service is started: an address that is wrong
+//! is an error at once, and not a system that waits for ever.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
+use millstream::Cluster;
+use millstream::admin::Admin;
 use millstream_broker::{Config, Server};
 
 /// When the services have gone, connections of others get this long to finish a request.
 const DRAIN: Duration = Duration::from_millis(300);
+/// A cluster that has not responded by then is not there.
+const REACH: Duration = Duration::from_secs(5);
 
 /// Which broker the services use.
 #[derive(Debug)]
@@ -23,19 +29,24 @@ pub(crate) enum Broker {
         listen: SocketAddr,
     },
     /// A cluster at these addresses.
-    Elsewhere(String),
+    Elsewhere {
+        /// Its addresses.
+        brokers: String,
+        /// The same with all settings.
+        cluster: Cluster,
+    },
 }
 
 /// A broker that services can use.
 #[derive(Debug)]
 pub(crate) struct Started {
     brokers: String,
-    title: String,
+    data: Option<String>,
     server: Option<Server>,
 }
 
 impl Broker {
-    /// Starts the broker if it is ours.
+    /// Starts the broker if it is ours, and else asks whether it is there.
     pub(crate) fn start(self) -> anyhow::Result<Started> {
         match self {
             Self::Embedded { listen, data } => {
@@ -43,19 +54,27 @@ impl Broker {
                 config.listen = listen;
                 config.drain_within = DRAIN;
                 let server = Server::start(config)?;
-                let address = server.address();
-                let title = format!("broker {address} in {}", data.display());
                 Ok(Started {
-                    brokers: address.to_string(),
-                    title,
+                    brokers: server.address().to_string(),
+                    data: Some(data.display().to_string()),
                     server: Some(server),
                 })
             }
-            Self::Elsewhere(brokers) => Ok(Started {
-                title: format!("cluster {brokers}"),
-                brokers,
-                server: None,
-            }),
+            Self::Elsewhere { brokers, cluster } => {
+                Admin::new(&cluster)?
+                    .reach(REACH, |_| true)
+                    .with_context(|| {
+                        format!(
+                            "no response from a broker at `{brokers}` within {} s; without --brokers and KAFKA_BROKERS, `up` starts a broker of its own",
+                            REACH.as_secs()
+                        )
+                    })?;
+                Ok(Started {
+                    brokers,
+                    data: None,
+                    server: None,
+                })
+            }
         }
     }
 }
@@ -66,9 +85,9 @@ impl Started {
         &self.brokers
     }
 
-    /// What the status shows of it.
-    pub(crate) fn title(&self) -> String {
-        self.title.clone()
+    /// The data folder, if it is ours.
+    pub(crate) fn data(&self) -> Option<&str> {
+        self.data.as_deref()
     }
 
     /// Stops the broker if it is ours: everything written is flushed.

@@ -1,4 +1,4 @@
-//! One life of a service: a child process, its lines, its control socket and its end, told to the supervisor as events.
+//! One life of a service: a child process, its lines, its control socket and its end, reported to the supervisor as events.
 //!
 //! A child's standard input is one end of a socket pair. The child writes there the address of its HTTP listener,
 //! and reads the end of file when its parent is gone, however the parent died; see `supervised`. Each child has its
@@ -7,6 +7,7 @@
 //! Only the task that waits for a process signals it: no signal can hit a process id that was given to another.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -22,10 +23,11 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::control::Request;
+use super::scrape::Scraped;
 use crate::config::SUPERVISOR_VARIABLE;
-use crate::figures::Figures;
 
 /// A line longer than this is broken.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -41,19 +43,68 @@ pub(crate) struct Life {
     pub(crate) number: u32,
 }
 
-/// What happened to a service.
+/// What happened: to a service, to the embedded broker, or on the control socket.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// It wrote a line.
+    /// The service wrote a line.
     Line(Life, String),
-    /// It serves HTTP at this address.
+    /// The service serves HTTP at this address.
     Address(Life, SocketAddr),
-    /// It was asked for its figures.
-    Figures(Life, Option<Figures>),
-    /// It ends, having handled so many records.
+    /// The service was asked for its metrics at this instant.
+    Scraped(Life, Instant, Option<Scraped>),
+    /// The service ends, having handled so many records.
     Records(Life, u64),
-    /// It ended.
-    Ended(Life, io::Result<ExitStatus>),
+    /// The process of the service ended.
+    Ended(Life, End),
+    /// The broker logged a line.
+    Broker(String),
+    /// Somebody asked on the control socket, and waits there for the reply.
+    Asked(Request, UnixStream),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With exit code 0.
+    Success,
+    /// With another exit code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It could not be started or waited for; why.
+    Unknown(String),
+}
+
+impl End {
+    /// Whether SIGTERM itself ended the process: it had not yet set up its handling of the signal.
+    pub(crate) fn is_sigterm(&self) -> bool {
+        *self == Self::Signal(15)
+    }
+}
+
+impl From<io::Result<ExitStatus>> for End {
+    fn from(ended: io::Result<ExitStatus>) -> Self {
+        match ended {
+            Ok(status) => match (status.signal(), status.code()) {
+                (Some(signal), _) => Self::Signal(signal),
+                (None, Some(0)) => Self::Success,
+                (None, code) => Self::Code(code.unwrap_or(-1)),
+            },
+            Err(error) => Self::Unknown(format!("failed to wait for its process: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("exited with code 0"),
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(9) => f.write_str("was killed (signal 9; out of memory?)"),
+            Self::Signal(signal) => write!(f, "was killed (signal {signal})"),
+            Self::Unknown(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// How children are started: the program and the words that every service gets.
@@ -127,7 +178,7 @@ impl Launcher {
     }
 }
 
-/// Waits for the process, carries out orders meanwhile, and tells its end after its last line.
+/// Waits for the process, carries out orders meanwhile, and reports its end after its last line.
 async fn attend(
     mut child: Child,
     mut orders: mpsc::UnboundedReceiver<Order>,
@@ -146,7 +197,7 @@ async fn attend(
             reader.abort();
         }
     }
-    _ = events.send(Event::Ended(life, ended)).await;
+    _ = events.send(Event::Ended(life, ended.into())).await;
 }
 
 /// A process that is gone already needs no signal: errors mean just that.
@@ -158,7 +209,10 @@ fn carry_out(order: Order, pid: Option<u32>) {
         return;
     };
     _ = match order {
-        Order::Terminate => kill_process(pid, Signal::TERM),
+        // A stopped process takes the signal when it goes on.
+        Order::Terminate => {
+            kill_process(pid, Signal::TERM).and_then(|()| kill_process(pid, Signal::CONT))
+        }
         Order::Kill => kill_process_group(pid, Signal::KILL),
     };
 }
@@ -204,38 +258,21 @@ async fn lines(pipe: impl AsyncRead + Unpin, life: Life, events: mpsc::Sender<Ev
     }
 }
 
-/// Why a process ended, in words; `None` when all went well.
-pub(crate) fn failure(ended: &io::Result<ExitStatus>) -> Option<String> {
-    match ended {
-        Ok(status) if status.success() => None,
-        Ok(status) => Some(match (status.signal(), status.code()) {
-            (Some(9), _) => "killed by signal 9 (by hand, or out of memory)".to_owned(),
-            (Some(signal), _) => format!("killed by signal {signal}"),
-            (None, code) => format!("exit code {}", code.unwrap_or(-1)),
-        }),
-        Err(error) => Some(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_end_is_told_in_words() {
-        assert_eq!(failure(&Ok(ExitStatus::from_raw(0))), None);
-        assert_eq!(
-            failure(&Ok(ExitStatus::from_raw(2 << 8))).unwrap(),
-            "exit code 2"
-        );
-        assert_eq!(
-            failure(&Ok(ExitStatus::from_raw(15))).unwrap(),
-            "killed by signal 15"
-        );
-        // Fault 9: an OOM kill is named as a possible reason.
-        assert_eq!(
-            failure(&Ok(ExitStatus::from_raw(9))).unwrap(),
-            "killed by signal 9 (by hand, or out of memory)"
-        );
+        for (status, expected) in [
+            (0, "exited with code 0"),
+            (2 << 8, "exited with code 2"),
+            (15, "was killed (signal 15)"),
+            // Fault 9: a kill for want of memory is named as a possible reason.
+            (9, "was killed (signal 9; out of memory?)"),
+        ] {
+            let end = End::from(Ok(ExitStatus::from_raw(status)));
+            assert_eq!(end.to_string(), expected);
+        }
     }
 }

@@ -42,8 +42,42 @@ const MOST: u32 = 256;
 pub(crate) struct Planned {
     /// How its lines and its row are marked.
     pub(crate) name: String,
+    /// Its system.
+    pub(crate) system: &'static str,
+    /// What it is called there.
+    pub(crate) service: &'static str,
     /// Its command line after the program's name, without the options that all services get.
     pub(crate) arguments: Vec<OsString>,
+}
+
+impl Planned {
+    /// Whether `word` means it: its name, or that of the service of which it is an instance.
+    pub(crate) fn is_called(&self, word: &str) -> bool {
+        word == self.name
+            || word == self.service
+            || word.split_once('.') == Some((self.system, self.service))
+    }
+}
+
+/// The positions in `plan` of the services that `word` names.
+pub(crate) fn named(plan: &[Planned], word: &str) -> anyhow::Result<Vec<usize>> {
+    let found: Vec<usize> = plan
+        .iter()
+        .enumerate()
+        .filter(|(_, planned)| planned.is_called(word))
+        .map(|(position, _)| position)
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let names = || plan.iter().map(|planned| planned.name.as_str());
+    match nearest(word, names()) {
+        Some(near) => bail!("there is no service `{word}`; did you mean `{near}`?"),
+        None => bail!(
+            "there is no service `{word}`; there are: {}",
+            names().collect::<Vec<_>>().join(", ")
+        ),
+    }
 }
 
 /// The names of all systems.
@@ -59,7 +93,7 @@ pub(crate) fn plan(chosen: &[String], scale: &[String]) -> anyhow::Result<Vec<Pl
     } else {
         chosen
     };
-    let mut services: Vec<(&str, &str)> = Vec::new();
+    let mut services: Vec<(&'static str, &'static str)> = Vec::new();
     for name in chosen {
         let Some(system) = SYSTEMS.iter().find(|system| system.name == name) else {
             bail!(
@@ -92,7 +126,11 @@ pub(crate) fn plan(chosen: &[String], scale: &[String]) -> anyhow::Result<Vec<Pl
         .collect())
 }
 
-fn instances(all: &[(&str, &str)], (system, service): (&str, &str), number: u32) -> Vec<Planned> {
+fn instances(
+    all: &[(&'static str, &'static str)],
+    (system, service): (&'static str, &'static str),
+    number: u32,
+) -> Vec<Planned> {
     let unique = all.iter().filter(|(_, other)| *other == service).count() == 1;
     let base = if unique {
         service.to_owned()
@@ -109,6 +147,8 @@ fn instances(all: &[(&str, &str)], (system, service): (&str, &str), number: u32)
     (1..=number)
         .map(|i| Planned {
             name: name(i),
+            system,
+            service,
             arguments: vec![system.into(), service.into()],
         })
         .collect()
@@ -117,7 +157,7 @@ fn instances(all: &[(&str, &str)], (system, service): (&str, &str), number: u32)
 /// The position among `services` that `word` scales, and the number of instances it wants.
 fn scaled(services: &[(&str, &str)], word: &str) -> anyhow::Result<(usize, u32)> {
     let Some((name, number)) = word.split_once('=') else {
-        bail!("--scale takes service=number, as in --scale receive=2; it was given `{word}`");
+        bail!("--scale {word}: write SERVICE=NUMBER, as in --scale receive=2");
     };
     let number: u32 = match number.parse() {
         Ok(number) if number <= MOST => number,
@@ -138,10 +178,10 @@ fn scaled(services: &[(&str, &str)], word: &str) -> anyhow::Result<(usize, u32)>
             let names = || services.iter().map(|(_, service)| *service);
             match nearest(name, names()) {
                 Some(near) => {
-                    bail!("--scale {word}: no service `{name}` runs here; did you mean `{near}`?")
+                    bail!("--scale {word}: there is no service `{name}`; did you mean `{near}`?")
                 }
                 None => bail!(
-                    "--scale {word}: no service `{name}` runs here; these do: {}",
+                    "--scale {word}: there is no service `{name}`; there are: {}",
                     names().collect::<Vec<_>>().join(", ")
                 ),
             }
@@ -197,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_names_one_instance_or_all() {
+        let plan = plan(&words(&["messages"]), &words(&["receive=2"])).unwrap();
+        let found = |word| named(&plan, word).map_err(|error| error.to_string());
+        assert_eq!(found("receive"), Ok(vec![0, 1]));
+        assert_eq!(found("messages.receive"), Ok(vec![0, 1]));
+        assert_eq!(found("receive.2"), Ok(vec![1]));
+        assert_eq!(
+            found("sent"),
+            Err("there is no service `sent`; did you mean `send`?".to_owned())
+        );
+    }
+
+    #[test]
     fn wrong_words_are_refused_with_what_would_be_right() {
         assert_eq!(
             refusal(&["mesages"], &[]),
@@ -208,11 +261,11 @@ mod tests {
         );
         assert_eq!(
             refusal(&[], &["recieve=2"]),
-            "--scale recieve=2: no service `recieve` runs here; did you mean `receive`?"
+            "--scale recieve=2: there is no service `recieve`; did you mean `receive`?"
         );
         assert_eq!(
             refusal(&[], &["x=2"]),
-            "--scale x=2: no service `x` runs here; these do: receive, send"
+            "--scale x=2: there is no service `x`; there are: receive, send"
         );
         assert_eq!(
             refusal(&[], &["receive=lots"]),
@@ -220,7 +273,7 @@ mod tests {
         );
         assert_eq!(
             refusal(&[], &["receive"]),
-            "--scale takes service=number, as in --scale receive=2; it was given `receive`"
+            "--scale receive: write SERVICE=NUMBER, as in --scale receive=2"
         );
     }
 }

@@ -1,23 +1,28 @@
 //! What `up` shows of its services: a row each, as a block for a terminal, as one plain line, and as the summary.
 //!
-//! Only text from values: no clock, no terminal. A figure that is not known is `-`, never a stale number.
+//! Only text from values: no clock, no terminal. A figure that is not known is `-`, never a stale number. A narrow
+//! terminal shows fewer columns: those that say least go first, and the name and the state of a service stay.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::output::table;
+use crate::output::aligned;
+use crate::screen::Size;
 
 /// Where a service is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// Its process runs, its work has not begun.
     Starting,
-    /// It says that it is ready.
+    /// It reports that it is ready.
     Running,
+    /// Its process is there and does not respond.
+    Unresponsive,
     /// It failed and starts again soon.
-    BackOff,
+    Restarting,
     /// It was asked to end.
     Stopping,
     /// It ended by itself, its work done.
@@ -33,7 +38,8 @@ impl State {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
-            Self::BackOff => "back-off",
+            Self::Unresponsive => "unresponsive",
+            Self::Restarting => "restarting",
             Self::Stopping => "stopping",
             Self::Finished => "finished",
             Self::Stopped => "stopped",
@@ -43,7 +49,7 @@ impl State {
 }
 
 /// What is known of one service.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) service: String,
@@ -51,60 +57,238 @@ pub(crate) struct Row {
     pub(crate) state: State,
     /// Its process, while it has one.
     pub(crate) pid: Option<u32>,
-    /// Records handled per second, lately.
+    /// Records handled per second: lately, or in a summary over the time that the service ran.
     pub(crate) records_per_second: Option<f64>,
     /// Records handled since `up` started, over all of its lives.
     pub(crate) records: Option<u64>,
     /// Records of its topics that its group has still to read.
     pub(crate) lag: Option<u64>,
-    /// How often it was started again.
+    /// Attempts at records that failed, and records that were given up on.
+    pub(crate) failed: Option<u64>,
+    /// For how long it has not responded.
+    pub(crate) silent_seconds: Option<u64>,
+    /// How often it was started again after a failure.
     pub(crate) restarts: u32,
-    /// Why it last failed.
-    pub(crate) reason: Option<String>,
+    /// Where its readiness can be asked.
+    pub(crate) health: Option<String>,
+    /// How it last failed.
+    pub(crate) last_failure: Option<String>,
 }
 
-impl Row {
-    fn cells(&self) -> [String; 8] {
-        [
-            self.service.clone(),
-            self.state.word().to_owned(),
-            or_dash(self.pid),
-            self.records_per_second.map_or_else(|| "-".to_owned(), rate),
-            or_dash(self.records),
-            or_dash(self.lag),
-            self.restarts.to_string(),
-            self.reason.clone().unwrap_or_default(),
-        ]
+/// What is known of a whole `up`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Status {
+    /// The process that supervises.
+    pub(crate) pid: u32,
+    /// Where the services find their broker.
+    pub(crate) brokers: String,
+    /// The data folder of the embedded broker, if there is one.
+    pub(crate) data: Option<String>,
+    /// Seconds since the start.
+    pub(crate) seconds: u64,
+    /// Whether it was asked to end.
+    pub(crate) stopping: bool,
+    /// A row for each service.
+    pub(crate) services: Vec<Row>,
+}
+
+impl Status {
+    /// What runs, and since when.
+    pub(crate) fn title(&self) -> String {
+        let broker = title(&self.brokers, self.data.as_deref());
+        format!("{broker} · {}", clock(Duration::from_secs(self.seconds)))
+    }
+
+    /// The whole as text for `columns`.
+    pub(crate) fn text(&self, columns: usize) -> String {
+        let mut text = wrapped(&[&self.title(), &format!("process {}", self.pid)], columns);
+        text.push_str(&table(&self.services, columns_of(&self.services), columns));
+        text
     }
 }
 
-const HEADS: [&str; 8] = [
-    "SERVICE",
-    "STATE",
-    "PID",
-    "RECORDS/S",
-    "RECORDS",
-    "LAG",
-    "RESTARTS",
-    "LAST FAILURE",
-];
-
-/// The block that is drawn again and again at the foot of a terminal.
-pub(crate) fn block(rows: &[Row], title: &str, up: Duration, stopping: bool) -> String {
-    let hint = if stopping {
-        "stopping; Ctrl-C again ends at once"
-    } else {
-        "Ctrl-C to stop"
-    };
-    let cells: Vec<[String; 8]> = rows.iter().map(Row::cells).collect();
-    format!(
-        "\n{title} · {} · {hint}\n{}",
-        clock(up),
-        table(HEADS, &cells)
-    )
+/// The broker in a few words.
+pub(crate) fn title(brokers: &str, data: Option<&str>) -> String {
+    match data {
+        Some(data) => format!("broker {brokers} in {data}"),
+        None => format!("cluster {brokers}"),
+    }
 }
 
-/// The same in one line, for logs.
+/// The block that is drawn again and again at the foot of a terminal.
+#[derive(Debug)]
+pub(crate) struct Block<'a> {
+    /// The first line, in parts that are kept whole.
+    pub(crate) head: &'a [&'a str],
+    /// The services.
+    pub(crate) rows: &'a [Row],
+    /// The one that keys act on.
+    pub(crate) chosen: Option<usize>,
+    /// Lines below the table.
+    pub(crate) foot: &'a [&'a str],
+}
+
+impl Block<'_> {
+    /// Its text for a terminal of this size. Services that do not fit are counted.
+    pub(crate) fn text(&self, size: Size) -> String {
+        let mut text = String::from("\n");
+        text.push_str(&wrapped(self.head, size.columns));
+        let mut foot = String::new();
+        for line in self.foot {
+            _ = writeln!(foot, "{line}");
+        }
+        let table = table(self.rows, self.columns(), size.columns);
+        let height = |text: &str| text.lines().count();
+        let room = size
+            .rows
+            .saturating_sub(height(&text) + height(&foot) + 1)
+            .max(2);
+        let lines: Vec<&str> = table.lines().collect();
+        if lines.len() <= room {
+            text.push_str(&table);
+        } else {
+            for line in lines.iter().take(room - 1) {
+                _ = writeln!(text, "{line}");
+            }
+            _ = writeln!(text, "and {} more lines", lines.len() - (room - 1));
+        }
+        text.push_str(&foot);
+        text
+    }
+
+    /// The columns, with a mark before the service that is chosen.
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = columns_of(self.rows);
+        if let (Some(chosen), Some(names)) = (self.chosen, columns.first_mut()) {
+            for (position, cell) in names.cells.iter_mut().enumerate() {
+                cell.insert_str(0, if position == chosen { "> " } else { "  " });
+            }
+        }
+        columns
+    }
+}
+
+/// Parts, joined to lines of at most `columns` characters.
+fn wrapped(parts: &[&str], columns: usize) -> String {
+    const BETWEEN: &str = " · ";
+    let mut text = String::new();
+    let mut used = 0;
+    for part in parts.iter().flat_map(|part| part.split(BETWEEN)) {
+        let width = part.chars().count();
+        if used > 0 && used + BETWEEN.chars().count() + width > columns {
+            text.push('\n');
+            used = 0;
+        }
+        if used > 0 {
+            text.push_str(BETWEEN);
+            used += BETWEEN.chars().count();
+        }
+        text.push_str(part);
+        used += width;
+    }
+    text.push('\n');
+    text
+}
+
+/// One column: its cells, and how long it is kept as the terminal gets narrower.
+struct Column {
+    head: &'static str,
+    cells: Vec<String>,
+    keep: u8,
+}
+
+/// A column that is never dropped.
+const ALWAYS: u8 = u8::MAX;
+
+/// The table of services, in at most `width` characters a line if that is possible at all. A last failure for which
+/// there is no column stands below.
+fn table(rows: &[Row], mut shown: Vec<Column>, width: usize) -> String {
+    if rows.iter().any(|row| row.last_failure.is_some()) {
+        let failure = |row: &Row| row.last_failure.clone().unwrap_or_default();
+        shown.push(Column {
+            head: "LAST FAILURE",
+            cells: rows.iter().map(failure).collect(),
+            keep: ALWAYS,
+        });
+        if let Some(text) = fitted(&shown, width) {
+            return text;
+        }
+        shown.pop();
+    }
+    while fitted(&shown, width).is_none() {
+        let least = shown.iter().map(|column| column.keep).min();
+        match least {
+            Some(least) if least < ALWAYS => shown.retain(|column| column.keep != least),
+            _ => break,
+        }
+    }
+    let mut text = drawn(&shown);
+    for row in rows {
+        if let Some(failure) = &row.last_failure {
+            _ = writeln!(text, "{}: {failure}", row.service);
+        }
+    }
+    text
+}
+
+fn drawn(columns: &[Column]) -> String {
+    let heads: Vec<&str> = columns.iter().map(|column| column.head).collect();
+    let height = columns.first().map_or(0, |column| column.cells.len());
+    let rows: Vec<Vec<String>> = (0..height)
+        .map(|row| {
+            let cell = |column: &Column| column.cells.get(row).cloned().unwrap_or_default();
+            columns.iter().map(cell).collect()
+        })
+        .collect();
+    aligned(&heads, &rows)
+}
+
+fn fitted(columns: &[Column], width: usize) -> Option<String> {
+    let text = drawn(columns);
+    text.lines()
+        .all(|line| line.chars().count() <= width)
+        .then_some(text)
+}
+
+/// All columns but the last failure. A column that reports trouble is kept longer than one that does not.
+fn columns_of(rows: &[Row]) -> Vec<Column> {
+    let column = |head, keep, cell: &dyn Fn(&Row) -> String| Column {
+        head,
+        cells: rows.iter().map(cell).collect(),
+        keep,
+    };
+    let any =
+        |trouble: &dyn Fn(&Row) -> bool, yes, no| if rows.iter().any(trouble) { yes } else { no };
+    let restarts = any(&|row| row.restarts > 0, 6, 2);
+    let failed = any(&|row| row.failed.is_some_and(|failed| failed > 0), 9, 4);
+    let silent = any(&|row| row.silent_seconds.is_some(), 10, 3);
+    vec![
+        column("SERVICE", ALWAYS, &|row| row.service.clone()),
+        column("STATE", ALWAYS, &|row| row.state.word().to_owned()),
+        column("RECORDS/S", 8, &|row| {
+            row.records_per_second.map_or_else(|| "-".to_owned(), rate)
+        }),
+        column("RECORDS", 5, &|row| or_dash(row.records)),
+        column("LAG", 7, &|row| or_dash(row.lag)),
+        column("FAILED", failed, &|row| or_dash(row.failed)),
+        column("SILENT", silent, &|row| {
+            row.silent_seconds
+                .map_or_else(|| "-".to_owned(), |seconds| format!("{seconds}s"))
+        }),
+        column("RESTARTS", restarts, &|row| row.restarts.to_string()),
+        column("HEALTH", 1, &|row| {
+            let address = row.health.as_deref().map(|health| {
+                health
+                    .trim_start_matches("http://")
+                    .trim_end_matches("/readyz")
+            });
+            or_dash(address)
+        }),
+        column("PID", 0, &|row| or_dash(row.pid)),
+    ]
+}
+
+/// The services in one line, for logs.
 pub(crate) fn line(rows: &[Row]) -> String {
     let row = |row: &Row| {
         let mut text = format!("{} {}", row.service, row.state.word());
@@ -117,6 +301,12 @@ pub(crate) fn line(rows: &[Row]) -> String {
         if let Some(lag) = row.lag {
             text.push_str(&format!(" lag {lag}"));
         }
+        if let Some(failed) = row.failed.filter(|failed| *failed > 0) {
+            text.push_str(&format!(" {failed} failed"));
+        }
+        if let Some(silent) = row.silent_seconds {
+            text.push_str(&format!(" silent {silent} s"));
+        }
         if row.restarts > 0 {
             text.push_str(&format!(" {} restarts", row.restarts));
         }
@@ -126,23 +316,10 @@ pub(crate) fn line(rows: &[Row]) -> String {
 }
 
 /// The table that stays when everything has ended.
-pub(crate) fn summary(rows: &[Row]) -> String {
-    let heads = [
-        "SERVICE",
-        "STATE",
-        "RECORDS",
-        "RECORDS/S",
-        "RESTARTS",
-        "LAST FAILURE",
-    ];
-    let cells: Vec<[String; 6]> = rows
-        .iter()
-        .map(|row| {
-            let [service, state, _, per_second, records, _, restarts, reason] = row.cells();
-            [service, state, records, per_second, restarts, reason]
-        })
-        .collect();
-    table(heads, &cells)
+pub(crate) fn summary(rows: &[Row], width: usize) -> String {
+    let mut columns = columns_of(rows);
+    columns.retain(|column| !["LAG", "SILENT", "HEALTH", "PID"].contains(&column.head));
+    table(rows, columns, width)
 }
 
 fn or_dash(value: Option<impl ToString>) -> String {
@@ -157,7 +334,8 @@ fn rate(per_second: f64) -> String {
     }
 }
 
-fn clock(up: Duration) -> String {
+/// A time as minutes and seconds.
+pub(crate) fn clock(up: Duration) -> String {
     let seconds = up.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 {
@@ -168,74 +346,4 @@ fn clock(up: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows() -> Vec<Row> {
-        let send = Row {
-            service: "send".to_owned(),
-            state: State::Running,
-            pid: Some(71),
-            records_per_second: Some(9.96),
-            records: Some(120),
-            lag: None,
-            restarts: 0,
-            reason: None,
-        };
-        let receive = Row {
-            service: "receive".to_owned(),
-            state: State::BackOff,
-            pid: None,
-            records_per_second: None,
-            records: None,
-            lag: Some(4),
-            restarts: 2,
-            reason: Some("killed by signal 9".to_owned()),
-        };
-        vec![send, receive]
-    }
-
-    #[test]
-    fn the_block_has_a_row_a_service() {
-        let expected = "\nbroker 127.0.0.1:9092 · 01:05 · Ctrl-C to stop\n\
-            SERVICE  STATE     PID  RECORDS/S  RECORDS  LAG  RESTARTS  LAST FAILURE\n\
-            send     running    71       10.0      120    -         0\n\
-            receive  back-off    -          -        -    4         2  killed by signal 9\n";
-        assert_eq!(
-            block(
-                &rows(),
-                "broker 127.0.0.1:9092",
-                Duration::from_secs(65),
-                false
-            ),
-            expected
-        );
-    }
-
-    #[test]
-    fn the_line_leaves_out_what_is_not_known() {
-        assert_eq!(
-            line(&rows()),
-            "send running 10.0 records/s 120 records, receive back-off lag 4 2 restarts"
-        );
-    }
-
-    #[test]
-    fn the_summary_tells_state_and_totals() {
-        let expected = "SERVICE  STATE     RECORDS  RECORDS/S  RESTARTS  LAST FAILURE\n\
-            send     running       120       10.0         0\n\
-            receive  back-off        -          -         2  killed by signal 9\n";
-        assert_eq!(summary(&rows()), expected);
-    }
-
-    #[test]
-    fn hours_appear_when_there_are_some() {
-        assert_eq!(
-            (
-                clock(Duration::from_secs(59)),
-                clock(Duration::from_secs(3661))
-            ),
-            ("00:59".to_owned(), "1:01:01".to_owned())
-        );
-    }
-}
+mod tests;

@@ -18,10 +18,16 @@ mod montecarlo;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod tools_groups;
 #[cfg(test)]
 mod up;
+#[cfg(test)]
+mod up_control;
+#[cfg(test)]
+mod up_terminal;
 #[cfg(test)]
 mod world;

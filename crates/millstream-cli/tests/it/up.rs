@@ -1,6 +1,7 @@
 //! Whole systems under `up`: records flow, failures are mended or told, and nothing is left behind.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -150,7 +151,7 @@ fn a_killed_service_comes_back() {
     let running = up.start(&[]);
     running.line("message received");
     signal_to(pid_of(&running, "send"), Signal::KILL);
-    running.line("ended with killed by signal 9");
+    running.line("up      | send was killed (signal 9; out of memory?); starts again in ");
     running.line("send    | ");
     running.line("sending topic");
     running.signal(Signal::TERM);
@@ -185,7 +186,9 @@ fn a_crash_loop_is_given_up_and_told() {
     command.env("KAFKA_TOPIC", "not a topic");
     let ended = Running::start(command).end().expect(1);
     assert!(
-        ended.stderr.contains("6 times in a row: given up"),
+        ended
+            .stderr
+            .contains("exited with code 2, 6 times in a row; not started again"),
         "{}",
         ended.stderr
     );
@@ -292,4 +295,218 @@ fn words_that_name_nothing_are_refused() {
         "{}",
         ended.stderr
     );
+}
+
+/// The shortest run there is: services that were only just started are stopped, and nothing has failed.
+#[test]
+fn a_run_of_no_time_starts_and_stops_everything() {
+    let up = Up::new();
+    for _ in 0..3 {
+        let ended = up.run(&["--for", "0s"]).expect(0);
+        for row in ended.json() {
+            assert_eq!(row["state"], "stopped", "{row}\n{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_does_not_respond_is_an_error_with_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .args(["--brokers", "127.0.0.1:1", "up", "--for", "1s"])
+        .current_dir(folder.path());
+    let ended = Running::start(command).end().expect(2);
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: failed to connect to `127.0.0.1:1`: connection refused\nhint: "),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("receive | "), "{}", ended.stderr);
+}
+
+/// Something listens there and is no broker.
+#[test]
+fn a_cluster_that_does_not_speak_is_an_error_with_its_address() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .args(["--brokers", &address, "up"])
+        .current_dir(folder.path());
+    let ended = Running::start(command).end().expect(2);
+    let expected = format!(
+        "error: no response from a broker at `{address}` within 5 s; without --brokers and KAFKA_BROKERS, `up` starts a broker of its own"
+    );
+    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+}
+
+/// A frozen process holds its place in the table of processes, and does nothing.
+#[test]
+fn a_frozen_service_is_unresponsive_until_it_goes_on() {
+    let up = Up::new();
+    let running = up.start(&["--quiet"]);
+    running.line("receive running");
+    let service = pid_of(&running, "send");
+    signal_to(service, Signal::STOP);
+    running.line("up      | send has not responded for ");
+    running.line("send unresponsive");
+    signal_to(service, Signal::CONT);
+    running.line("up      | send responds again");
+    running.line("send running");
+}
+
+/// A frozen process cannot handle SIGTERM; it is woken for that, and ends in order.
+#[test]
+fn a_frozen_service_is_stopped_with_the_others() {
+    let up = Up::new();
+    let running = up.start(&[]);
+    running.line("message received");
+    signal_to(pid_of(&running, "receive"), Signal::STOP);
+    running.signal(Signal::TERM);
+    let ended = running.end().expect(0);
+    assert_eq!(row(&ended.json(), "receive")["state"], "stopped");
+}
+
+/// Without a terminal too the port that was taken is printed; a name is resolved.
+#[test]
+fn the_address_of_the_broker_is_printed_and_may_be_a_name() {
+    for listen in [":0", "localhost:0"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = program();
+        command
+            .args(["up", "--listen", listen, "--for", "0s"])
+            .current_dir(folder.path());
+        let ended = Running::start(command).end().expect(0);
+        let line = ended.stderr.lines().next().unwrap();
+        let address = line
+            .strip_prefix("up      | broker 127.0.0.1:")
+            .and_then(|rest| rest.strip_suffix(" in ./.millstream"));
+        assert_ne!(
+            address.and_then(|port| port.parse().ok()),
+            None::<u16>,
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn every_line_has_the_name_of_its_source() {
+    let up = Up::new();
+    let running = up.start(&[]);
+    running.line("broker  | ");
+    running.line("message received");
+    running.signal(Signal::TERM);
+    let ended = running.end().expect(0);
+    for line in ended.stderr.lines() {
+        let (source, _) = line.split_once(" | ").unwrap_or_else(|| panic!("{line}"));
+        assert!(
+            ["up", "broker", "receive", "send"].contains(&source.trim_end()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn lines_are_hidden_or_filtered_and_a_failure_still_shows_its_last_ones() {
+    let up = Up::new();
+    let ended = up.run(&["--lines", "send", "--for", "2s"]).expect(0);
+    assert!(ended.stderr.contains("send    | "), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("receive | "), "{}", ended.stderr);
+    let ended = up.run(&["--quiet", "--for", "2s"]).expect(0);
+    assert!(
+        ended.stderr.lines().all(|line| line.starts_with("up ")),
+        "{}",
+        ended.stderr
+    );
+
+    let mut command = up.command(&["--quiet"]);
+    command.env("KAFKA_TOPIC", "not a topic");
+    let ended = Running::start(command).end().expect(1);
+    assert!(
+        ended
+            .stderr
+            .contains("send    | error: topic `not a topic` is not valid"),
+        "{}",
+        ended.stderr
+    );
+    let ended = up.run(&["--lines", "sent"]).expect(2);
+    assert_eq!(
+        ended.stderr,
+        "error: --lines: there is no service `sent`; did you mean `send`?\n"
+    );
+}
+
+/// Files that may not grow are as good as a full disk: thousands of records are refused, and a few lines say so.
+#[test]
+fn a_full_disk_is_a_few_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 64; exec \"$0\" up --listen :0 --lines broker,send",
+        ])
+        .arg(env!("CARGO_BIN_EXE_millstream"))
+        .envs([
+            ("KAFKA_TOPIC", "full"),
+            ("SEND_INTERVAL_MS", "0"),
+            ("RUST_LOG", "warn"),
+        ])
+        .current_dir(folder.path());
+    let running = Running::start(command);
+    running.line("append refused");
+    running.line("message failed");
+    running.line("more lines like this one within ");
+    running.signal(Signal::TERM);
+    let ended = running.end();
+    let lines = ended.stderr.lines().count();
+    assert!(lines < 100, "{lines} lines: {}", ended.stderr);
+}
+
+/// One address for everything: `/readyz` once all services are ready, and the metrics of each with its name.
+#[test]
+fn http_shows_all_services() {
+    let up = Up::new();
+    let running = up.start(&["--http", "127.0.0.1:0"]);
+    let line = running.line("metrics and health of all services at http://");
+    let address = line
+        .split("http://")
+        .nth(1)
+        .unwrap()
+        .trim_end_matches("/metrics and ");
+    let mut metrics = String::new();
+    eventually("all services show their records", || {
+        metrics = get(address, "/metrics");
+        metrics.contains("millstream_records_in_total{process=\"receive\",")
+            && metrics.contains("millstream_up_ready{process=\"send\"} 1")
+    });
+    assert!(get(address, "/readyz").starts_with("HTTP/1.1 200 "));
+    signal_to(pid_of(&running, "send"), Signal::STOP);
+    eventually("it is no longer ready", || {
+        get(address, "/readyz").starts_with("HTTP/1.1 503 ")
+    });
+    let names = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().unwrap_or_default());
+    for name in names {
+        let page = include_str!("../../../../docs/metrics.md");
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "{name} is not in docs/metrics.md"
+        );
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }

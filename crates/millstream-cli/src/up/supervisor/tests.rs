@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::super::plan::Planned;
-use super::super::status::State;
+use super::super::view::Lines;
 use super::*;
+use crate::screen::{Screen, Size};
 
 /// Runs `scripts` as services until `lasting` has passed or all have ended.
 fn supervise(scripts: &[&str], lasting: Duration) -> Vec<Row> {
     let planned = |(number, script): (usize, &&str)| Planned {
         name: format!("service-{number}"),
+        system: "test",
+        service: "service",
         arguments: vec!["-c".into(), script.into()],
     };
-    let plan = scripts.iter().enumerate().map(planned).collect();
+    let plan: Vec<Planned> = scripts.iter().enumerate().map(planned).collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -25,15 +27,26 @@ fn supervise(scripts: &[&str], lasting: Duration) -> Vec<Row> {
             events: sender,
         };
         let (_stop, stopped) = mpsc::channel(1);
-        let mut supervisor = Supervisor::new(
-            plan,
+        let size = || Size {
+            columns: 80,
+            rows: 24,
+        };
+        let screen = Screen::new(std::io::sink(), false, size);
+        let names = plan.iter().map(|planned| planned.name.as_str());
+        let parts = Parts {
             launcher,
             events,
-            Screen::new(std::io::sink(), false, || 80),
-            "test".to_owned(),
-        );
+            view: View::new(screen, names, Lines::All, false),
+            keyboard: None,
+            published: None,
+            lost_lines: Arc::default(),
+            brokers: "127.0.0.1:9092".to_owned(),
+            data: None,
+        };
+        let mut supervisor = Supervisor::new(plan, parts);
         supervisor.grace = Duration::from_millis(300);
-        supervisor.run(stopped, Some(lasting)).await
+        let ended = supervisor.run(stopped, Some(lasting), |_| {}).await;
+        ended.status.services
     })
 }
 
@@ -56,7 +69,10 @@ fn a_service_that_heeds_the_signal_is_stopped() {
         &["trap 'exit 0' TERM; while :; do read line || exit 3; done"],
         SHORT,
     );
-    assert_eq!((rows[0].state, &rows[0].reason), (State::Stopped, &None));
+    assert_eq!(
+        (rows[0].state, &rows[0].last_failure),
+        (State::Stopped, &None)
+    );
 }
 
 /// Fault 4: one that does not end is killed after the grace, with all that it started.
@@ -65,8 +81,8 @@ fn a_service_that_does_not_end_is_killed() {
     let rows = supervise(&["trap '' TERM; cat <&0 & while :; do wait; done"], SHORT);
     assert_eq!(rows[0].state, State::Failed);
     assert_eq!(
-        rows[0].reason.as_deref(),
-        Some("killed by signal 9 (by hand, or out of memory)")
+        rows[0].last_failure.as_deref(),
+        Some("did not end when asked and was killed")
     );
 }
 
@@ -75,7 +91,7 @@ fn a_service_that_does_not_end_is_killed() {
 fn a_crash_loop_is_given_up() {
     let rows = supervise(&["echo it broke >&2; exit 2"], LONG);
     assert_eq!((rows[0].state, rows[0].restarts), (State::Failed, 5));
-    assert_eq!(rows[0].reason.as_deref(), Some("exit code 2"));
+    assert_eq!(rows[0].last_failure.as_deref(), Some("exited with code 2"));
 }
 
 /// Fault 1: a service killed by a signal comes back.
@@ -90,8 +106,31 @@ fn a_killed_service_is_started_again() {
     let rows = supervise(&[&script], LONG);
     assert_eq!((rows[0].state, rows[0].restarts), (State::Finished, 1));
     assert_eq!(
-        rows[0].reason.as_deref(),
-        Some("killed by signal 9 (by hand, or out of memory)")
+        rows[0].last_failure.as_deref(),
+        Some("was killed (signal 9; out of memory?)")
+    );
+}
+
+/// One that has not yet set up its handling of the signal ends by it, which is what it was asked.
+#[test]
+fn a_service_that_is_ended_by_the_signal_itself_is_stopped() {
+    let rows = supervise(&["while :; do read line || exit 3; done"], Duration::ZERO);
+    assert_eq!(
+        (rows[0].state, &rows[0].last_failure),
+        (State::Stopped, &None)
+    );
+}
+
+/// A process that is stopped (SIGSTOP) goes on when it is asked to end, and ends in order.
+#[test]
+fn a_frozen_service_ends_in_order() {
+    let rows = supervise(
+        &["trap 'exit 0' TERM; kill -STOP $$; while :; do :; done"],
+        SHORT,
+    );
+    assert_eq!(
+        (rows[0].state, &rows[0].last_failure),
+        (State::Stopped, &None)
     );
 }
 
