@@ -27,7 +27,7 @@ use crate::up::{self, Broker, Lines, Planned, Source, Up, control, detach};
 #[derive(Debug, clap::Args)]
 #[command(
     disable_help_subcommand = true,
-    after_help = "Examples:\n  millstream up --for 30s\n  millstream up messages --scale receive=2\n  millstream up montecarlo --scale worker=2 --quiet\n  millstream up --brokers kafka-1:9092,kafka-2:9092\n  millstream up --detach, then millstream up status and millstream up stop"
+    after_help = "Examples:\n  millstream up --for 30s\n  millstream up messages --scale receive=2\n  millstream up montecarlo --scale worker=2 --quiet\n  millstream up --brokers kafka-1:9092,kafka-2:9092\n  millstream up --detach\n  millstream up status\n  millstream up stop"
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
