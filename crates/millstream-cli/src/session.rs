@@ -75,8 +75,7 @@ impl Drop for Serving {
     /// The last figures: when we are gone nobody can ask for them.
     fn drop(&mut self) {
         if let Some((_, metrics)) = &self.served
-            && let Some(records) = figures::read(&metrics.render()).records
-            && let Err(error) = supervised::tell_records(records)
+            && let Err(error) = supervised::tell_figures(&figures::read(&metrics.render()))
         {
             tracing::debug!(%error, "the supervisor did not take our last figures");
         }

@@ -11,6 +11,7 @@ use std::thread;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use crate::config;
+use crate::figures::Figures;
 
 /// Ties our life to the parent's, if we have one that supervises us: `stop` is called when it is gone.
 pub(crate) fn follow_parent(stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -43,9 +44,15 @@ pub(crate) fn tell_address(address: SocketAddr) -> io::Result<()> {
     tell(&format!("http {address}"))
 }
 
-/// Tells the parent how many records this process has handled, at its end.
-pub(crate) fn tell_records(records: u64) -> io::Result<()> {
-    tell(&format!("records {records}"))
+/// Tells the parent how many records this process has handled, and how often it has failed, at its end.
+pub(crate) fn tell_figures(figures: &Figures) -> io::Result<()> {
+    if let Some(records) = figures.records {
+        tell(&format!("records {records}"))?;
+    }
+    if let Some(failures) = figures.failed {
+        tell(&format!("failed {failures}"))?;
+    }
+    Ok(())
 }
 
 fn tell(line: &str) -> io::Result<()> {

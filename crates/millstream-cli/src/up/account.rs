@@ -74,6 +74,11 @@ impl Account {
         self.counts.get_or_insert_default().records = Some(records);
     }
 
+    /// It reported how often it has failed in this life.
+    pub(crate) fn failed_in_all(&mut self, failures: u64) {
+        self.counts.get_or_insert_default().failed = Some(failures);
+    }
+
     /// It reported `figures`.
     pub(crate) fn reported(&mut self, figures: &Figures, now: Instant) {
         self.silence = None;

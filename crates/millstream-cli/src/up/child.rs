@@ -54,6 +54,8 @@ pub(crate) enum Event {
     Scraped(Life, Instant, Option<Scraped>),
     /// The service ends, having handled so many records.
     Records(Life, u64),
+    /// The service ends, having failed so often.
+    Failures(Life, u64),
     /// The process of the service ended.
     Ended(Life, End),
     /// The broker logged a line.
@@ -226,6 +228,12 @@ async fn listen(stream: UnixStream, life: Life, events: mpsc::Sender<Event>) {
             .and_then(|records| records.parse().ok())
         {
             _ = events.send(Event::Records(life, records)).await;
+        }
+        if let Some(failures) = line
+            .strip_prefix("failed ")
+            .and_then(|failures| failures.parse().ok())
+        {
+            _ = events.send(Event::Failures(life, failures)).await;
         }
         if let Some(address) = line
             .strip_prefix("http ")

@@ -27,6 +27,8 @@ const NAME: &str = "up.sock";
 const LONGEST: u64 = 64 * 1024;
 /// A client that has not sent its request by then is closed.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 /// A reply takes this long at most: a stop waits for services, which are killed after some seconds.
 const REPLY: Duration = Duration::from_secs(60);
 
@@ -110,8 +112,11 @@ impl Socket {
             loop {
                 match listener.accept().await {
                     Ok((stream, _)) => drop(tokio::spawn(receive(stream, events.clone()))),
-                    // Out of file descriptors, most likely: whoever asks can ask again.
-                    Err(error) => tracing::warn!(%error, "control connection not accepted"),
+                    // Out of file descriptors, most likely: a pause gives whoever has some the time to close them.
+                    Err(error) => {
+                        tracing::warn!(%error, "control connection not accepted");
+                        _ = timeout(PAUSE, std::future::pending::<()>()).await;
+                    }
                 }
             }
         });

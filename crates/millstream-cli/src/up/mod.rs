@@ -110,7 +110,7 @@ impl Up {
             .map(|address| Published::open(address, names()))
             .transpose()?;
         let lost_lines = divert(logs, sender.clone());
-        let keyboard = Keyboard::open();
+        let keyboard = screen.is_terminal().then(Keyboard::open).flatten();
         let stopped = on_stop(keyboard.as_ref().map(Keyboard::restore))?;
         let view = View::new(screen, names(), self.lines, keyboard.is_some());
         let parts = Parts {

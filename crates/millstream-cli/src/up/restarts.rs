@@ -48,6 +48,11 @@ impl Restarts {
         Verdict::Again(doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
     }
 
+    /// Somebody starts the service by hand: it gets all its chances again.
+    pub(crate) fn forgive(&mut self) {
+        self.in_a_row = 0;
+    }
+
     /// How often the service was started again.
     pub(crate) fn total(&self) -> u32 {
         self.total

@@ -142,6 +142,11 @@ impl Service {
         self.account.handled(records);
     }
 
+    /// It reported how often it has failed in this life.
+    pub(crate) fn failed(&mut self, failures: u64) {
+        self.account.failed_in_all(failures);
+    }
+
     /// It was `asked` for its metrics, and responded or not; returns what to tell the user.
     pub(crate) fn scraped(
         &mut self,
@@ -224,8 +229,8 @@ impl Service {
         })
     }
 
-    /// Asks its process to end, and to be killed after `grace`. What waits to start again after a failure has failed
-    /// if everything ends (`stopping`).
+    /// Asks its process to end, and to be killed after `grace`. What waits to start again after a failure has failed if
+    /// everything ends (`stopping`); what has ended stays as it is.
     pub(crate) fn stop(&mut self, stopping: bool, now: Instant, grace: Duration) {
         if self.running.is_some() {
             self.wanted = Wanted::Stop;
@@ -237,8 +242,6 @@ impl Service {
             } else {
                 State::Stopped
             };
-            self.wanted = Wanted::Stop;
-        } else if !stopping {
             self.wanted = Wanted::Stop;
         }
     }
@@ -258,7 +261,7 @@ impl Service {
         if self.running.is_none() {
             self.wanted = Wanted::Run;
             self.state = State::Starting;
-            self.restarts = Restarts::default();
+            self.restarts.forgive();
             self.due = Some(now);
         } else if self.wanted == Wanted::Stop {
             self.wanted = Wanted::Restart;
@@ -367,6 +370,7 @@ mod tests {
         assert!(!service.is_alive());
         service.restart(now, GRACE);
         assert!(service.is_due(now));
+        assert_eq!(service.restarts(), 5);
     }
 
     /// A process that is frozen is not running.
@@ -404,6 +408,16 @@ mod tests {
         service.stop(true, now, GRACE);
         assert_eq!(state(&service), State::Failed);
         assert!(!service.is_alive());
+    }
+
+    /// Nothing is held back by it: `up` ends when the others have ended.
+    #[test]
+    fn a_service_that_has_finished_is_not_stopped() {
+        let (mut service, now) = (service(), Instant::now());
+        service.ended(&End::Success, false, 0.0, now);
+        service.stop(false, now, GRACE);
+        assert_eq!(state(&service), State::Finished);
+        assert!(!service.is_held());
     }
 
     #[test]

@@ -161,6 +161,9 @@ impl<W: Write> Supervisor<W> {
             Event::Records(life, records) => {
                 self.with(life, |service| service.handled(records));
             }
+            Event::Failures(life, failures) => {
+                self.with(life, |service| service.failed(failures));
+            }
             Event::Scraped(life, asked, scraped) => self.on_scraped(life, asked, scraped, now),
             Event::Ended(life, end) => self.on_end(life, &end, now),
             Event::Asked(request, stream) => self.on_request(request, stream),

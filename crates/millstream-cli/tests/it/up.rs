@@ -117,6 +117,7 @@ fn services_of_two_systems_run_scaled_and_those_that_finish_are_finished() {
     let rows = ended.json();
     assert_eq!(row(&rows, "produce")["state"], "finished");
     assert_eq!(row(&rows, "produce")["records"], 4000);
+    assert_eq!(row(&rows, "produce")["failed"], 0);
     assert_eq!(row(&rows, "consume")["records"], 4000);
     assert_eq!(
         (
