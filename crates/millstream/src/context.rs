@@ -11,9 +11,9 @@ use crate::clock::Clock;
 use crate::codec::Encodable;
 use crate::draft::{self, Draft, Place};
 use crate::error::{Error, ProcessError};
-use crate::log::Token;
 use crate::record::{Headers, Timestamp};
 use crate::topic::{Offset, Partition, Topic};
+use crate::worker::PlaceId;
 
 /// Handed to every handler and timer.
 pub struct Context {
@@ -25,7 +25,7 @@ pub struct Context {
     offset: Option<Offset>,
     attempt: u32,
     /// Where the record being handled stands in its ring.
-    place: Token,
+    place: PlaceId,
     requests: HandlerRequests,
     misuse: Option<Error>,
 }
@@ -33,7 +33,7 @@ pub struct Context {
 /// A record that a handler keeps open: handled, and not yet done. See [`Context::keep_open`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a record that is never closed holds its partition's commits for ever"]
-pub struct OpenRecord(Token);
+pub struct OpenRecord(PlaceId);
 
 /// What a handler requests of its worker besides effects; carried out once it has returned `Ok`.
 #[derive(Debug, Default)]
@@ -41,13 +41,10 @@ pub(crate) struct HandlerRequests {
     /// The record is kept open.
     pub(crate) keep_open: bool,
     /// Records kept open that are done now.
-    pub(crate) closed: Vec<Token>,
+    pub(crate) closed: Vec<PlaceId>,
     /// Inputs to pause (true) or to read again, in order.
     pub(crate) pauses: Vec<(String, bool)>,
 }
-
-/// Names no place of any ring.
-const NOWHERE: Token = Token(u64::MAX);
 
 /// What an effect carries besides key and value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +70,7 @@ impl Context {
             partition: Partition(0),
             offset: None,
             attempt: 1,
-            place: NOWHERE,
+            place: PlaceId::NOWHERE,
             requests: HandlerRequests::default(),
             misuse: None,
         }
@@ -165,7 +162,7 @@ impl Context {
         partition: Partition,
         offset: Offset,
         attempt: u32,
-        place: Token,
+        place: PlaceId,
     ) {
         self.begin(partition, Some(offset), attempt);
         self.place = place;
@@ -182,7 +179,7 @@ impl Context {
         self.requests.keep_open = false;
         self.requests.closed.clear();
         self.requests.pauses.clear();
-        self.place = NOWHERE;
+        self.place = PlaceId::NOWHERE;
         self.partition = partition;
         self.offset = offset;
         self.attempt = attempt;

@@ -135,6 +135,19 @@ pub enum Error {
         /// Why it could not be processed.
         reason: String,
     },
+    /// A dead letter could not be written: its partition stands still, and its record is not committed.
+    #[error(
+        "service `{service}` halted a partition at {position}: the dead letter cannot be written"
+    )]
+    DeadLetter {
+        /// The service.
+        service: String,
+        /// The record.
+        position: Position,
+        /// Why its dead letter was not written.
+        #[source]
+        source: Box<Error>,
+    },
     /// Too large a share of the records went to the dead-letter topic.
     #[error(
         "service `{service}` stopped at {position}: {dead} of the last {seen} records could not be processed, more than the limit of {limit}; the last: {reason}"
@@ -320,6 +333,16 @@ impl Error {
     /// Whether trying the same again may succeed.
     pub const fn is_retriable(&self) -> bool {
         matches!(self.class(), Class::Retriable)
+    }
+
+    /// The refusal of a batch: any of its records may be to blame.
+    pub(crate) fn of_a_batch(mut self) -> Self {
+        if let Self::Kafka { class, .. } = &mut self
+            && *class == Class::Refused
+        {
+            *class = Class::Abortable;
+        }
+        self
     }
 
     /// Whether the call that failed has been applied.

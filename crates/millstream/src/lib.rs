@@ -92,6 +92,7 @@ mod draft;
 mod emitter;
 mod error;
 pub mod http;
+mod limits;
 mod log;
 pub mod metrics;
 mod policy;

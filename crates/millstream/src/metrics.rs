@@ -295,11 +295,17 @@ impl Meters {
         }
     }
 
-    /// One record written to target number `target`.
+    /// One record to target number `target` was acknowledged.
     pub(crate) fn wrote(&mut self, target: usize) {
         if let Some(out) = self.out.get_mut(target) {
             out.add(1);
         }
+    }
+
+    /// One record written to the dead-letter topic of an input.
+    pub(crate) fn dead_lettered(&mut self, topic: &Arc<str>) {
+        self.totals.dead_lettered += 1;
+        self.count_topic(RECORDS_DEAD_LETTERED, topic, 1);
     }
 
     /// Counts an event of the service; for events that are rare.

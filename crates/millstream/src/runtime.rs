@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::http::{Health, Listener, Part};
+use crate::limits::Limits;
 use crate::log::kafka::member::{self, Member};
 use crate::metrics::Totals;
 use crate::service::Definition;
@@ -76,12 +77,18 @@ pub(crate) fn run<S: 'static>(
         )?),
         None => None,
     };
-    let Some(topics) = ready_topics(&definition, cluster, &shutdown)? else {
+    let Some((topics, limits)) = ready_topics(&definition, cluster, &shutdown)? else {
         health.drain();
         return Ok(Summary::default());
     };
     co_partitioned(&definition, &topics)?;
-    let result = run_threads(definition, cluster, (shutdown, health), parts, &spawn);
+    let result = run_threads(
+        definition,
+        (cluster, limits),
+        (shutdown, health),
+        parts,
+        &spawn,
+    );
     drop(listener);
     result
 }
@@ -96,7 +103,7 @@ fn spawn(name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
 /// Starts a thread for each part and waits for their end. One that cannot be started ends those that were.
 fn run_threads<S: 'static>(
     definition: Arc<Definition<S>>,
-    cluster: &Cluster,
+    (cluster, limits): (&Cluster, Limits),
     (shutdown, health): (Shutdown, Health),
     parts: Vec<Part>,
     spawn: &Spawn,
@@ -110,6 +117,7 @@ fn run_threads<S: 'static>(
             definition: Arc::clone(&definition),
             stop: stop.clone(),
             part,
+            limits,
         };
         match thread.start(cluster.clone(), sender.clone(), spawn) {
             Ok(()) => threads += 1,
@@ -140,6 +148,7 @@ struct Thread<S> {
     definition: Arc<Definition<S>>,
     stop: Shutdown,
     part: Part,
+    limits: Limits,
 }
 
 impl<S: 'static> Thread<S> {
@@ -200,7 +209,6 @@ impl<S: 'static> Thread<S> {
 
     fn settings(&self, cluster: &Cluster) -> member::Settings {
         let definition = &*self.definition;
-        let specs = definition.outputs.iter().map(|output| &output.spec);
         member::Settings {
             group: definition.group.clone(),
             instance: self.instance(cluster),
@@ -208,7 +216,7 @@ impl<S: 'static> Thread<S> {
             start: definition.settings.start,
             session_timeout: definition.settings.session_timeout,
             max_bytes_in_flight: definition.settings.max_bytes_in_flight,
-            max_message_bytes: specs.filter_map(|spec| spec.max_message_bytes).max(),
+            limits: self.limits,
         }
     }
 
@@ -264,9 +272,10 @@ mod tests {
         let health = Health::new();
         let parts = (0..4).map(|_| health.part("worker")).collect();
         // Nothing listens there: the clients have nobody to talk to, and end all the same.
-        let cluster = Cluster::new("127.0.0.1:1");
+        let nowhere = Cluster::new("127.0.0.1:1");
+        let cluster = (&nowhere, Limits::default());
         let ends = (Shutdown::new(), health.clone());
-        let error = run_threads(definition(4), &cluster, ends, parts, &no_third).unwrap_err();
+        let error = run_threads(definition(4), cluster, ends, parts, &no_third).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to start thread `copier-2` of service `copier`"
@@ -286,6 +295,7 @@ mod tests {
                 definition,
                 stop: Shutdown::new(),
                 part: Health::new().part("worker"),
+                limits: Limits::default(),
             };
             let cluster = Cluster::new("a:1")
                 .property("group.instance.id", "reader")

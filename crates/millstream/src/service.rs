@@ -19,6 +19,7 @@ use crate::record::Record;
 use crate::runtime::{self, Summary};
 use crate::shutdown::Shutdown;
 use crate::topic::{Topic, TopicPartition, TopicSpec};
+use crate::worker::MOST_TARGETS;
 use crate::worker::failure::Failure;
 
 /// A service: handlers over typed topics, with a state of its own for each partition.
@@ -339,6 +340,11 @@ impl<S> Definition<S> {
             let topic = &input.topic;
             Some(format!(
                 "topic `{topic}` is an input and a dead-letter topic of another input"
+            ))
+        } else if self.outputs.len() + self.inputs.len() > MOST_TARGETS {
+            let count = self.outputs.len() + self.inputs.len();
+            Some(format!(
+                "it has {count} inputs and outputs, more than {MOST_TARGETS}"
             ))
         } else if settings.threads == 0 {
             Some("it needs at least one thread".to_owned())

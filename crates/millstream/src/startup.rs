@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::admin::{Admin, Broker, TopicInfo};
 use crate::config::Cluster;
 use crate::error::{Class, Error, Outcome};
+use crate::limits::{self, Limits};
 use crate::policy::doubled;
 use crate::service::Definition;
 use crate::shutdown::Shutdown;
@@ -20,18 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a look at an advertised address may take.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Waits until the cluster answers, then creates and checks the topics; `None` when shutdown came first.
+/// Waits until the cluster answers, then creates and checks the topics and reads what they take; `None` when shutdown came first.
 pub(crate) fn ready_topics<S>(
     definition: &Definition<S>,
     cluster: &Cluster,
     shutdown: &Shutdown,
-) -> Result<Option<Vec<TopicInfo>>, Error> {
-    let specs = definition.topics();
+) -> Result<Option<(Vec<TopicInfo>, Limits)>, Error> {
     let admin = Admin::new(cluster)?.patience(PATIENCE);
     let mut attempt = 0;
     loop {
-        let error = match reach(&admin).and_then(|()| admin.ensure(&specs)) {
-            Ok(topics) => return Ok(Some(topics)),
+        let error = match reach(&admin).and_then(|()| limits::prepare(&admin, definition)) {
+            Ok(ready) => return Ok(Some(ready)),
             Err(error) if error.is_retriable() => error,
             Err(error) => return Err(error),
         };

@@ -205,6 +205,15 @@ impl Admin {
         self.client.configs(topic)
     }
 
+    /// As [`Admin::configs`], asked for so long.
+    pub(crate) fn configs_within(
+        &self,
+        topic: &str,
+        patience: Duration,
+    ) -> Result<Vec<TopicConfig>, Error> {
+        self.client.configs_within(topic, patience)
+    }
+
     /// Creates a topic and waits until the cluster shows it.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ fn declared() -> [(Error, &'static str); 10] {
 }
 
 /// Errors of a service that runs.
-fn running() -> [(Error, &'static str); 9] {
+fn running() -> [(Error, &'static str); 10] {
     let service = || text("totals");
     [
         (
@@ -165,6 +165,16 @@ fn running() -> [(Error, &'static str); 9] {
                 running: 600,
             },
             "service `totals` did not stop within 5 s: the handler of calls[2]@17 has been running for 600 s",
+        ),
+        (
+            Error::DeadLetter {
+                service: service(),
+                position: position(),
+                source: Box::new(Error::UnknownTopic {
+                    topic: text("calls.dlq"),
+                }),
+            },
+            "service `totals` halted a partition at calls[2]@17: the dead letter cannot be written",
         ),
         (
             Error::Thread {

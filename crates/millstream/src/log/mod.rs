@@ -53,7 +53,8 @@ pub(crate) trait Log {
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError>;
 
     /// Calls `each` for every delivery that is known by now, waiting up to `wait` for the first. An error is final:
-    /// the client has given up on that record.
+    /// the client has given up on that record. [`Refused`](crate::Class::Refused) blames this record;
+    /// [`Abortable`](crate::Class::Abortable) says that it was in a batch that was refused as a whole, whose reports all come now.
     fn reports(&self, wait: Duration, each: &mut dyn FnMut(Token, Result<(), Error>));
 
     /// The bytes sent and not yet reported.
@@ -168,6 +169,35 @@ pub(crate) struct Outgoing<'a> {
     pub headers: Option<&'a Headers>,
     /// The record's time; `None` is the time of sending.
     pub timestamp: Option<Timestamp>,
+}
+
+impl Outgoing<'_> {
+    /// What it counts against a bound on memory, until its delivery is reported.
+    pub(crate) fn memory(&self) -> usize {
+        let headers = self.headers.into_iter().flat_map(Headers::iter);
+        let headers = headers.map(|header| (header.name.len(), value_len(header.value.as_deref())));
+        memory(value_len(self.key), value_len(self.value), headers)
+    }
+}
+
+fn value_len(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(0, <[u8]>::len)
+}
+
+/// What a client keeps for a record beside its bytes, so that many small ones are bounded too.
+const RECORD_OVERHEAD: usize = 256;
+
+/// What it keeps for a header.
+const HEADER_OVERHEAD: usize = 64;
+
+/// What a record of such sizes counts against a bound on memory; of a header, the sizes of name and value.
+pub(crate) fn memory(
+    key: usize,
+    value: usize,
+    headers: impl Iterator<Item = (usize, usize)>,
+) -> usize {
+    let headers = headers.map(|(name, value)| name + value + HEADER_OVERHEAD);
+    key + value + RECORD_OVERHEAD + headers.sum::<usize>()
 }
 
 /// What a sender gets back with the delivery report; the log only carries it.

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::Error;
 use crate::log::{Log, Message};
-use crate::metrics::{PANICS, RECORDS_DEAD_LETTERED, RECORDS_RETRIED};
+use crate::metrics::{PANICS, RECORDS_RETRIED};
 use crate::policy::Last;
 use crate::record::Position;
 use crate::topic::Partition;
@@ -40,7 +40,6 @@ impl<S> Core<S> {
         attempt: u32,
     ) {
         let offset = message.offset();
-        let definition = &*self.definition;
         let Some((slot, unit)) = self.table.slot_and_unit(id) else {
             return;
         };
@@ -50,14 +49,25 @@ impl<S> Core<S> {
             slot.missed.get_or_insert(offset);
             return;
         }
-        let Some(input) = definition.inputs.get(slot.input) else {
+        let (partition, number) = (slot.source.partition, slot.input);
+        if attempt == 1 && slot.narrowing.is_some() && self.waits_for_its_group(id, offset) {
+            if let Some(slot) = self.table.slot_mut(id) {
+                slot.missed.get_or_insert(offset);
+            }
+            self.hold(log, partition, Hold::Group);
+            return;
+        }
+        let definition = &*self.definition;
+        let (Some((slot, unit)), Some(input)) =
+            (self.table.slot_and_unit(id), definition.inputs.get(number))
+        else {
             return;
         };
         if attempt == 1 {
             slot.meters.read.add(1);
             self.seen += 1;
         }
-        let place = slot.token(slot.ring.next());
+        let place = slot.next_place();
         self.context
             .begin_at(slot.source.partition, offset, attempt, place);
         self.handling
@@ -166,9 +176,6 @@ impl<S> Core<S> {
         self.context
             .effects_mut()
             .push_bytes(target, message.key(), message.value(), extras);
-        self.meters
-            .count_topic(RECORDS_DEAD_LETTERED, &source.topic, 1);
-        self.meters.totals.dead_lettered += 1;
         self.submit(log, id, Some(message.offset()), true);
     }
 

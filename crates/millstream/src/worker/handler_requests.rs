@@ -6,23 +6,23 @@
 //! client had fetched already comes again when it is resumed.
 
 use crate::error::Error;
-use crate::log::{Log, Token};
+use crate::log::Log;
 use crate::topic::NextOffset;
 
 use super::Core;
-use super::partition::SlotId;
+use super::partition::{PlaceId, SlotId};
 
 impl<S> Core<S> {
-    /// Carries out what a handler requested, whose effects were submitted as place `sequence` of slot `id`.
-    pub(super) fn carry_out_requests<L: Log>(&mut self, log: &L, id: SlotId, sequence: u32) {
+    /// Carries out what a handler requested, whose effects were submitted as place `number` of slot `id`.
+    pub(super) fn carry_out_requests<L: Log>(&mut self, log: &L, id: SlotId, number: u64) {
         let requests = self.context.requests();
         if requests.closed.is_empty() && requests.pauses.is_empty() {
             return;
         }
         let closed = std::mem::take(&mut requests.closed);
         match self.table.slot_mut(id) {
-            Some(slot) if slot.ring.is_under_way(sequence) => {
-                let waiting = closed.into_iter().map(|token| (sequence, token));
+            Some(slot) if slot.ring.is_under_way(number) => {
+                let waiting = closed.into_iter().map(|place| (number, place));
                 slot.closing.extend(waiting);
             }
             _ => self.close(closed),
@@ -33,10 +33,10 @@ impl<S> Core<S> {
     }
 
     /// Records kept open are done.
-    pub(super) fn close(&mut self, records: Vec<Token>) {
-        for token in records {
-            if let Some((slot, sequence)) = self.table.reported(token) {
-                slot.ring.close(sequence);
+    pub(super) fn close(&mut self, records: Vec<PlaceId>) {
+        for place in records {
+            if let Some(slot) = self.table.slot_of(place) {
+                slot.close(place);
             }
         }
     }

@@ -6,7 +6,8 @@
 //!
 //! - `partition`: what is held; `watermark`: what of it is done
 //! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
-//! - `handling`: what another thread can see of the handler; `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost
+//! - `handling`: what another thread can see of the handler; `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost;
+//!   `narrowing`: after a refused batch
 //! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
 //! - `timer`: what is called at an interval; `handler_requests`: records kept open, inputs paused
 //!
@@ -19,6 +20,7 @@ pub(crate) mod failure;
 mod handle;
 mod handler_requests;
 pub(crate) mod handling;
+mod narrowing;
 mod partition;
 mod retry;
 mod revocation;
@@ -44,6 +46,7 @@ use crate::service::{Definition, dead_letter_topic};
 use dead_letter::Share;
 use handling::Handling;
 use partition::Table;
+pub(crate) use partition::{MOST_TARGETS, PlaceId};
 use revocation::Phase;
 use send::Pending;
 
@@ -85,13 +88,15 @@ struct Core<S> {
     targets: Vec<Arc<str>>,
     table: Table<S>,
     pending: Option<Pending>,
-    /// The slot of a record whose effects are sent in isolation, and since when they are waited for.
-    isolated: Option<(partition::SlotId, Moment)>,
+    /// The slot whose records are sent one by one, because a batch of them was refused.
+    isolated: Option<partition::SlotId>,
     /// Everything is paused until the log has room again.
     paused_for_backpressure: bool,
     phase: Phase,
     /// Why the service cannot go on.
     failure: Option<Error>,
+    /// The first dead letter that could not be written; the other partitions go on.
+    halted: Option<Error>,
     dead_letters: Share,
     /// Units that are not free, so that the usual case needs no look at them.
     held: usize,
@@ -137,6 +142,7 @@ impl<S, L: Log> Worker<S, L> {
             paused_for_backpressure: false,
             phase: Phase::Joining,
             failure: None,
+            halted: None,
             dead_letters: Share::default(),
             held: 0,
             next_tick: None,
@@ -157,7 +163,8 @@ impl<S, L: Log> Worker<S, L> {
         core.settle(log, wait);
         if core.is_stopped() {
             core.publish(log);
-            return core.failure.take().map_or(Ok(Progress::Stopped), Err);
+            let failure = core.failure.take().or(core.halted.take());
+            return failure.map_or(Ok(Progress::Stopped), Err);
         }
         if core.is_waiting_to_settle() {
             return Ok(Progress::Busy);

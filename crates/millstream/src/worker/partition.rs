@@ -10,12 +10,40 @@ use crate::metrics::PartitionMeters;
 use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
 use super::failure::Failure;
+use super::narrowing::Narrowing;
 use super::retry::Parked;
-use super::watermark::Ring;
+use super::watermark::{REPORTED_BITS, Ring};
 
 /// The number of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SlotId(u16);
+
+/// A place in the ring of a slot, as long as the slot is not released or replayed. Unlike a token it is never ambiguous: a record
+/// may be kept open for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlaceId {
+    slot: SlotId,
+    epoch: u16,
+    number: u64,
+}
+
+impl PlaceId {
+    /// No place of any slot.
+    pub(crate) const NOWHERE: Self = Self {
+        slot: SlotId(u16::MAX),
+        epoch: u16::MAX,
+        number: u64::MAX,
+    };
+}
+
+/// What a token carries beside slot and place: which target the effect went to.
+const TARGET_BITS: u32 = 8;
+
+/// The most topics a service may write to, dead-letter topics included.
+pub(crate) const MOST_TARGETS: usize = 1 << TARGET_BITS;
+
+/// The rest of a token is the epoch: 4,096 replays before one could be taken for another.
+const EPOCH_BITS: u32 = 64 - 16 - TARGET_BITS - REPORTED_BITS;
 
 /// One assigned partition of one input.
 pub(crate) struct Slot {
@@ -30,12 +58,12 @@ pub(crate) struct Slot {
     pub(crate) missed: Option<Offset>,
     /// A record whose effects the cluster will never take; failed as such when it comes again.
     pub(crate) refused: Option<(Offset, Failure)>,
-    /// Up to here the effects of each record are sent in isolation, because a batch with them was refused.
-    pub(crate) isolate_until: Option<Offset>,
+    /// A batch with records of this slot was refused.
+    pub(crate) narrowing: Option<Narrowing>,
     /// Its service wants nothing of it for now.
     pub(crate) paused: bool,
     /// Records kept open that are done once the effects of a place here are acknowledged.
-    pub(crate) closing: Vec<(u32, Token)>,
+    pub(crate) closing: Vec<(u64, PlaceId)>,
     pub(crate) meters: PartitionMeters,
     epoch: u16,
 }
@@ -57,6 +85,8 @@ pub(crate) enum Hold {
     Free,
     /// A record waits for its retry.
     Retry(Box<Parked>),
+    /// A batch was refused: the next group of records waits until the one before is acknowledged.
+    Group,
     /// A delivery failed; the partition is read again from its watermark.
     Rewind(Moment),
     /// A dead letter could not be written: stopped for good, for an operator to see.
@@ -72,21 +102,40 @@ impl Hold {
 }
 
 impl Slot {
-    /// The token of an effect of place `sequence`.
-    pub(crate) fn token(&self, sequence: u32) -> Token {
-        Token(u64::from(self.id.0) << 48 | u64::from(self.epoch) << 32 | u64::from(sequence))
+    /// The token of an effect of place `number` that goes to target number `target`.
+    pub(crate) fn token(&self, number: u64, target: usize) -> Token {
+        let epoch = u64::from(self.epoch) & ((1 << EPOCH_BITS) - 1);
+        let target = (target as u64) & ((1 << TARGET_BITS) - 1);
+        let number = number & ((1 << REPORTED_BITS) - 1);
+        let upper = u64::from(self.id.0) << EPOCH_BITS | epoch;
+        Token((upper << TARGET_BITS | target) << REPORTED_BITS | number)
     }
 
-    /// An effect of the place `sequence` is acknowledged; what it closes thereby goes to `closed`.
-    pub(crate) fn acknowledge(&mut self, sequence: u32, closed: &mut Vec<Token>) {
-        self.ring.acknowledge(sequence);
+    /// The place that the next record takes.
+    pub(crate) const fn next_place(&self) -> PlaceId {
+        PlaceId {
+            slot: self.id,
+            epoch: self.epoch,
+            number: self.ring.next(),
+        }
+    }
+
+    /// An effect of the place `number` is acknowledged; what it closes thereby goes to `closed`. Whether a dead letter is written.
+    pub(crate) fn acknowledge(&mut self, number: u64, closed: &mut Vec<PlaceId>) -> bool {
+        let is_written = self.ring.acknowledge(number);
         if !self.closing.is_empty() {
-            let ring = &mut self.ring;
+            let ring = &self.ring;
             let due = self
                 .closing
                 .extract_if(.., |(place, _)| !ring.is_under_way(*place));
-            closed.extend(due.map(|(_, token)| token));
+            closed.extend(due.map(|(_, place)| place));
         }
+        is_written
+    }
+
+    /// A record that was kept open is done.
+    pub(crate) fn close(&mut self, place: PlaceId) {
+        self.ring.close(place.number);
     }
 
     /// Where to read from to process again all that is not done.
@@ -153,12 +202,19 @@ impl<S> Table<S> {
         Some((slot, unit))
     }
 
-    /// The slot a report is about and the sequence of its place; `None` when it comes too late.
-    pub(crate) fn reported(&mut self, token: Token) -> Option<(&mut Slot, u32)> {
-        let [a, b, c, d, e, f, g, h] = token.0.to_be_bytes();
+    /// The slot a report is about and the number of its place; `None` when it comes too late.
+    pub(crate) fn reported(&mut self, token: Token) -> Option<(&mut Slot, u64)> {
+        let [a, b, ..] = token.0.to_be_bytes();
         let slot = self.slot_mut(SlotId(u16::from_be_bytes([a, b])))?;
-        let current = slot.epoch == u16::from_be_bytes([c, d]);
-        current.then_some((slot, u32::from_be_bytes([e, f, g, h])))
+        let bits = token.0 & ((1 << REPORTED_BITS) - 1);
+        let number = slot.ring.reported(bits);
+        (slot.token(number, target_of(token)) == token).then_some((slot, number))
+    }
+
+    /// The slot of a place; `None` when it was released or replayed since.
+    pub(crate) fn slot_of(&mut self, place: PlaceId) -> Option<&mut Slot> {
+        let slot = self.slot_mut(place.slot)?;
+        (slot.epoch == place.epoch).then_some(slot)
     }
 
     pub(crate) fn unit(&self, partition: Partition) -> Option<&Unit<S>> {
@@ -231,7 +287,7 @@ impl<S> Table<S> {
             committed: None,
             missed: None,
             refused: None,
-            isolate_until: None,
+            narrowing: None,
             paused: false,
             closing: Vec::new(),
             meters,
@@ -264,6 +320,11 @@ impl<S> Table<S> {
         grown(&mut self.epochs, index, || 0);
         Some(id)
     }
+}
+
+/// The target an effect went to.
+pub(crate) const fn target_of(token: Token) -> usize {
+    (token.0 >> REPORTED_BITS & ((1 << TARGET_BITS) - 1)) as usize
 }
 
 fn number(partition: Partition) -> Option<usize> {
@@ -310,21 +371,35 @@ mod tests {
         assert!(table.unit(Partition(3)).is_none());
     }
 
+    /// Takes a place for an effect to target 3; its token.
+    fn occupied(table: &mut Table<u32>, id: SlotId) -> Token {
+        let slot = table.slot_mut(id).unwrap();
+        let number = slot.ring.push(None, 1, false);
+        slot.token(number, 3)
+    }
+
+    #[test]
+    fn a_token_carries_the_target_of_its_effect() {
+        let mut table = Table::new(1);
+        let id = insert(&mut table, 0, "a", 0);
+        assert_eq!(target_of(occupied(&mut table, id)), 3);
+        let slot = table.slot(id).unwrap();
+        assert_eq!(target_of(slot.token(u64::MAX, MOST_TARGETS - 1)), 255);
+    }
+
     #[test]
     fn a_report_of_an_earlier_holder_finds_nothing() {
         let mut table = Table::new(1);
         let first = insert(&mut table, 0, "a", 0);
-        let old = table.slot(first).unwrap().token(5);
+        let old = occupied(&mut table, first);
         table.remove(first).unwrap();
         let second = insert(&mut table, 0, "a", 1);
         assert_eq!(first, second, "the slot number is used again");
         assert!(table.reported(old).is_none());
-        let new = table.slot(second).unwrap().token(5);
+        let new = occupied(&mut table, second);
         assert_eq!(
-            table
-                .reported(new)
-                .map(|(slot, sequence)| (slot.id, sequence)),
-            Some((second, 5))
+            table.reported(new).map(|(slot, number)| (slot.id, number)),
+            Some((second, 0))
         );
         table.slot_mut(second).unwrap().forget();
         assert!(table.reported(new).is_none());

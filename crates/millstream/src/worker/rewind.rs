@@ -19,6 +19,9 @@ use super::partition::Hold;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// Between two looks whether a group of records is acknowledged.
+const LOOK_FOR_GROUP: Duration = Duration::from_millis(1);
+
 impl<S> Core<S> {
     /// Stops taking records of a partition number.
     pub(super) fn hold<L: Log>(&mut self, log: &L, partition: Partition, hold: Hold) {
@@ -106,6 +109,7 @@ impl<S> Core<S> {
             .filter_map(|(partition, unit)| match &unit.hold {
                 Hold::Retry(parked) if parked.due <= now => Some(partition),
                 Hold::Rewind(due) if *due <= now => Some(partition),
+                Hold::Group if self.may_send_next_group(partition) => Some(partition),
                 _ => None,
             });
         for partition in due.collect::<Vec<_>>() {
@@ -123,6 +127,10 @@ impl<S> Core<S> {
                     }
                 }
                 Hold::Rewind(_) => self.replay(log, partition),
+                Hold::Group => {
+                    self.widen(partition);
+                    self.go_on(log, partition);
+                }
                 other => unit.hold = other,
             }
         }
@@ -138,6 +146,7 @@ impl<S> Core<S> {
         let due = self.table.units().filter_map(|(_, unit)| match &unit.hold {
             Hold::Retry(parked) => Some(parked.due),
             Hold::Rewind(due) => Some(*due),
+            Hold::Group => Some(self.now.plus(LOOK_FOR_GROUP)),
             _ => None,
         });
         due.min()

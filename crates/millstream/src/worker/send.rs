@@ -4,20 +4,22 @@
 //! the context's buffer as [`Pending`]; the worker then serves reports only, and after a while pauses its partitions and
 //! polls, so that the group does not take it for dead. So what is under way is bounded by the log's bytes and one record.
 //!
-//! The cluster refuses a batch as a whole, and says of each record in it that it was refused. Which one is to blame shows when
-//! they are sent again alone, each waiting for the one before: one that is refused alone is refused for good.
+//! A record counts as written when the cluster has acknowledged it. What becomes of a delivery that failed is decided by the
+//! error's class: replayed later, replayed at once in smaller groups (`narrowing`), failed as a record, or the end of the service.
 
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::error::{Class, Error};
-use crate::log::{Event, Log, Outgoing, SendError};
+use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::metrics::{BACKPRESSURE, DELIVERIES_FAILED, TIMERS_FAILED};
+use crate::record::Position;
 use crate::topic::Offset;
 
 use super::Core;
 use super::failure::Failure;
-use super::partition::{Hold, SlotId};
+use super::narrowing::Failed;
+use super::partition::{Hold, SlotId, target_of};
 
 /// So long the worker only waits for room; after it, it pauses its partitions and polls.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
@@ -26,7 +28,7 @@ const PAUSE_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) slot: SlotId,
-    sequence: u32,
+    number: u64,
     next: usize,
     since: Moment,
 }
@@ -46,7 +48,7 @@ impl<S> Core<S> {
         };
         let count = u32::try_from(effects).unwrap_or(u32::MAX);
         let open = !dead && offset.is_some() && self.context.requests().keep_open;
-        let sequence = if open {
+        let number = if open {
             slot.ring.push_open(offset, count)
         } else {
             slot.ring.push(offset, count, dead)
@@ -54,12 +56,9 @@ impl<S> Core<S> {
         if effects == 0 {
             return;
         }
-        if offset.is_some() && offset <= slot.isolate_until {
-            self.isolated = Some((id, self.now));
-        }
         self.pending = Some(Pending {
             slot: id,
-            sequence,
+            number,
             next: 0,
             since: self.now,
         });
@@ -67,7 +66,7 @@ impl<S> Core<S> {
     }
 
     /// The place that the next record or timer of a slot will take.
-    pub(super) fn next_place(&self, id: SlotId) -> u32 {
+    pub(super) fn next_place(&self, id: SlotId) -> u64 {
         self.table.slot(id).map_or(0, |slot| slot.ring.next())
     }
 
@@ -80,7 +79,6 @@ impl<S> Core<S> {
             self.pending = None;
             return true;
         };
-        let token = slot.token(pending.sequence);
         let effects = self.context.effects();
         while let Some(effect) = effects.get(pending.next) {
             let Some(topic) = self.targets.get(effect.output) else {
@@ -95,19 +93,16 @@ impl<S> Core<S> {
                 headers: extras.map(|extras| &extras.headers),
                 timestamp: extras.and_then(|extras| extras.timestamp),
             };
-            match log.send(outgoing, token) {
-                Ok(()) => {
-                    pending.next += 1;
-                    self.meters.wrote(effect.output);
-                }
+            match log.send(outgoing, slot.token(pending.number, effect.output)) {
+                Ok(()) => pending.next += 1,
                 Err(SendError::Full) => return false,
                 Err(SendError::Failed(error)) => {
-                    let (slot, sequence) = (pending.slot, pending.sequence);
+                    let (slot, number) = (pending.slot, pending.number);
                     let unsent = effects.len() - pending.next;
                     self.pending = None;
                     match error.class() {
-                        Class::Refused => self.undeliverable(log, slot, sequence, unsent, error),
-                        _ => self.undelivered(log, slot, sequence, error),
+                        Class::Refused => self.undeliverable(log, slot, number, unsent, error),
+                        class => self.undelivered(log, slot, number, class, error),
                     }
                     return true;
                 }
@@ -119,18 +114,17 @@ impl<S> Core<S> {
 
     /// Gets rid of pending effects before anything else is done; whether that is so by now. Waits for room up to `wait`.
     pub(super) fn unblock<L: Log>(&mut self, log: &L, wait: Duration) -> bool {
-        if self.is_clear(log) {
+        if self.send_pending(log) {
             self.end_backpressure(log);
             return true;
         }
         self.reports(log, wait.min(Duration::from_millis(20)));
         self.now = self.clock.now();
-        if self.is_clear(log) {
+        if self.send_pending(log) {
             self.end_backpressure(log);
             return true;
         }
         let since = self.pending.as_ref().map(|pending| pending.since);
-        let since = since.or(self.isolated.map(|(_, since)| since));
         let waited = since.map(|since| self.now.since(since));
         if !self.paused_for_backpressure && waited.is_some_and(|waited| waited >= PAUSE_AFTER) {
             self.pause_for_backpressure(log);
@@ -141,21 +135,9 @@ impl<S> Core<S> {
         false
     }
 
-    /// Whether the next record has to wait for the one before.
+    /// Whether effects wait for room, so that no handler may be called.
     pub(super) const fn is_blocked(&self) -> bool {
-        self.pending.is_some() || self.isolated.is_some()
-    }
-
-    fn is_clear<L: Log>(&mut self, log: &L) -> bool {
-        if !self.send_pending(log) {
-            return false;
-        }
-        let isolated = self.isolated.and_then(|(id, _)| self.table.slot(id));
-        let is_clear = isolated.is_none_or(|slot| slot.ring.is_settled());
-        if is_clear {
-            self.isolated = None;
-        }
-        is_clear
+        self.pending.is_some()
     }
 
     /// Pauses everything until there is room again.
@@ -190,60 +172,80 @@ impl<S> Core<S> {
 
     /// Serves delivery reports, waiting up to `wait` for one.
     pub(super) fn reports<L: Log>(&mut self, log: &L, wait: Duration) {
-        let table = &mut self.table;
-        let late = &mut self.meters.late;
+        let (table, meters) = (&mut self.table, &mut self.meters);
         let (mut failures, mut closed) = (Vec::new(), Vec::new());
-        log.reports(
-            wait,
-            &mut |token, result| match (table.reported(token), result) {
-                (Some((slot, sequence)), Ok(())) => slot.acknowledge(sequence, &mut closed),
-                (Some((slot, sequence)), Err(error)) => {
-                    failures.push((slot.id, sequence, token, error))
+        let mut others_failed = false;
+        log.reports(wait, &mut |token, result| {
+            let reported = table.reported(token);
+            meters.late.add(u64::from(reported.is_none()));
+            match (reported, result) {
+                (Some((slot, number)), Ok(())) => {
+                    meters.wrote(target_of(token));
+                    if slot.acknowledge(number, &mut closed) {
+                        meters.dead_lettered(&slot.source.topic);
+                    }
                 }
-                (None, _) => late.add(1),
-            },
-        );
+                (None, Ok(())) => meters.wrote(target_of(token)),
+                (Some((slot, number)), Err(error)) => failures.push((
+                    token,
+                    Failed {
+                        slot: slot.id,
+                        number,
+                        error,
+                    },
+                )),
+                (None, Err(_)) => others_failed = true,
+            }
+        });
         self.close(closed);
-        let isolated = self.isolated.map(|(id, _)| id);
-        for (id, sequence, _, error) in &failures {
-            // All of a batch before the first of it is acted upon: the replay is to try each of them alone.
-            if error.class() == Class::Refused
-                && Some(*id) != isolated
-                && let Some(slot) = self.table.slot_mut(*id)
-            {
-                let offset = slot.ring.get(*sequence).and_then(|place| place.offset);
-                slot.isolate_until = slot.isolate_until.max(offset);
-            }
+        if !failures.is_empty() {
+            self.failed_deliveries(log, failures, others_failed);
         }
-        for (id, sequence, token, error) in failures {
+    }
+
+    fn failed_deliveries<L: Log>(
+        &mut self,
+        log: &L,
+        mut failures: Vec<(Token, Failed)>,
+        others_failed: bool,
+    ) {
+        let to_blame = self.narrow(&failures, others_failed);
+        // Who is to blame is known first: a replay of the partition would make its report one of the past.
+        failures.sort_by_key(|(_, failed)| failed.error.class() != Class::Refused);
+        for (token, failed) in failures {
             // The failure before it may have replayed the partition already.
-            if self.table.reported(token).is_some() {
-                self.undelivered(log, id, sequence, error);
+            if self.table.reported(token).is_none() {
+                continue;
             }
+            let class = match failed.error.class() {
+                Class::Abortable if to_blame == Some(failed.slot) => Class::Refused,
+                class => class,
+            };
+            self.undelivered(log, failed.slot, failed.number, class, failed.error);
         }
     }
 
     /// The client has given up on an effect.
-    fn undelivered<L: Log>(&mut self, log: &L, id: SlotId, sequence: u32, error: Error) {
+    fn undelivered<L: Log>(
+        &mut self,
+        log: &L,
+        id: SlotId,
+        number: u64,
+        class: Class,
+        error: Error,
+    ) {
         let Some(slot) = self.table.slot_mut(id) else {
             return;
         };
-        let place = slot.ring.get(sequence);
-        let is_timer = place.is_some_and(|place| place.offset.is_none());
         let source = slot.source.clone();
         self.meters.count_topic(DELIVERIES_FAILED, &source.topic, 1);
-        let is_isolated = self.isolated.is_some_and(|(isolated, _)| isolated == id);
-        match error.class() {
-            Class::Retriable | Class::Abortable => {
-                self.rewind_later(log, source.partition, &error);
-            }
-            Class::Refused if is_isolated || is_timer => {
-                self.undeliverable(log, id, sequence, 1, error)
-            }
-            Class::Refused => self.rewind_now(log, source.partition, &error),
+        match class {
+            Class::Retriable => self.rewind_later(log, source.partition, &error),
+            Class::Abortable => self.rewind_now(log, source.partition, &error),
+            Class::Refused => self.undeliverable(log, id, number, 1, error),
             // No record is to blame: what came before is drained and committed, the rest is left to whoever comes next.
             Class::Fenced | Class::Fatal => {
-                slot.ring.end_before(sequence);
+                slot.ring.end_before(number);
                 self.fail(error);
             }
         }
@@ -254,7 +256,7 @@ impl<S> Core<S> {
         &mut self,
         log: &L,
         id: SlotId,
-        sequence: u32,
+        number: u64,
         effects: usize,
         error: Error,
     ) {
@@ -262,7 +264,7 @@ impl<S> Core<S> {
             return;
         };
         let partition = slot.source.partition;
-        let Some(place) = slot.ring.get(sequence) else {
+        let Some(place) = slot.ring.get(number) else {
             return;
         };
         match place.offset {
@@ -275,8 +277,19 @@ impl<S> Core<S> {
                     error = %error,
                     "partition is halted: its dead letter cannot be written"
                 );
-                // It is waited for no more, not at a drain either; what came before it is.
-                slot.ring.end_before(sequence);
+                // It is no longer waited for, not at a drain either; what came before it is.
+                slot.ring.end_before(number);
+                let position = Position {
+                    topic: slot.source.topic.clone(),
+                    partition,
+                    offset: place.offset.unwrap_or(Offset::new(0)),
+                };
+                let service = self.definition.name.to_string();
+                self.halted.get_or_insert(Error::DeadLetter {
+                    service,
+                    position,
+                    source: Box::new(error),
+                });
                 self.hold(log, partition, Hold::Halted);
             }
             Some(offset) => {
@@ -286,7 +299,7 @@ impl<S> Core<S> {
             None => {
                 // A timer has no record to fail; what it wrote is given up, counted and told.
                 for _ in 0..effects {
-                    slot.ring.acknowledge(sequence);
+                    slot.ring.acknowledge(number);
                 }
                 self.meters.count(TIMERS_FAILED);
                 tracing::error!(

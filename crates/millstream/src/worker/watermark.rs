@@ -5,21 +5,31 @@
 //! what is committed is always a prefix, whatever overtakes what. Committing never waits: it reads the watermark.
 //!
 //! A handler may keep its record open: its place then holds the watermark until the handler's state says that the record
-//! is done, but nothing is under way for it, so that a drain does not wait for it.
+//! is done, but nothing is under way for it, so that a drain does not wait for it. Any number of records may be done behind it,
+//! so a place that is done is merged into the one before: the ring is as large as what is under way and what is kept open.
 //!
-//! A place is named by a sequence number that wraps; a report for a place that is no more (the ring was cleared) is
-//! kept out before, by the partition's epoch.
+//! A place is named by its number, which is never used twice; a report carries the lower bits of it, enough for what is under
+//! way. One for a place that is no more (the ring was cleared) is kept out before, by the partition's epoch.
 
 use std::collections::VecDeque;
 
 use crate::topic::{NextOffset, Offset};
 
+/// How many bits of a place's number a report carries: more places than that are never under way at once.
+pub(crate) const REPORTED_BITS: u32 = 28;
+
+/// So many places that are done may lie behind one that is not before they are merged.
+const SLACK: usize = 64;
+
 /// The records of one partition that are under way, and the watermark before them.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
+    /// In order; the first is never done.
     places: VecDeque<Place>,
-    /// The sequence number of the first place.
-    base: u32,
+    /// How many of them are done.
+    done: usize,
+    /// The number of the next place.
+    next: u64,
     watermark: Option<NextOffset>,
     /// Effects of all places that are not acknowledged.
     under_way: u64,
@@ -28,12 +38,21 @@ pub(crate) struct Ring {
 /// One record under way.
 #[derive(Clone, Copy, Debug)]
 struct Place {
+    number: u64,
     /// The record; `None` for the effects of a timer, which stand between two records.
     offset: Option<Offset>,
+    /// The watermark when this place is done: what comes right after it may be done already.
+    through: Option<NextOffset>,
     outstanding: u32,
     dead_letter: bool,
     /// Kept open by its handler.
     open: bool,
+}
+
+impl Place {
+    const fn is_done(&self) -> bool {
+        self.outstanding == 0 && !self.open
+    }
 }
 
 /// What a report was about.
@@ -46,97 +65,145 @@ pub(crate) struct Reported {
 }
 
 impl Ring {
-    /// Takes a place for a record (or, without an offset, a timer) with `effects` effects; the sequence number names it.
-    pub(crate) fn push(&mut self, offset: Option<Offset>, effects: u32, dead_letter: bool) -> u32 {
-        let sequence = self.next();
-        if effects == 0 && self.places.is_empty() {
-            // The common case of a record without effects: done at once, no place needed.
-            self.advance(offset);
-            return sequence;
+    /// Takes a place for a record (or, without an offset, a timer) with `effects` effects; the number names it.
+    pub(crate) fn push(&mut self, offset: Option<Offset>, effects: u32, dead_letter: bool) -> u64 {
+        if effects == 0 {
+            // Done at once, as soon as what came before it is: no place needed.
+            let number = self.next;
+            self.next += 1;
+            let through = offset.map(Offset::next);
+            match self.places.back_mut() {
+                Some(last) => last.through = through.or(last.through),
+                None => self.advance(through),
+            }
+            return number;
         }
-        self.under_way += u64::from(effects);
-        self.places.push_back(Place {
-            offset,
-            outstanding: effects,
-            dead_letter,
-            open: false,
-        });
-        sequence
+        self.take_place(offset, effects, dead_letter, false)
     }
 
-    /// The sequence number that the next [`push`](Self::push) will give.
-    pub(crate) fn next(&self) -> u32 {
-        let length = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
-        self.base.wrapping_add(length)
+    /// The number that the next [`push`](Self::push) will give.
+    pub(crate) const fn next(&self) -> u64 {
+        self.next
     }
 
     /// As [`push`](Self::push), and the watermark does not pass the place before [`close`](Self::close).
-    pub(crate) fn push_open(&mut self, offset: Option<Offset>, effects: u32) -> u32 {
-        let sequence = self.next();
+    pub(crate) fn push_open(&mut self, offset: Option<Offset>, effects: u32) -> u64 {
+        self.take_place(offset, effects, false, true)
+    }
+
+    fn take_place(
+        &mut self,
+        offset: Option<Offset>,
+        effects: u32,
+        dead_letter: bool,
+        open: bool,
+    ) -> u64 {
+        let number = self.next;
+        self.next += 1;
         self.under_way += u64::from(effects);
         self.places.push_back(Place {
+            number,
             offset,
+            through: offset.map(Offset::next),
             outstanding: effects,
-            dead_letter: false,
-            open: true,
+            dead_letter,
+            open,
         });
-        sequence
+        number
     }
 
     /// A place that was kept open is done.
-    pub(crate) fn close(&mut self, sequence: u32) {
-        if let Some(place) = self.place_mut(sequence) {
+    pub(crate) fn close(&mut self, number: u64) {
+        if let Some(place) = self.place_mut(number)
+            && place.open
+        {
             place.open = false;
-            self.pass();
+            self.changed(number);
         }
     }
 
-    /// One effect of the place `sequence` is acknowledged.
-    pub(crate) fn acknowledge(&mut self, sequence: u32) {
-        let Some(place) = self.place_mut(sequence) else {
-            return;
+    /// One effect of the place `number` is acknowledged; whether a dead letter is thereby written.
+    pub(crate) fn acknowledge(&mut self, number: u64) -> bool {
+        let Some(place) = self.place_mut(number) else {
+            return false;
         };
-        if place.outstanding > 0 {
-            place.outstanding -= 1;
-            self.under_way = self.under_way.saturating_sub(1);
+        if place.outstanding == 0 {
+            return false;
         }
-        self.pass();
+        place.outstanding -= 1;
+        let is_written = place.dead_letter && place.outstanding == 0;
+        self.under_way = self.under_way.saturating_sub(1);
+        self.changed(number);
+        is_written
+    }
+
+    /// A place may be done now.
+    fn changed(&mut self, number: u64) {
+        if self
+            .places
+            .front()
+            .is_some_and(|first| first.number == number)
+        {
+            self.pass();
+        } else if self.place_mut(number).is_some_and(|place| place.is_done()) {
+            self.done += 1;
+            if self.done > SLACK && self.done > self.places.len() / 2 {
+                self.merge();
+            }
+        }
     }
 
     /// Advances over what is done at the front.
     fn pass(&mut self) {
-        while let Some(first) = self.places.front() {
-            if first.outstanding > 0 || first.open {
-                break;
-            }
-            let offset = first.offset;
-            self.places.pop_front();
-            self.base = self.base.wrapping_add(1);
-            self.advance(offset);
+        let mut is_first = true;
+        while let Some(first) = self.places.pop_front_if(|first| first.is_done()) {
+            // The first one was never counted: it was not done while it stood there.
+            self.done -= usize::from(!std::mem::take(&mut is_first));
+            self.advance(first.through);
         }
     }
 
-    /// What the place `sequence` stands for.
-    pub(crate) fn get(&mut self, sequence: u32) -> Option<Reported> {
-        self.place_mut(sequence).map(|place| Reported {
+    /// Merges what is done into the places before.
+    fn merge(&mut self) {
+        let mut left: VecDeque<Place> = VecDeque::with_capacity(self.places.len() - self.done);
+        for place in self.places.drain(..) {
+            match left.back_mut() {
+                Some(last) if place.is_done() => last.through = place.through.or(last.through),
+                _ => left.push_back(place),
+            }
+        }
+        self.places = left;
+        self.done = 0;
+    }
+
+    /// What the place `number` stands for.
+    pub(crate) fn get(&self, number: u64) -> Option<Reported> {
+        self.place(number).map(|place| Reported {
             offset: place.offset,
             dead_letter: place.dead_letter,
         })
     }
 
-    /// Forgets the place `sequence` and all after it: the watermark will never pass it, and what came before still counts.
-    pub(crate) fn end_before(&mut self, sequence: u32) {
-        let index = sequence.wrapping_sub(self.base);
-        self.places
-            .truncate(usize::try_from(index).unwrap_or(usize::MAX));
-        let left = self.places.iter().map(|place| u64::from(place.outstanding));
-        self.under_way = left.sum();
+    /// The number of a place under way, of which a report carries the lower bits.
+    pub(crate) const fn reported(&self, bits: u64) -> u64 {
+        let last = self.next.wrapping_sub(1);
+        let mask = (1 << REPORTED_BITS) - 1;
+        last.wrapping_sub(last.wrapping_sub(bits) & mask)
+    }
+
+    /// Forgets the place `number` and all after it: the watermark will never pass it, and what came before still counts.
+    pub(crate) fn end_before(&mut self, number: u64) {
+        let left = self.places.partition_point(|place| place.number < number);
+        self.places.truncate(left);
+        let places = self.places.iter();
+        self.under_way = places.map(|place| u64::from(place.outstanding)).sum();
+        self.done = self.places.iter().filter(|place| place.is_done()).count();
     }
 
     /// Forgets all that is under way; the watermark stays.
     pub(crate) fn clear(&mut self) {
         self.places.clear();
-        self.base = 0;
+        self.done = 0;
         self.under_way = 0;
     }
 
@@ -145,11 +212,22 @@ impl Ring {
         self.watermark
     }
 
-    /// Whether an effect of the place `sequence` is under way.
-    pub(crate) fn is_under_way(&self, sequence: u32) -> bool {
-        let index = usize::try_from(sequence.wrapping_sub(self.base));
-        let place = index.ok().and_then(|index| self.places.get(index));
-        place.is_some_and(|place| place.outstanding > 0)
+    /// Whether an effect of the place `number` is under way.
+    pub(crate) fn is_under_way(&self, number: u64) -> bool {
+        self.place(number)
+            .is_some_and(|place| place.outstanding > 0)
+    }
+
+    /// How many places have effects under way.
+    pub(crate) fn count_under_way(&self) -> usize {
+        let places = self.places.iter();
+        places.filter(|place| place.outstanding > 0).count()
+    }
+
+    /// Whether an effect of a record up to `offset` is under way.
+    pub(crate) fn is_under_way_until(&self, offset: Offset) -> bool {
+        let mut places = self.places.iter();
+        places.any(|place| place.outstanding > 0 && place.offset.is_some_and(|at| at <= offset))
     }
 
     /// Whether no effect is under way; records may still be kept open.
@@ -157,15 +235,39 @@ impl Ring {
         self.under_way == 0
     }
 
-    fn advance(&mut self, offset: Option<Offset>) {
-        if let Some(offset) = offset {
-            self.watermark = Some(offset.next());
-        }
+    /// The memory of the places.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<Place>()
     }
 
-    fn place_mut(&mut self, sequence: u32) -> Option<&mut Place> {
-        let index = sequence.wrapping_sub(self.base);
-        self.places.get_mut(usize::try_from(index).ok()?)
+    fn advance(&mut self, through: Option<NextOffset>) {
+        self.watermark = through.or(self.watermark);
+    }
+
+    /// Where a place lies: as far from the first as its number, unless places in between were merged.
+    fn index(&self, number: u64) -> Option<usize> {
+        let first = self.places.front()?.number;
+        let near = usize::try_from(number.checked_sub(first)?).ok()?;
+        let is_there = self
+            .places
+            .get(near)
+            .is_some_and(|place| place.number == number);
+        if is_there {
+            return Some(near);
+        }
+        self.places
+            .binary_search_by_key(&number, |place| place.number)
+            .ok()
+    }
+
+    fn place(&self, number: u64) -> Option<&Place> {
+        self.places.get(self.index(number)?)
+    }
+
+    fn place_mut(&mut self, number: u64) -> Option<&mut Place> {
+        let index = self.index(number)?;
+        self.places.get_mut(index)
     }
 }
 
@@ -173,7 +275,7 @@ impl Ring {
 mod tests {
     use super::*;
 
-    fn push(ring: &mut Ring, offset: i64, effects: u32) -> u32 {
+    fn push(ring: &mut Ring, offset: i64, effects: u32) -> u64 {
         ring.push(Some(Offset::new(offset)), effects, false)
     }
 
@@ -249,25 +351,73 @@ mod tests {
     }
 
     #[test]
-    fn sequence_numbers_wrap() {
+    fn a_report_carries_enough_of_a_number_to_find_its_place() {
+        let mask = (1 << REPORTED_BITS) - 1;
         let mut ring = Ring {
-            base: u32::MAX,
+            next: mask,
             ..Ring::default()
         };
         let first = push(&mut ring, 0, 1);
         let second = push(&mut ring, 1, 1);
-        assert_eq!((first, second), (u32::MAX, 0));
-        ring.acknowledge(second);
-        ring.acknowledge(first);
-        assert_eq!(ring.watermark(), Some(NextOffset::new(2)));
+        assert_eq!((first & mask, second & mask), (mask, 0));
+        assert_eq!(ring.reported(first & mask), first);
+        assert_eq!(ring.reported(second & mask), second);
+    }
+
+    /// What lies behind a record that is kept open costs nothing once it is done, however much it is.
+    #[test]
+    fn the_memory_behind_an_open_record_is_bounded() {
+        let mut ring = Ring::default();
+        push(&mut ring, 0, 0);
+        let open = ring.push_open(Some(Offset::new(1)), 0);
+        for offset in 2..200_000 {
+            let place = push(&mut ring, offset, u32::from(offset % 3 > 0));
+            ring.acknowledge(place);
+        }
+        assert!(ring.bytes() < 16_384, "{} bytes", ring.bytes());
+        assert_eq!(ring.watermark(), Some(NextOffset::new(1)));
+        assert!(ring.is_settled());
+        ring.close(open);
+        assert_eq!(ring.watermark(), Some(NextOffset::new(200_000)));
+    }
+
+    /// The same with effects that stay under way: they are all there is to keep.
+    #[test]
+    fn places_are_found_after_others_between_them_were_merged() {
+        let mut ring = Ring::default();
+        let open = ring.push_open(Some(Offset::new(0)), 0);
+        let mut late = Vec::new();
+        for offset in 1..10_000 {
+            let place = push(&mut ring, offset, 1);
+            if offset % 100 == 0 {
+                late.push((place, offset));
+            } else {
+                ring.acknowledge(place);
+            }
+        }
+        ring.close(open);
+        for (place, offset) in late {
+            assert_eq!(ring.watermark(), Some(NextOffset::new(offset)));
+            assert_eq!(ring.get(place).unwrap().offset, Some(Offset::new(offset)));
+            ring.acknowledge(place);
+        }
+        assert_eq!(ring.watermark(), Some(NextOffset::new(10_000)));
+    }
+
+    #[test]
+    fn a_dead_letter_is_written_when_it_is_acknowledged() {
+        let mut ring = Ring::default();
+        let place = ring.push(Some(Offset::new(0)), 1, true);
+        assert!(ring.acknowledge(place));
+        assert!(!ring.acknowledge(place), "only once");
     }
 
     #[test]
     fn a_report_for_no_place_changes_nothing() {
         let mut ring = Ring::default();
         let first = push(&mut ring, 0, 1);
-        ring.acknowledge(first.wrapping_add(1));
-        ring.acknowledge(first.wrapping_sub(1));
+        ring.acknowledge(first + 1);
+        ring.acknowledge(u64::MAX);
         assert_eq!(ring.watermark(), None);
         assert_eq!(
             ring.get(first),

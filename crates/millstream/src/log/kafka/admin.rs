@@ -145,10 +145,20 @@ impl Client {
 
     /// All configuration of a topic, by name.
     pub(crate) fn configs(&self, name: &str) -> Result<Vec<TopicConfig>, Error> {
+        self.configs_within(name, self.patience)
+    }
+
+    /// As [`configs`](Self::configs), asked for so long.
+    pub(crate) fn configs_within(
+        &self,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Vec<TopicConfig>, Error> {
+        let options = self.options().request_timeout(Some(patience));
         let action = format!("read the configuration of topic `{name}`");
         let answer = block_on(
             self.admin
-                .describe_configs([&ResourceSpecifier::Topic(name)], &self.options()),
+                .describe_configs([&ResourceSpecifier::Topic(name)], &options),
         )
         .map_err(|error| self.fail(&action, &error))?;
         let mut configs = Vec::new();

@@ -181,11 +181,13 @@ fn class_of(code: RDKafkaErrorCode) -> Class {
         | Code::ConcurrentTransactions
         | Code::WaitingForCoordinator
         | Code::RebalanceInProgress
-        // Another record of the same batch is to blame, or the client dropped what it had not sent.
-        | Code::InvalidDifferentRecord
+        // The client dropped what it had not sent.
         | Code::PurgeQueue
         | Code::PurgeInflight => Class::Retriable,
-        Code::InvalidTransactionalState | Code::InvalidProducerIdMapping => Class::Abortable,
+        // Of the first, another record of the same batch is to blame.
+        Code::InvalidDifferentRecord
+        | Code::InvalidTransactionalState
+        | Code::InvalidProducerIdMapping => Class::Abortable,
         Code::Fenced
         | Code::ProducerFenced
         | Code::InvalidProducerEpoch

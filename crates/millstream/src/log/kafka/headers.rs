@@ -6,8 +6,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rdkafka::message::{Header as ClientHeader, Headers as ClientHeaders, OwnedHeaders};
+use rdkafka::message::{
+    BorrowedMessage, Header as ClientHeader, Headers as ClientHeaders, Message as _, OwnedHeaders,
+};
 
+use crate::log::memory;
 use crate::record::Headers;
 
 /// The name given to a header whose own name is not UTF-8; its value cannot be read either.
@@ -25,6 +28,13 @@ pub(crate) fn to_client(headers: &Headers) -> Option<OwnedHeaders> {
             value: header.value.as_deref(),
         })
     }))
+}
+
+/// What a record in the client's hands counts against a bound on memory; see [`Outgoing::memory`](crate::log::Outgoing::memory).
+pub(crate) fn memory_of(message: &BorrowedMessage<'_>) -> usize {
+    let headers = message.headers().into_iter().flat_map(ClientHeaders::iter);
+    let headers = headers.map(|header| (header.key.len(), header.value.map_or(0, <[u8]>::len)));
+    memory(message.key_len(), message.payload_len(), headers)
 }
 
 /// From a record that was read.

@@ -31,6 +31,9 @@ use crate::metrics::{EMITTER_DELIVERED, EMITTER_FAILED, EMITTER_PENDING};
 use crate::record::Position;
 use crate::topic::{Offset, Partition};
 
+/// The property that bounds what is in flight, and what it is when the user has not set it.
+const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
+const DEFAULT_KBYTES: usize = 65_536;
 /// How long the serving thread sleeps in the client at most.
 const POLL: Duration = Duration::from_millis(50);
 /// How long a purge may take to report what it dropped.
@@ -77,11 +80,12 @@ impl Producer {
     /// Makes the client; it connects by itself when there is something to send.
     pub(crate) fn open(cluster: &Cluster) -> Result<Producer, Error> {
         cluster.check_brokers()?;
+        let kbytes = DEFAULT_KBYTES.to_string();
         let mut defaults = vec![
             ("acks", "all"),
             ("linger.ms", "5"),
             ("partitioner", "murmur2_random"),
-            ("queue.buffering.max.kbytes", "65536"),
+            (QUEUE_KBYTES, &kbytes),
         ];
         if allows_idempotence(cluster) {
             defaults.push(("enable.idempotence", "true"));
@@ -115,6 +119,10 @@ impl Producer {
         receipt: &mut Option<Receipt>,
     ) -> Result<(), SendError> {
         let reports = self.client.context();
+        let bytes = record.memory();
+        if !reports.reserve(bytes) {
+            return Err(SendError::Full);
+        }
         let token = receipt.take().map_or(0, |receipt| reports.keep(receipt));
         // Counted first: the report may arrive before `send` returns.
         reports.accepted.fetch_add(1, Ordering::AcqRel);
@@ -122,6 +130,7 @@ impl Producer {
             .send(client_record(record, token))
             .map_err(|(error, _)| {
                 reports.accepted.fetch_sub(1, Ordering::AcqRel);
+                reports.in_flight.fetch_sub(bytes, Ordering::AcqRel);
                 *receipt = reports.take(token);
                 self.refusal(record, &error)
             })
@@ -200,6 +209,14 @@ fn serve(client: &BaseProducer<Reports>) {
     }
 }
 
+/// The most bytes in flight: the client's own property, which for the client leaves headers out of account.
+fn bound_of(cluster: &Cluster) -> usize {
+    let mut properties = cluster.raw_properties();
+    let kbytes = properties.find(|(name, _)| *name == QUEUE_KBYTES);
+    let kbytes = kbytes.and_then(|(_, value)| value.parse::<usize>().ok());
+    kbytes.unwrap_or(DEFAULT_KBYTES).saturating_mul(1024)
+}
+
 /// Idempotence is the default unless the user asked for something that excludes it.
 fn allows_idempotence(cluster: &Cluster) -> bool {
     cluster.raw_properties().all(|(name, value)| match name {
@@ -236,6 +253,9 @@ struct Reports {
     accepted: AtomicU64,
     delivered: AtomicU64,
     failed: AtomicU64,
+    /// The bytes taken and not yet decided, and how many there may be.
+    in_flight: AtomicUsize,
+    bound: usize,
     failures: Mutex<Failures>,
     receipts: Mutex<HashMap<usize, Receipt>>,
     last_token: AtomicUsize,
@@ -247,10 +267,12 @@ struct Reports {
 impl Reports {
     fn new(cluster: Cluster) -> Reports {
         Reports {
-            cluster,
             accepted: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            bound: bound_of(&cluster),
+            cluster,
             failures: Mutex::default(),
             receipts: Mutex::default(),
             last_token: AtomicUsize::new(0),
@@ -258,6 +280,16 @@ impl Reports {
             waiting: AtomicUsize::new(0),
             progress: (Mutex::new(()), Condvar::new()),
         }
+    }
+
+    /// Takes room for a record; whether there was any. A record larger than the bound passes alone.
+    fn reserve(&self, bytes: usize) -> bool {
+        let before = self.in_flight.fetch_add(bytes, Ordering::AcqRel);
+        let has_room = before == 0 || before.saturating_add(bytes) <= self.bound;
+        if !has_room {
+            self.in_flight.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        has_room
     }
 
     fn counts(&self) -> Counts {
@@ -332,6 +364,9 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
         let receipt = self.take(token);
+        let (Ok(message) | Err((_, message))) = result;
+        self.in_flight
+            .fetch_sub(headers::memory_of(message), Ordering::AcqRel);
         // The receipt comes before the count: who has seen everything decided has been told everything.
         match result {
             Ok(message) => {
@@ -368,4 +403,46 @@ fn call(receipt: Receipt, outcome: Result<Position, Error>) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    /// Effects whose headers are large: the client itself counts only keys and values.
+    #[test]
+    fn headers_count_against_the_bound_while_the_cluster_is_away() {
+        let cluster = Cluster::new("127.0.0.1:1")
+            .property(QUEUE_KBYTES, "1024")
+            .unwrap();
+        let producer = Producer::open(&cluster).unwrap();
+        let headers = Headers::new().with("large", vec![0; 100_000]);
+        let record = Outgoing {
+            topic: "out",
+            partition: None,
+            key: None,
+            value: Some(b"small"),
+            headers: Some(&headers),
+            timestamp: None,
+        };
+        let mut taken = 0;
+        while producer.send(&record, &mut None).is_ok() {
+            taken += 1;
+            assert!(taken < 100, "nothing bounds it");
+        }
+        assert_eq!(taken, 10, "a mebibyte of 100 kB each");
+        assert_eq!(producer.counts().pending(), 10);
+        let in_flight = &producer.client.context().in_flight;
+        assert!(in_flight.load(Ordering::Acquire) <= 1_048_576);
+        producer
+            .client
+            .purge(PurgeConfig::default().queue().inflight());
+        assert_eq!(producer.drain(Duration::from_secs(60)), 0);
+        assert_eq!(
+            in_flight.load(Ordering::Acquire),
+            0,
+            "what was taken is given back"
+        );
+    }
 }

@@ -189,46 +189,6 @@ fn an_effect_the_cluster_will_never_take_fails_its_record() {
     assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
 }
 
-#[test]
-fn of_a_refused_batch_only_the_record_to_blame_is_failed() {
-    let mut bench = bench(OnError::dead_letter());
-    bench.log.acknowledge_at_once(false);
-    bench.log.write(0, &["a", "huge", "b"]);
-    bench.log.assign([0]);
-    bench.settle();
-    for sent in bench.log.sent("out") {
-        bench.log.report(sent.token, Err(kafka(Class::Refused)));
-    }
-    let mut told = 3;
-    for _ in 0..100 {
-        bench.step();
-        let (out, dead) = (bench.log.sent("out"), bench.log.sent("in.dlq"));
-        for sent in &out[told..] {
-            let refused = sent.value == "huge";
-            bench.log.report(
-                sent.token,
-                if refused {
-                    Err(kafka(Class::Refused))
-                } else {
-                    Ok(())
-                },
-            );
-        }
-        told = out.len();
-        if let [dead] = &*dead {
-            bench.log.report(dead.token, Ok(()));
-        }
-    }
-    assert_eq!(
-        bench.log.values("out")[..5],
-        ["a", "huge", "b", "a", "huge"]
-    );
-    assert_eq!(bench.log.values("out").last().unwrap(), "b");
-    assert_eq!(bench.log.values("in.dlq"), ["huge"]);
-    bench.after(SECOND);
-    assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
-}
-
 /// No permission to write, a broken sequence: the next record would fail in the same way.
 #[test]
 fn a_fatal_error_of_the_producer_ends_the_service_with_that_error_and_blames_no_record() {
@@ -286,4 +246,38 @@ fn a_dead_letter_that_cannot_be_written_halts_its_partition_only() {
     bench.log.write(1, &["more"]);
     bench.after(Duration::from_secs(60));
     assert_eq!(bench.log.values("out"), ["first", "other", "more"]);
+    bench.after(SECOND);
+    // What was not written is not counted, and the end of the service says so.
+    let totals = bench.worker.totals();
+    assert_eq!((totals.dead_lettered, totals.written), (0, 3));
+    bench.worker.stop();
+    let error = bench.error();
+    assert_eq!(
+        error.to_string(),
+        "service `copier` halted a partition at in[0]@1: the dead letter cannot be written"
+    );
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(
+        source.to_string(),
+        "failed to deliver a record: broker said no"
+    );
+}
+
+#[test]
+fn only_what_is_acknowledged_is_counted_as_written() {
+    let mut bench = bench(OnError::dead_letter());
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a", "bad", "c"]);
+    bench.log.assign([0]);
+    bench.settle();
+    let counted = |bench: &mut Bench<()>| {
+        bench.after(SECOND);
+        let totals = bench.worker.totals();
+        (totals.written, totals.dead_lettered)
+    };
+    assert_eq!(counted(&mut bench), (0, 0));
+    bench.log.report(bench.log.sent("out")[0].token, Ok(()));
+    assert_eq!(counted(&mut bench), (1, 0));
+    bench.log.report(bench.log.sent("in.dlq")[0].token, Ok(()));
+    assert_eq!(counted(&mut bench), (2, 1));
 }

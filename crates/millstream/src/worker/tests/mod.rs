@@ -2,6 +2,7 @@
 //!
 //! The simulation shows that nothing is lost in any order of things; these tests show what exactly is done in one.
 
+mod batches;
 mod delivery;
 mod failures;
 mod group;
@@ -180,6 +181,11 @@ impl Script {
             .filter(|sent| sent.topic == topic)
             .cloned()
             .collect()
+    }
+
+    /// What was sent to any topic so far, in order.
+    pub(super) fn all_sent(&self) -> Vec<Sent> {
+        self.0.sent.borrow().clone()
     }
 
     pub(super) fn values(&self, topic: &str) -> Vec<String> {
@@ -371,9 +377,14 @@ impl<S: 'static> Bench<S> {
 
     /// Steps until the worker has ended with an error; answers its text.
     pub(super) fn failed(&mut self) -> String {
+        self.error().to_string()
+    }
+
+    /// As [`failed`](Self::failed), the error itself.
+    pub(super) fn error(&mut self) -> Error {
         for _ in 0..1_000 {
             if let Err(error) = self.worker.step(Duration::ZERO) {
-                return error.to_string();
+                return error;
             }
         }
         panic!("the worker does not fail");

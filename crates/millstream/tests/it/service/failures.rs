@@ -5,7 +5,7 @@ use std::time::Duration;
 use millstream::codec::{Json, Raw, Text};
 use millstream::reader::{Polled, Reader, Until};
 use millstream::{
-    Context, Emitter, NextOffset, OnError, Partition, Record, Service, Start, Topic,
+    Context, Emitter, NextOffset, OnError, Partition, ProcessError, Record, Service, Start, Topic,
     TopicPartition, dead_letter,
 };
 
@@ -105,10 +105,15 @@ fn a_record_too_large_for_its_topic_is_dead_lettered_and_the_rest_goes_on() {
         sizes.dedup();
         sizes
     };
+    let dead_letters = format!("{}.dlq", from.name());
+    eventually("the large record is dead-lettered", || {
+        admin().topic(&dead_letters).is_ok() && sizes(&dead_letters) == [10_000]
+    });
     eventually("the records around the large one are copied", || {
         sizes(to.name()).ends_with(&[11])
     });
-    running.stop().unwrap();
+    let summary = running.stop().unwrap();
+    assert_eq!((summary.failed, summary.dead_lettered), (1, 1));
     let dead = bytes_on(&format!("{}.dlq", from.name()));
     assert_eq!(
         dead.iter()
@@ -120,6 +125,43 @@ fn a_record_too_large_for_its_topic_is_dead_lettered_and_the_rest_goes_on() {
         dead[0].headers().get(dead_letter::REASON),
         Some(b"refused".as_slice())
     );
+}
+
+// fault 30
+#[test]
+fn a_dead_letter_is_as_large_as_its_input_carries() {
+    const SIZE: usize = 3_000_000;
+    let from = narrow(4_000_000);
+    let large = cluster().property("message.max.bytes", "4000000").unwrap();
+    // Made before by somebody who left it as small as brokers do.
+    let dead_letters = format!("{}.dlq", from.name());
+    let spec = millstream::TopicSpec {
+        partitions: Some(1),
+        ..millstream::TopicSpec::named(&dead_letters)
+    };
+    admin().create(&spec).unwrap();
+    let emitter = Emitter::new(&large).unwrap();
+    for size in [SIZE, 10] {
+        let value = "x".repeat(size);
+        emitter.send(&from, "k", &value).unwrap();
+    }
+    emitter.flush(PATIENCE).unwrap();
+    let name = group();
+    let on_text = |(): &mut (), record: Record<String, String>, _: &mut Context| {
+        if record.value.len() == SIZE {
+            return Err(ProcessError::new("too much"));
+        }
+        Ok(())
+    };
+    let service = quick(Service::new(&*name, || ()).input(&from, on_text));
+    let running = Running::start(service.on_error(OnError::dead_letter()));
+    eventually("both records are committed", || {
+        admin().group(&name).is_ok() && lag(&name) == [Some(0)]
+    });
+    assert_eq!(running.stop().unwrap().dead_lettered, 1);
+    let dead = bytes_on(&dead_letters);
+    let sizes: Vec<usize> = dead.iter().map(|record| record.value.len()).collect();
+    assert_eq!(sizes, [SIZE]);
 }
 
 // fault 6

@@ -12,10 +12,8 @@ use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::super::config::{forward_error, forward_log};
+use super::super::headers;
 use crate::config::Cluster;
-
-/// What a record costs in the client beside its bytes, so that many small ones are bounded too.
-const OVERHEAD: usize = 128;
 
 /// The producer's callbacks.
 pub(super) struct Deliveries {
@@ -33,6 +31,7 @@ pub(super) struct Report {
 pub(super) struct Failure {
     pub(super) error: KafkaError,
     pub(super) topic: String,
+    pub(super) partition: i32,
 }
 
 thread_local! {
@@ -62,20 +61,16 @@ impl ProducerContext for Deliveries {
                 let failure = Failure {
                     error: error.clone(),
                     topic: message.topic().to_owned(),
+                    partition: message.partition(),
                 };
                 (message, Some(failure))
             }
         };
         let report = Report {
             token,
-            bytes: size(message.key_len(), message.payload_len()),
+            bytes: headers::memory_of(message),
             failure,
         };
         REPORTS.with(|reports| reports.borrow_mut().push(report));
     }
-}
-
-/// What a record counts against the bound on bytes in flight.
-pub(super) const fn size(key: usize, value: usize) -> usize {
-    key + value + OVERHEAD
 }

@@ -15,7 +15,7 @@ mod signals;
 mod statistics;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -30,11 +30,12 @@ use super::config::{code_error, kafka_error};
 use super::reader::ReadMessage;
 use crate::config::Cluster;
 use crate::error::{Class, Error, Outcome};
+use crate::limits::Limits;
 use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
 
-use deliveries::{REPORTS, size};
+use deliveries::{REPORTS, Report};
 use outlet::Outlet;
 use signals::{Signal, Signals, partitions};
 
@@ -54,7 +55,7 @@ pub(crate) struct Settings {
     pub(crate) start: Start,
     pub(crate) session_timeout: Duration,
     pub(crate) max_bytes_in_flight: usize,
-    pub(crate) max_message_bytes: Option<u32>,
+    pub(crate) limits: Limits,
 }
 
 /// A member of a group, and its producer.
@@ -283,10 +284,7 @@ impl Log for Member {
     }
 
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError> {
-        let bytes = size(
-            record.key.map_or(0, <[u8]>::len),
-            record.value.map_or(0, <[u8]>::len),
-        );
+        let bytes = record.memory();
         let in_flight = self.in_flight.get();
         // A record larger than the bound passes alone.
         if in_flight > 0 && in_flight + bytes > self.settings.max_bytes_in_flight {
@@ -323,16 +321,16 @@ impl Log for Member {
                 left = left.saturating_sub(step);
                 continue;
             }
+            let shared = refused_batches(&reports);
             let mut done = 0;
             for report in reports.drain(..) {
                 done += report.bytes;
-                let result = match report.failure {
-                    None => Ok(()),
-                    Some(failure) => {
-                        let action = format!("deliver a record to topic `{}`", failure.topic);
-                        Err(self.fail(action, &failure.error))
-                    }
-                };
+                let result = report.failure.map_or(Ok(()), |failure| {
+                    let is_batch = shared.contains(&(failure.topic.clone(), failure.partition));
+                    let action = format!("deliver a record to topic `{}`", failure.topic);
+                    let error = self.fail(action, &failure.error);
+                    Err(if is_batch { error.of_a_batch() } else { error })
+                });
                 each(Token(report.token as u64), result);
             }
             self.in_flight
@@ -430,10 +428,55 @@ impl Drop for Member {
     }
 }
 
+/// Where more than one record was refused at once. The client reports all records of a batch in one poll and does not say what
+/// a batch is, so these may be of one: any of them can be to blame.
+fn refused_batches(reports: &[Report]) -> HashSet<(String, i32)> {
+    let mut seen = HashSet::new();
+    let failures = reports.iter().filter_map(|report| report.failure.as_ref());
+    let places = failures.map(|failure| (failure.topic.clone(), failure.partition));
+    places.filter(|place| !seen.insert(place.clone())).collect()
+}
+
 fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
         list.add_partition(&partition.topic, partition.partition.0);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Headers;
+
+    #[test]
+    fn headers_count_against_the_bound_of_a_member_while_the_cluster_is_away() {
+        let settings = Settings {
+            group: "group".to_owned(),
+            instance: None,
+            topics: vec!["in".into()],
+            start: Start::Earliest,
+            session_timeout: Duration::from_secs(6),
+            max_bytes_in_flight: 1 << 20,
+            limits: Limits::default(),
+        };
+        let member = Member::open(&Cluster::new("127.0.0.1:1"), settings).unwrap();
+        let headers = Headers::new().with("large", vec![0; 100_000]);
+        let record = Outgoing {
+            topic: "out",
+            partition: None,
+            key: None,
+            value: Some(b"small"),
+            headers: Some(&headers),
+            timestamp: None,
+        };
+        let mut taken = 0;
+        while member.send(record, Token(taken)).is_ok() {
+            taken += 1;
+            assert!(taken < 100, "nothing bounds it");
+        }
+        assert_eq!(taken, 10, "a mebibyte of 100 kB each");
+        assert!(member.in_flight_bytes() <= 1 << 20);
+    }
 }

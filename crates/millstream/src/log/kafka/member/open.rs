@@ -16,6 +16,12 @@ use crate::config::Cluster;
 use crate::error::Error;
 use crate::policy::Start;
 
+/// The least that the client allows as the size of a record.
+const SMALLEST: u32 = 1_000;
+
+/// The client's own size of a batch.
+const BATCH: u32 = 1_000_000;
+
 /// The consumer; it joins no group before it subscribes.
 pub(super) fn consumer(
     cluster: &Cluster,
@@ -79,7 +85,15 @@ pub(super) fn producer(
     cluster: &Cluster,
     settings: &Settings,
 ) -> Result<BaseProducer<Deliveries>, Error> {
-    let bytes = settings.max_message_bytes.map(|bytes| bytes.to_string());
+    let record = settings
+        .limits
+        .largest_record
+        .map(|bytes| bytes.max(SMALLEST).to_string());
+    let batch = settings
+        .limits
+        .largest_batch
+        .filter(|bytes| *bytes < BATCH)
+        .map(|bytes| bytes.to_string());
     let mut defaults = vec![
         ("acks", "all"),
         ("enable.idempotence", "true"),
@@ -87,8 +101,12 @@ pub(super) fn producer(
         ("partitioner", "murmur2_random"),
         ("queue.buffering.max.messages", "1000000"),
     ];
-    if let Some(bytes) = &bytes {
+    if let Some(bytes) = &record {
         defaults.push(("message.max.bytes", bytes));
+    }
+    // A batch that one topic would refuse is not made: a record that is too large is then alone in its own.
+    if let Some(bytes) = &batch {
+        defaults.push(("batch.size", bytes));
     }
     let deliveries = Deliveries {
         cluster: cluster.clone(),
