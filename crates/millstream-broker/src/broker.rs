@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -17,6 +18,7 @@ use crate::log::close_all;
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
 use crate::topics::Topics;
+use crate::transactions::{Everyone, Transactions};
 
 /// One broker: the state behind all connections.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct Broker {
     pub(crate) folder: Folder,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) cluster_id: StrBytes,
     pub(crate) host: StrBytes,
@@ -46,10 +49,11 @@ impl Broker {
             None if address.ip().is_unspecified() => ("127.0.0.1".to_owned(), address.port()),
             None => (address.ip().to_string(), address.port()),
         };
-        Ok(Broker {
+        let broker = Broker {
             topics,
             cluster_id: StrBytes::from_string(folder.cluster_id().to_owned()),
             groups: Groups::open(&folder.path().join("groups.journal"), &config)?,
+            transactions: Transactions::open(&folder.path().join("transactions.journal"), &config)?,
             producer_ids: ProducerIds::open(folder.path())?,
             folder,
             host: StrBytes::from_string(host),
@@ -59,6 +63,25 @@ impl Broker {
             stopping: Stopping::new(),
             metrics: PerRequest::new(api::table().map(|served| (served.key as i16, served.name))),
             config,
+        };
+        broker.transactions.recover(&broker.everyone());
+        Ok(broker)
+    }
+
+    /// Those who take part in transactions.
+    pub(crate) fn everyone(&self) -> Everyone<'_> {
+        Everyone {
+            topics: &self.topics,
+            groups: &self.groups,
+            now_ms: self.now_ms(),
+        }
+    }
+
+    /// A producer id that was never given before.
+    pub(crate) fn fresh_producer_id(&self) -> Result<i64, ResponseError> {
+        tokio::task::block_in_place(|| self.producer_ids.allocate()).map_err(|error| {
+            tracing::error!(%error, "failed to give out a producer id");
+            ResponseError::KafkaStorageError
         })
     }
 
@@ -94,6 +117,7 @@ impl Broker {
             .flat_map(|topic| topic.partitions().to_vec())
             .collect();
         let logs = close_all(&partitions);
+        self.transactions.close()?;
         self.groups.close()?;
         logs
     }

@@ -79,6 +79,10 @@ pub struct Config {
     pub offset_metadata_max_bytes: i32,
     /// How long an idle producer's sequence numbers are remembered.
     pub producer_id_expiration_ms: i64,
+    /// Longest transaction timeout that a producer may ask for.
+    pub transaction_max_timeout_ms: i32,
+    /// How long a transactional id that nobody uses is remembered.
+    pub transactional_id_expiration_ms: i64,
     /// The time of day.
     pub clock: Clock,
 }
@@ -118,6 +122,8 @@ impl Config {
             offsets_retention_check: Duration::from_secs(600),
             offset_metadata_max_bytes: 4096,
             producer_id_expiration_ms: 86_400_000,
+            transaction_max_timeout_ms: 900_000,
+            transactional_id_expiration_ms: 7 * 86_400_000,
             clock: Clock::default(),
         }
     }

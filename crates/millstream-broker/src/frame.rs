@@ -37,6 +37,11 @@ impl From<TryGetError> for Broken {
     }
 }
 
+/// The same text in memory of its own: a slice would hold the whole frame that it came in.
+pub(crate) fn own(text: &StrBytes) -> StrBytes {
+    StrBytes::from_string(text.as_str().to_owned())
+}
+
 /// Whether a frame of this length may be sent for this API.
 pub(crate) fn check_length(length: i64, key: i16, max_frame_bytes: usize) -> Result<usize, Broken> {
     let produce = ApiKey::Produce as i16;

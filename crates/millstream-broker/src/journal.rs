@@ -16,6 +16,8 @@
 //! No space refuses one append and takes it back; every other failed write or sync poisons the journal, since nobody knows
 //! what the disk then holds.
 
+pub(crate) mod fields;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -113,6 +115,14 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    /// Nothing that has to be waited for.
+    pub(crate) fn settled() -> Written {
+        Written {
+            disk: None,
+            up_to: 0,
+        }
+    }
+
     /// Returns when the record survives what it has to survive. Blocks for the disk only with `fsync`.
     pub(crate) fn settle(self) -> Result<(), Unwritten> {
         match self.disk {

@@ -20,6 +20,7 @@
     reason = "parts of the broker are ahead of those that use them"
 )]
 
+mod alarms;
 mod api;
 mod broker;
 mod clock;
@@ -36,6 +37,7 @@ mod producers;
 mod server;
 mod snapshot;
 mod topics;
+mod transactions;
 
 pub use broker::Broker;
 pub use clock::Clock;

@@ -123,6 +123,13 @@ pub async fn serve(
         let broker = Arc::clone(&broker);
         async move { broker.groups.run(broker.stopping.wait()).await }
     });
+    let transactions = tokio::spawn({
+        let broker = Arc::clone(&broker);
+        async move {
+            let tick = || broker.transactions.tick(&broker.everyone());
+            broker.transactions.run(tick, broker.stopping.wait()).await;
+        }
+    });
     let places = Arc::new(Semaphore::new(broker.config.max_connections));
     // As in Kafka, old records are not the first thing to go after a start: an operator may still change a limit.
     let check = broker.config.retention_check;
@@ -161,6 +168,9 @@ pub async fn serve(
     }
     if let Err(error) = groups.await {
         tracing::error!(%error, "the coordinator of groups panicked");
+    }
+    if let Err(error) = transactions.await {
+        tracing::error!(%error, "the coordinator of transactions panicked");
     }
     tokio::task::block_in_place(|| broker.close())
 }

@@ -5,11 +5,17 @@
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{
+    ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+
+use kafka_protocol::protocol::StrBytes;
 
 use super::{Answer, encode, table};
 use crate::frame::{Broken, Header, decode_body};
+
+const TRANSACTION_VERSION: i16 = 2;
 
 pub(super) fn answer(header: &Header, body: Bytes) -> Result<Answer, Broken> {
     if !(0..=4).contains(&header.version) {
@@ -28,7 +34,29 @@ pub(super) fn answer(header: &Header, body: Bytes) -> Result<Answer, Broken> {
     } else {
         ResponseError::InvalidRequest.code()
     };
-    encode(header, &response(code))
+    let response = response(code);
+    match (code, header.version) {
+        (0, 3..) => encode(header, &with_features(response)),
+        _ => encode(header, &response),
+    }
+}
+
+/// The one feature that clients look at: with level 2 they let partitions announce themselves and take the epoch of each
+/// transaction from the broker (KIP-890).
+fn with_features(response: ApiVersionsResponse) -> ApiVersionsResponse {
+    let name = StrBytes::from_static_str("transaction.version");
+    let supported = SupportedFeatureKey::default()
+        .with_name(name.clone())
+        .with_min_version(0)
+        .with_max_version(TRANSACTION_VERSION);
+    let finalized = FinalizedFeatureKey::default()
+        .with_name(name)
+        .with_min_version_level(TRANSACTION_VERSION)
+        .with_max_version_level(TRANSACTION_VERSION);
+    response
+        .with_supported_features(vec![supported])
+        .with_finalized_features_epoch(0)
+        .with_finalized_features(vec![finalized])
 }
 
 fn response(code: i16) -> ApiVersionsResponse {

@@ -6,6 +6,8 @@
 //!
 //! A response must not set a field that its version does not have: encoding would fail and the connection with it.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
 mod create_partitions;
@@ -19,6 +21,8 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -28,6 +32,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -35,6 +40,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod txn_offset_commit;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -42,13 +48,15 @@ use std::net::IpAddr;
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeTopicPartitionsRequest, FindCoordinatorRequest, HeartbeatRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, SyncGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::messages::{ApiKey, BrokerId};
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -82,6 +90,24 @@ pub(crate) fn check_leader_epoch(known: i32) -> Result<(), ResponseError> {
         -1 | LEADER_EPOCH => Ok(()),
         newer if newer > LEADER_EPOCH => Err(ResponseError::UnknownLeaderEpoch),
         _ => Err(ResponseError::FencedLeaderEpoch),
+    }
+}
+
+/// A fenced producer, in the words of a version of a request that may not know that code yet.
+fn fenced_as_known(code: ResponseError, knows_fenced: bool) -> ResponseError {
+    match code {
+        ResponseError::ProducerFenced if !knows_fenced => ResponseError::InvalidProducerEpoch,
+        code => code,
+    }
+}
+
+/// Why records or offsets are no part of a transaction, as those who sent them expect it. Versions that do not know that a transaction
+/// may just have to be aborted take it as an invalid one.
+fn unverified_as_known(code: ResponseError, knows_abortable: bool) -> ResponseError {
+    match code {
+        ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
+        ResponseError::TransactionAbortable if !knows_abortable => ResponseError::InvalidTxnState,
+        code => code,
     }
 }
 
@@ -171,6 +197,10 @@ apis! {
     SyncGroup 0..=5 => sync_group(SyncGroupRequest),
     DescribeGroups 0..=6 => describe_groups(DescribeGroupsRequest),
     ListGroups 0..=5 => list_groups(ListGroupsRequest),
+    AddPartitionsToTxn 0..=5 => add_partitions_to_txn(AddPartitionsToTxnRequest),
+    AddOffsetsToTxn 0..=4 => add_offsets_to_txn(AddOffsetsToTxnRequest),
+    EndTxn 0..=5 => end_txn(EndTxnRequest),
+    TxnOffsetCommit 0..=5 => txn_offset_commit(TxnOffsetCommitRequest),
     OffsetForLeaderEpoch 2..=4 => offset_for_leader_epoch(OffsetForLeaderEpochRequest),
     DescribeConfigs 1..=4 => describe_configs(DescribeConfigsRequest),
     AlterConfigs 0..=2 => alter_configs(AlterConfigsRequest),
@@ -181,6 +211,8 @@ apis! {
     OffsetDelete 0..=0 => offset_delete(OffsetDeleteRequest),
     DescribeCluster 0..=2 => describe_cluster(DescribeClusterRequest),
     DescribeProducers 0..=0 => describe_producers(DescribeProducersRequest),
+    DescribeTransactions 0..=0 => describe_transactions(DescribeTransactionsRequest),
+    ListTransactions 0..=2 => list_transactions(ListTransactionsRequest),
     DescribeTopicPartitions 0..=0 => describe_topic_partitions(DescribeTopicPartitionsRequest),
 }
 

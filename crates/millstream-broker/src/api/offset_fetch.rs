@@ -1,7 +1,7 @@
 //! OffsetFetch: what groups have committed; of one group up to version 7, of many since version 8.
 //!
 //! Since version 2 no list of topics means all that have an offset. `require_stable` (since 7) holds offsets back that
-//! an open transaction is about to change; there are none before there are transactions.
+//! an open transaction is about to change.
 
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use kafka_protocol::messages::offset_fetch_response::{
@@ -24,9 +24,11 @@ pub(crate) async fn handle(
     }
     let groups = request.groups.into_iter().map(|group| {
         let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-        let fetched = broker
-            .groups
-            .offset_fetch(&group.group_id, group.topics.as_deref());
+        let fetched = broker.groups.offset_fetch(
+            &group.group_id,
+            group.topics.as_deref(),
+            request.require_stable,
+        );
         match fetched {
             Ok(topics) => response.with_topics(topics),
             Err(code) => response.with_error_code(code.code()),
@@ -44,9 +46,10 @@ fn one_group(broker: &Broker, request: OffsetFetchRequest, version: i16) -> Offs
         });
         topics.collect()
     });
-    let fetched = broker
-        .groups
-        .offset_fetch(&request.group_id, topics.as_deref());
+    let fetched =
+        broker
+            .groups
+            .offset_fetch(&request.group_id, topics.as_deref(), request.require_stable);
     let response = OffsetFetchResponse::default();
     match fetched {
         Ok(topics) => response.with_topics(topics.into_iter().map(topic).collect()),

@@ -3,7 +3,8 @@
 //! Requests are decoded here instead of by the generated code: they are the large ones, and their lengths must be checked
 //! before anything is allocated. Records are not copied. Topics are named until version 12 and identified since 13.
 //! With `acks=0` there is no answer, and a failure closes the connection; with 1 and -1 the answer means the same on one machine: the records
-//! have reached the file, or with fsync the disk.
+//! have reached the file, or with fsync the disk. Records of a transaction are taken while its coordinator knows it to be open; since version 12
+//! their partition takes part in it by that (KIP-890).
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
@@ -17,10 +18,12 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::{Answer, Client, encode};
+use super::{Answer, Client, encode, unverified_as_known};
 use crate::broker::Broker;
 use crate::frame::{Broken, Header};
+use crate::log::{self, AppendError, Appended, Partition};
 use crate::topics::Topic;
+use crate::transactions::{Generation, Producer, Scope};
 
 pub(super) async fn answer(
     broker: &Broker,
@@ -64,6 +67,15 @@ pub(crate) async fn handle(
     version: i16,
 ) -> ProduceResponse {
     let refusal = refuse_all(&request);
+    let sender = Sender {
+        broker,
+        transactional_id: request.transactional_id.clone(),
+        generation: match version {
+            ..12 => Generation::First,
+            _ => Generation::Second,
+        },
+        version,
+    };
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for data in request.topic_data {
         let topic = if version >= 13 {
@@ -80,7 +92,7 @@ pub(crate) async fn handle(
         let partitions = data
             .partition_data
             .into_iter()
-            .map(|data| append(broker, place, data, version))
+            .map(|data| append(&sender, place, data))
             .collect();
         responses.push(
             TopicProduceResponse::default()
@@ -94,62 +106,124 @@ pub(crate) async fn handle(
 
 /// What makes every part of a request impossible.
 fn refuse_all(request: &ProduceRequest) -> Option<ResponseError> {
+    let topics = request.topic_data.iter();
+    let mut batches = topics
+        .flat_map(|topic| &topic.partition_data)
+        .filter_map(|data| data.records.as_deref());
     if !(-1..=1).contains(&request.acks) {
-        return Some(ResponseError::InvalidRequiredAcks);
+        Some(ResponseError::InvalidRequiredAcks)
+    } else if request.transactional_id.is_none() && batches.any(is_transactional) {
+        // As in Kafka: nobody may write in the name of nobody.
+        Some(ResponseError::TransactionalIdAuthorizationFailed)
+    } else {
+        None
     }
-    // Transactions are not served yet: no transactional id was ever given out.
-    request
-        .transactional_id
-        .as_ref()
-        .map(|_| ResponseError::TransactionalIdAuthorizationFailed)
+}
+
+fn is_transactional(batch: &[u8]) -> bool {
+    log::Header::parse(batch).is_some_and(|header| header.magic == 2 && header.is_transactional())
+}
+
+/// Who sends the records of a request in which transaction.
+struct Sender<'a> {
+    broker: &'a Broker,
+    transactional_id: Option<TransactionalId>,
+    generation: Generation,
+    version: i16,
+}
+
+impl Sender<'_> {
+    /// Appends a batch. What begins a transaction in its partition is asked of the coordinator, again as long as others end there
+    /// in between.
+    fn store(
+        &self,
+        topic: &Topic,
+        index: i32,
+        partition: &Partition,
+        records: Bytes,
+    ) -> Result<Appended, Refused> {
+        let now_ms = self.broker.now_ms();
+        let batch = partition.check(records, now_ms)?;
+        let mut stored = partition.store(&batch, None, now_ms);
+        while let Err(AppendError::Unverified { producer_id, epoch }) = stored {
+            let markers = partition.markers();
+            let id = self.transactional_id.as_ref();
+            let id = id.ok_or(Refused::new(ResponseError::InvalidTxnState))?;
+            let by = Producer {
+                id: producer_id,
+                epoch,
+            };
+            let scope = Scope::partition(&topic.name, index);
+            let transactions = &self.broker.transactions;
+            transactions
+                .admit(id, by, self.generation, scope)
+                .map_err(|code| Refused::new(unverified_as_known(code, self.version >= 11)))?;
+            stored = partition.store(&batch, Some(markers), now_ms);
+        }
+        Ok(stored?)
+    }
+}
+
+/// Why records were not appended.
+struct Refused {
+    code: ResponseError,
+    message: Option<String>,
+}
+
+impl Refused {
+    fn new(code: ResponseError) -> Refused {
+        Refused {
+            code,
+            message: None,
+        }
+    }
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Refused {
+        Refused {
+            code: error.code(),
+            message: Some(error.to_string()),
+        }
+    }
 }
 
 fn append(
-    broker: &Broker,
+    sender: &Sender<'_>,
     place: Result<&Topic, ResponseError>,
     data: PartitionProduceData,
-    version: i16,
 ) -> PartitionProduceResponse {
+    let index = data.index;
     let response = PartitionProduceResponse::default()
-        .with_index(data.index)
+        .with_index(index)
         .with_base_offset(-1)
         .with_log_append_time_ms(-1)
         .with_log_start_offset(-1);
-    let refused =
-        |response: PartitionProduceResponse, code: ResponseError, message: Option<String>| {
-            let message = message.filter(|_| version >= 8).map(StrBytes::from_string);
-            response
-                .with_error_code(code.code())
-                .with_error_message(message)
-        };
-    let topic = match place {
-        Ok(topic) => topic,
-        Err(code) => return refused(response, code, None),
-    };
-    let Some(partition) = topic.partition(data.index) else {
-        return refused(response, ResponseError::UnknownTopicOrPartition, None);
-    };
-    let Some(records) = data.records.filter(|records| !records.is_empty()) else {
-        return refused(
-            response,
-            ResponseError::InvalidRecord,
-            Some("no record batch".to_owned()),
-        );
-    };
-    let now_ms = broker.now_ms();
-    let stored = partition
-        .check(records, now_ms)
-        .and_then(|batch| partition.store(&batch, None, now_ms));
+    let stored = place.map_err(Refused::new).and_then(|topic| {
+        let partition = topic.partition(index);
+        let partition = partition.ok_or(Refused::new(ResponseError::UnknownTopicOrPartition))?;
+        let records = data.records.filter(|records| !records.is_empty());
+        let records = records.ok_or(Refused {
+            code: ResponseError::InvalidRecord,
+            message: Some("no record batch".to_owned()),
+        })?;
+        sender.store(topic, index, &partition, records)
+    });
     match stored {
         Ok(appended) => response
             .with_base_offset(appended.base_offset)
             .with_log_append_time_ms(appended.log_append_time)
-            .with_log_start_offset(if version >= 5 {
+            .with_log_start_offset(if sender.version >= 5 {
                 appended.log_start_offset
             } else {
                 -1
             }),
-        Err(error) => refused(response, error.code(), Some(error.to_string())),
+        Err(Refused { code, message }) => {
+            let message = message.filter(|_| sender.version >= 8);
+            response
+                .with_error_code(code.code())
+                .with_error_message(message.map(StrBytes::from_string))
+        }
     }
 }
 

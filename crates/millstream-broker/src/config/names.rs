@@ -64,6 +64,8 @@ const SETTINGS: &[Setting] = &[
     ("queued.max.request.bytes", LONG, |of| of.max_bytes_in_flight.to_string()),
     ("security.inter.broker.protocol", STRING, |_| "PLAINTEXT".to_owned()),
     ("socket.request.max.bytes", INT, |of| of.max_frame_bytes.to_string()),
+    ("transaction.max.timeout.ms", INT, |of| of.transaction_max_timeout_ms.to_string()),
+    ("transactional.id.expiration.ms", INT, |of| of.transactional_id_expiration_ms.to_string()),
 ];
 
 /// All settings, sorted by name.

@@ -14,7 +14,7 @@
 //! Here are the state and its members; `join`, `rebalance` and `sync` are its events, `view` shows it.
 //!
 //! The place of KIP-848 is beside this file: a consumer group with epochs instead of generations, under the same
-//! name space and with the same `Offsets`. Transactions hang their pending offsets into `Offsets`.
+//! name space and with the same `Offsets`. The offsets of open transactions wait in `Offsets`.
 
 pub(crate) mod join;
 mod rebalance;
@@ -27,9 +27,10 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::GroupId;
 use kafka_protocol::protocol::StrBytes;
 
-use super::member::{Member, NEVER};
+use super::member::Member;
 use super::offsets::Offsets;
 use super::subscription;
+use crate::alarms::NEVER;
 use crate::journal::Unwritten;
 
 /// The protocol type of consumers, whose metadata the broker can read.

@@ -13,6 +13,7 @@ use super::offsets::{Commits, Places};
 use super::records::{self, Found, Replayed};
 use crate::error::Error;
 use crate::journal::{Journal, Unwritten, Written};
+use crate::log::Outcome;
 
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -67,6 +68,26 @@ impl Ledger {
         self.append(|record| records::put_forgotten(record, group, places))
     }
 
+    /// Offsets that wait for the end of a producer's transaction.
+    pub(super) fn pend(
+        &mut self,
+        group: &GroupId,
+        producer_id: i64,
+        commits: &Commits,
+    ) -> Result<Written, Unwritten> {
+        self.append(|record| records::put_pending(record, group, producer_id, commits))
+    }
+
+    /// The end of a producer's transaction.
+    pub(super) fn end(
+        &mut self,
+        group: &GroupId,
+        producer_id: i64,
+        outcome: Outcome,
+    ) -> Result<Written, Unwritten> {
+        self.append(|record| records::put_ended(record, group, producer_id, outcome))
+    }
+
     pub(super) fn remove(&mut self, group: &GroupId) -> Result<Written, Unwritten> {
         let written = self.append(|record| records::put_removed(record, group))?;
         self.states.remove(group);
@@ -85,7 +106,13 @@ impl Ledger {
                 records::put_offsets(&mut record, group);
                 record
             });
-            states.get(&group.id).cloned().into_iter().chain(offsets)
+            let pending = group.offsets.pending().map(|(producer_id, commits)| {
+                let mut record = Vec::new();
+                records::put_pending(&mut record, &group.id, producer_id, &commits);
+                record
+            });
+            let state = states.get(&group.id).cloned();
+            state.into_iter().chain(offsets).chain(pending)
         });
         if let Err(error) = self.journal.rewrite(&mut live) {
             let source = std::error::Error::source(&error).map(ToString::to_string);

@@ -10,11 +10,11 @@ use kafka_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
+use crate::alarms::NEVER;
+use crate::frame::own;
+
 /// Where the answer to a parked request goes.
 pub(crate) type Waiter<T> = oneshot::Sender<T>;
-
-/// A deadline that never comes.
-pub(super) const NEVER: i64 = i64::MAX;
 
 /// An assignor that a member knows, with what it tells the others under that assignor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +30,6 @@ impl From<JoinGroupRequestProtocol> for Protocol {
             metadata: Bytes::copy_from_slice(&protocol.metadata),
         }
     }
-}
-
-/// The same text in memory of its own.
-pub(super) fn own(text: &StrBytes) -> StrBytes {
-    StrBytes::from_string(text.as_str().to_owned())
 }
 
 /// What a client asks for when it joins.

@@ -6,7 +6,7 @@
 //!
 //! An answer that says "stored" leaves after the record is in the journal. When it cannot be stored, nothing changes.
 //!
-//! Transactions will commit offsets through the same `ledger`; groups of the new protocol (KIP-848) are to live in the same map,
+//! Offsets of transactions come through `transactional` and the same `ledger`; groups of the new protocol (KIP-848) are to live in the same map,
 //! as another kind of group, because group ids are one name space.
 
 mod group;
@@ -16,8 +16,9 @@ mod offsets;
 mod records;
 mod requests;
 mod subscription;
+mod transactional;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,13 +27,14 @@ use std::time::Duration;
 use kafka_protocol::messages::{GroupId, TopicName};
 use tokio::sync::Notify;
 
+use crate::alarms::{Alarms, NEVER};
 use crate::clock::{self, Clock, Stopwatch};
 use crate::config::Config;
 use crate::error::Error;
+use crate::frame::own;
 use crate::journal::Unwritten;
 use group::{Group, Moment, Rules, Turn};
 use ledger::Ledger;
-use member::{NEVER, own};
 use offsets::Places;
 
 /// All groups of this broker.
@@ -58,18 +60,11 @@ struct Limits {
 
 #[derive(Debug)]
 struct Shared {
-    groups: HashMap<GroupId, Slot>,
+    groups: HashMap<GroupId, Group>,
     ledger: Ledger,
-    /// When which group is to be woken: one entry per group that has a deadline.
-    alarms: BTreeSet<(i64, GroupId)>,
+    /// When which group is to be woken; an alarm may be earlier than the group's deadline, never later.
+    alarms: Alarms<GroupId>,
     stopping: bool,
-}
-
-#[derive(Debug)]
-struct Slot {
-    group: Group,
-    /// The entry in `alarms`, or `NEVER`. It may be earlier than the group's deadline, never later.
-    alarm: i64,
 }
 
 impl Groups {
@@ -79,22 +74,20 @@ impl Groups {
         let mut shared = Shared {
             groups: HashMap::new(),
             ledger,
-            alarms: BTreeSet::new(),
+            alarms: Alarms::default(),
             stopping: false,
         };
         for one in found {
             let mut group = one.group;
             group.restore(one.members, 0);
+            if group.is_void() {
+                continue;
+            }
             let id = group.id.clone();
-            let slot = Slot {
-                group,
-                alarm: NEVER,
-            };
-            shared.groups.insert(id.clone(), slot);
+            shared.groups.insert(id.clone(), group);
             shared.set_alarm(&id);
         }
-        let shrunk = shared.groups.values().map(|slot| &slot.group);
-        shared.ledger.shrink(shrunk);
+        shared.ledger.shrink(shared.groups.values());
         let rules = Rules {
             initial_delay_ms: config.group_initial_rebalance_delay_ms.into(),
             max_size: usize::try_from(config.group_max_size).unwrap_or(0),
@@ -120,7 +113,7 @@ impl Groups {
         let mut stop = std::pin::pin!(stop);
         let mut next_check = self.after_check();
         loop {
-            let next = self.lock().next_alarm().min(next_check);
+            let next = self.lock().alarms.next().min(next_check);
             let wait = next.saturating_sub(self.now().steady).max(0);
             tokio::select! {
                 () = &mut stop => break,
@@ -135,8 +128,8 @@ impl Groups {
         }
         let mut shared = self.lock();
         shared.stopping = true;
-        for slot in shared.groups.values_mut() {
-            slot.group.abandon();
+        for group in shared.groups.values_mut() {
+            group.abandon();
         }
     }
 
@@ -177,16 +170,16 @@ impl Groups {
         if create && !shared.groups.contains_key(id) {
             shared.create(id, now);
         }
-        let slot = shared.groups.get_mut(id)?;
+        let group = shared.groups.get_mut(id)?;
         let mut turn = Turn {
             now,
             rules: self.limits.rules,
             store: &mut shared.ledger,
         };
-        let outcome = event(&mut slot.group, &mut turn);
-        let earliest = shared.next_alarm();
+        let outcome = event(group, &mut turn);
+        let earliest = shared.alarms.next();
         shared.tidy(id);
-        if shared.next_alarm() < earliest {
+        if shared.alarms.next() < earliest {
             self.earlier.notify_one();
         }
         Some(outcome)
@@ -196,19 +189,14 @@ impl Groups {
         let now = self.now();
         let mut guard = self.lock();
         let shared = &mut *guard;
-        while let Some((alarm, id)) = shared.alarms.first().cloned() {
-            if alarm > now.steady {
-                break;
-            }
-            shared.alarms.remove(&(alarm, id.clone()));
-            if let Some(slot) = shared.groups.get_mut(&id) {
-                slot.alarm = NEVER;
+        while let Some(id) = shared.alarms.due(now.steady) {
+            if let Some(group) = shared.groups.get_mut(&id) {
                 let mut turn = Turn {
                     now,
                     rules: self.limits.rules,
                     store: &mut shared.ledger,
                 };
-                slot.group.tick(&mut turn);
+                group.tick(&mut turn);
                 shared.tidy(&id);
             }
         }
@@ -221,9 +209,8 @@ impl Groups {
         let shared = &mut *guard;
         let ids: Vec<GroupId> = shared.groups.keys().cloned().collect();
         for id in ids {
-            let expired = shared.groups.get(&id).map_or(Places::new(), |slot| {
-                slot.group
-                    .expired_offsets(now.wall, self.limits.retention_ms)
+            let expired = shared.groups.get(&id).map_or(Places::new(), |group| {
+                group.expired_offsets(now.wall, self.limits.retention_ms)
             });
             if let Err(error) = shared.forget(&id, &expired) {
                 tracing::warn!(%error, "failed to forget expired offsets");
@@ -239,7 +226,7 @@ impl Groups {
         let holders: Vec<(GroupId, Vec<i32>)> = shared
             .groups
             .iter()
-            .map(|(id, slot)| (id.clone(), slot.group.offsets.partitions(topic)))
+            .map(|(id, group)| (id.clone(), group.offsets.touched(topic)))
             .collect();
         for (id, partitions) in holders {
             let places = vec![(topic.clone(), partitions)];
@@ -253,20 +240,13 @@ impl Groups {
 impl Shared {
     fn create(&mut self, id: &GroupId, now: Moment) {
         let id = GroupId(own(id));
-        let slot = Slot {
-            group: Group::new(id.clone(), now.wall),
-            alarm: NEVER,
-        };
-        self.groups.insert(id, slot);
-    }
-
-    fn next_alarm(&self) -> i64 {
-        self.alarms.first().map_or(NEVER, |(alarm, _)| *alarm)
+        let group = Group::new(id.clone(), now.wall);
+        self.groups.insert(id, group);
     }
 
     /// After an event: drops a group that came to nothing, sets its alarm, keeps the journal small.
     fn tidy(&mut self, id: &GroupId) {
-        if self.groups.get(id).is_some_and(|slot| slot.group.is_void()) {
+        if self.groups.get(id).is_some_and(Group::is_void) {
             self.drop_group(id);
         }
         self.set_alarm(id);
@@ -274,39 +254,30 @@ impl Shared {
     }
 
     fn shrink(&mut self) {
-        let groups = self.groups.values().map(|slot| &slot.group);
-        self.ledger.shrink(groups);
+        self.ledger.shrink(self.groups.values());
     }
 
     fn set_alarm(&mut self, id: &GroupId) {
-        let Some(slot) = self.groups.get_mut(id) else {
-            return;
-        };
-        let deadline = slot.group.deadline();
-        // One that has become too early only costs a look.
-        if deadline < slot.alarm {
-            self.alarms.remove(&(slot.alarm, id.clone()));
-            self.alarms.insert((deadline, slot.group.id.clone()));
-            slot.alarm = deadline;
+        if let Some(group) = self.groups.get(id) {
+            self.alarms.set(&group.id, group.deadline());
         }
     }
 
     fn drop_group(&mut self, id: &GroupId) {
-        if let Some(slot) = self.groups.remove(id) {
-            self.alarms.remove(&(slot.alarm, id.clone()));
-        }
+        self.groups.remove(id);
+        self.alarms.remove(id);
     }
 
     /// Forgets offsets of a group; those that do not exist are left out.
     fn forget(&mut self, id: &GroupId, places: &Places) -> Result<(), Unwritten> {
-        let Some(slot) = self.groups.get_mut(id) else {
+        let Some(group) = self.groups.get_mut(id) else {
             return Ok(());
         };
-        let offsets = &mut slot.group.offsets;
+        let offsets = &mut group.offsets;
         let places: Places = places
             .iter()
             .map(|(topic, partitions)| {
-                let known = |partition: &&i32| offsets.get(topic, **partition).is_some();
+                let known = |partition: &&i32| offsets.touches(topic, **partition);
                 (
                     topic.clone(),
                     partitions.iter().filter(known).copied().collect(),
@@ -323,10 +294,8 @@ impl Shared {
 
     /// Removes a group that is empty and has no offsets.
     fn remove_if_empty(&mut self, id: &GroupId) {
-        let is_empty = |slot: &Slot| {
-            slot.group.offsets.is_empty()
-                && slot.group.check_delete().is_ok()
-                && !slot.group.has_pending()
+        let is_empty = |group: &Group| {
+            group.offsets.is_empty() && group.check_delete().is_ok() && !group.has_pending()
         };
         if self.groups.get(id).is_some_and(is_empty)
             && let Err(error) = self.remove(id)

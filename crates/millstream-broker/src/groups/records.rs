@@ -1,8 +1,7 @@
-//! What of the groups is kept on disk: the records of `groups.journal`, version 1.
+//! What of the groups is kept on disk: the records of `groups.journal`, version 2.
 //!
 //! Each record stands for itself and the last one about a thing holds, so that a journal is written anew by one
-//! record per group and one for its offsets. Numbers are big-endian, texts and bytes have their length before them
-//! (-1 for none), lists their count.
+//! record per group, one for its offsets, and one for those of each open transaction. Fields are those of `journal/fields`.
 //!
 //! ```text
 //! 1 offsets    group | topics of (name | partitions of (index i32 | offset i64 | epoch i32 | metadata | at i64 | expires i64, -1 never))
@@ -10,13 +9,15 @@
 //! 3 group      group | generation i32 | type | protocol | leader | changed at i64 | members of
 //!              (id | instance | client | host | session i32 | rebalance i32 | assignment | protocols of (name | metadata))
 //! 4 removed    group
+//! 5 pending    group | producer i64 | topics as for offsets          since version 2
+//! 6 ended      group | producer i64 | u8 1 committed, 0 aborted      since version 2
 //! ```
 //!
-//! A group that is stored with members was stable. Transactions will add kinds, under a new version.
+//! A group that is stored with members was stable.
 
 use std::collections::HashMap;
 
-use bytes::{BufMut as _, Bytes};
+use bytes::BufMut as _;
 use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
@@ -24,41 +25,45 @@ use super::group::Group;
 use super::member::{Join, Member, Protocol};
 use super::offsets::{Commits, Committed, Places};
 use crate::journal::Format;
+use crate::journal::fields::{Fields, put_bytes, put_count, put_optional, put_text};
+use crate::log::Outcome;
 
 pub(super) const FORMAT: Format = Format {
     magic: *b"msgroups",
-    version: 1,
+    version: 2,
 };
 
 const OFFSETS: u8 = 1;
 const FORGOTTEN: u8 = 2;
 const GROUP: u8 = 3;
 const REMOVED: u8 = 4;
-
-fn put_count(out: &mut Vec<u8>, count: usize) {
-    out.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_count(out, bytes.len());
-    out.put_slice(bytes);
-}
-
-fn put_text(out: &mut Vec<u8>, text: &StrBytes) {
-    put_bytes(out, text.as_str().as_bytes());
-}
-
-fn put_optional(out: &mut Vec<u8>, text: Option<&StrBytes>) {
-    match text {
-        Some(text) => put_text(out, text),
-        None => out.put_u32(u32::MAX),
-    }
-}
+const PENDING: u8 = 5;
+const ENDED: u8 = 6;
 
 /// Commits that were made.
 pub(super) fn put_commits(out: &mut Vec<u8>, group: &GroupId, commits: &Commits) {
     out.put_u8(OFFSETS);
     put_text(out, group);
+    put_topics(out, commits);
+}
+
+/// Offsets that wait for the end of a producer's transaction.
+pub(super) fn put_pending(out: &mut Vec<u8>, group: &GroupId, producer_id: i64, commits: &Commits) {
+    out.put_u8(PENDING);
+    put_text(out, group);
+    out.put_i64(producer_id);
+    put_topics(out, commits);
+}
+
+/// The end of a producer's transaction.
+pub(super) fn put_ended(out: &mut Vec<u8>, group: &GroupId, producer_id: i64, outcome: Outcome) {
+    out.put_u8(ENDED);
+    put_text(out, group);
+    out.put_i64(producer_id);
+    out.put_u8(u8::from(outcome == Outcome::Commit));
+}
+
+fn put_topics(out: &mut Vec<u8>, commits: &Commits) {
     put_count(out, commits.len());
     for (topic, partitions) in commits {
         put_text(out, topic);
@@ -162,6 +167,8 @@ impl Replayed {
             Some(FORGOTTEN) => self.forgotten(&mut fields),
             Some(GROUP) => self.group(&mut fields, record),
             Some(REMOVED) => self.removed(&mut fields),
+            Some(PENDING) => self.pending(&mut fields),
+            Some(ENDED) => self.ended(&mut fields),
             Some(kind) => return Err(format!("no record has kind {kind}")),
             None => None,
         };
@@ -181,11 +188,28 @@ impl Replayed {
 
     fn offsets(&mut self, fields: &mut Fields<'_>) -> Option<()> {
         let id = GroupId(fields.text()?);
-        let commits = fields.list(|fields| {
-            let topic = TopicName(fields.text()?);
-            Some((topic, fields.list(Fields::committed)?))
-        })?;
+        let commits = commits(fields)?;
         self.found(id).group.offsets.put(commits);
+        Some(())
+    }
+
+    fn pending(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        let id = GroupId(fields.text()?);
+        let producer_id = fields.i64()?;
+        let commits = commits(fields)?;
+        self.found(id).group.offsets.pend(producer_id, commits);
+        Some(())
+    }
+
+    fn ended(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        let id = GroupId(fields.text()?);
+        let producer_id = fields.i64()?;
+        let outcome = match fields.u8()? {
+            0 => Outcome::Abort,
+            1 => Outcome::Commit,
+            _ => return None,
+        };
+        self.found(id).group.offsets.end(producer_id, outcome);
         Some(())
     }
 
@@ -208,7 +232,7 @@ impl Replayed {
         group.leader = fields.optional()?;
         group.changed_at_ms = fields.i64()?;
         let protocol_type = group.protocol_type.clone().unwrap_or_default();
-        found.members = fields.list(|fields| fields.member(&protocol_type))?;
+        found.members = fields.list(|fields| member(fields, &protocol_type))?;
         found.stored = record.to_vec();
         Some(())
     }
@@ -219,104 +243,54 @@ impl Replayed {
     }
 }
 
-/// The rest of a record; every read gives `None` when it is too short for it.
-struct Fields<'a>(&'a [u8]);
+fn committed(fields: &mut Fields<'_>) -> Option<(i32, Committed)> {
+    let partition = fields.i32()?;
+    let committed = Committed {
+        offset: fields.i64()?,
+        leader_epoch: fields.i32()?,
+        metadata: fields.text()?,
+        at_ms: fields.i64()?,
+        expires_at_ms: Some(fields.i64()?).filter(|expiry| *expiry >= 0),
+    };
+    Some((partition, committed))
+}
 
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*field)
-    }
+fn commits(fields: &mut Fields<'_>) -> Option<Commits> {
+    fields.list(|fields| {
+        let topic = TopicName(fields.text()?);
+        Some((topic, fields.list(committed)?))
+    })
+}
 
-    fn u8(&mut self) -> Option<u8> {
-        self.take().map(u8::from_be_bytes)
-    }
-
-    fn i32(&mut self) -> Option<i32> {
-        self.take().map(i32::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_be_bytes)
-    }
-
-    fn slice(&mut self, length: u32) -> Option<&[u8]> {
-        let (field, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = rest;
-        Some(field)
-    }
-
-    fn bytes(&mut self) -> Option<Bytes> {
-        let length = self.take().map(u32::from_be_bytes)?;
-        self.slice(length).map(Bytes::copy_from_slice)
-    }
-
-    fn text(&mut self) -> Option<StrBytes> {
-        StrBytes::from_utf8(self.bytes()?).ok()
-    }
-
-    fn optional(&mut self) -> Option<Option<StrBytes>> {
-        match self.0.split_first_chunk() {
-            Some((&[0xff, 0xff, 0xff, 0xff], rest)) => {
-                self.0 = rest;
-                Some(None)
-            }
-            _ => self.text().map(Some),
-        }
-    }
-
-    fn list<T>(&mut self, mut one: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
-        let count = self.take().map(u32::from_be_bytes)?;
-        let mut all = Vec::new();
-        for _ in 0..count {
-            all.push(one(self)?);
-        }
-        Some(all)
-    }
-
-    fn committed(&mut self) -> Option<(i32, Committed)> {
-        let partition = self.i32()?;
-        let committed = Committed {
-            offset: self.i64()?,
-            leader_epoch: self.i32()?,
-            metadata: self.text()?,
-            at_ms: self.i64()?,
-            expires_at_ms: Some(self.i64()?).filter(|expiry| *expiry >= 0),
-        };
-        Some((partition, committed))
-    }
-
-    fn member(&mut self, protocol_type: &StrBytes) -> Option<Member> {
-        let id = self.text()?;
-        let instance_id = self.optional()?;
-        let client_id = self.text()?;
-        let client_host = self.text()?;
-        let session_timeout_ms = self.i32()?;
-        let rebalance_timeout_ms = self.i32()?;
-        let assignment = self.bytes()?;
-        let protocols = self.list(|fields| {
-            let name = fields.text()?;
-            let metadata = fields.bytes()?;
-            Some(Protocol { name, metadata })
-        })?;
-        let join = Join {
-            member_id: id.clone(),
-            instance_id,
-            client_id,
-            client_host,
-            session_timeout_ms,
-            rebalance_timeout_ms,
-            protocol_type: protocol_type.clone(),
-            protocols,
-            reason: StrBytes::new(),
-            id_required: false,
-            can_skip_assignment: false,
-        };
-        let mut member = Member::new(id, join);
-        member.assignment = assignment;
-        Some(member)
-    }
+fn member(fields: &mut Fields<'_>, protocol_type: &StrBytes) -> Option<Member> {
+    let id = fields.text()?;
+    let instance_id = fields.optional()?;
+    let client_id = fields.text()?;
+    let client_host = fields.text()?;
+    let session_timeout_ms = fields.i32()?;
+    let rebalance_timeout_ms = fields.i32()?;
+    let assignment = fields.bytes()?;
+    let protocols = fields.list(|fields| {
+        let name = fields.text()?;
+        let metadata = fields.bytes()?;
+        Some(Protocol { name, metadata })
+    })?;
+    let join = Join {
+        member_id: id.clone(),
+        instance_id,
+        client_id,
+        client_host,
+        session_timeout_ms,
+        rebalance_timeout_ms,
+        protocol_type: protocol_type.clone(),
+        protocols,
+        reason: StrBytes::new(),
+        id_required: false,
+        can_skip_assignment: false,
+    };
+    let mut member = Member::new(id, join);
+    member.assignment = assignment;
+    Some(member)
 }
 
 #[cfg(test)]

@@ -26,11 +26,13 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
+use super::group::sync::Committer;
 use super::group::{join, sync, view};
-use super::member::{Join, own};
+use super::member::Join;
 use super::offsets::{Commits, Committed};
 use super::{Group, Groups, Moment, Shared};
 use crate::api::Client;
+use crate::frame::own;
 use crate::journal::{Unwritten, Written};
 
 fn join_of(client: &Client, request: JoinGroupRequest, version: i16) -> Join {
@@ -163,6 +165,18 @@ impl Groups {
         version: i16,
         exists: impl Fn(&TopicName, i32) -> bool,
     ) -> Vec<OffsetCommitResponseTopic> {
+        self.judge(request, exists, |commits| {
+            self.commit(request, version, commits)
+        })
+    }
+
+    /// Has `store` take the offsets of all partitions that `exists` knows, all or none; the others are refused one by one.
+    pub(crate) fn judge(
+        &self,
+        request: &OffsetCommitRequest,
+        exists: impl Fn(&TopicName, i32) -> bool,
+        store: impl FnOnce(Commits) -> Result<(), ResponseError>,
+    ) -> Vec<OffsetCommitResponseTopic> {
         let verdict = |topic: &TopicName, partition: &OffsetCommitRequestPartition| {
             let metadata = partition.committed_metadata.as_ref();
             if !exists(topic, partition.partition_index) {
@@ -189,7 +203,7 @@ impl Groups {
             .collect();
         let commits = self.commits(request, &topics);
         if !commits.is_empty()
-            && let Err(code) = self.commit(request, version, commits)
+            && let Err(code) = store(commits)
         {
             let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
             for partition in partitions.filter(|one| one.error_code == 0) {
@@ -273,25 +287,29 @@ impl Groups {
         written.settle().map_err(Unwritten::code)
     }
 
+    /// What a group has committed. With `stable` an offset that an open transaction is about to change is held back.
     pub(crate) fn offset_fetch(
         &self,
         id: &GroupId,
         topics: Option<&[OffsetFetchRequestTopics]>,
+        stable: bool,
     ) -> Result<Vec<OffsetFetchResponseTopics>, ResponseError> {
         let shared = self.lock();
         if shared.stopping {
             return Err(ResponseError::NotCoordinator);
         }
-        let group = shared.groups.get(id).map(|slot| &slot.group);
+        let group = shared.groups.get(id);
         let topics = match topics {
             Some(topics) => topics
                 .iter()
-                .map(|topic| fetched(group, &topic.name, &topic.partition_indexes))
+                .map(|topic| fetched(group, &topic.name, &topic.partition_indexes, stable))
                 .collect(),
             None => group.map_or(Vec::new(), |group| {
                 let known = group.offsets.topics();
                 known
-                    .map(|topic| fetched(Some(group), topic, &group.offsets.partitions(topic)))
+                    .map(|topic| {
+                        fetched(Some(group), topic, &group.offsets.partitions(topic), stable)
+                    })
                     .collect()
             }),
         };
@@ -310,8 +328,8 @@ impl Groups {
         }
         let mut guard = self.lock();
         let shared = &mut *guard;
-        let slot = shared.groups.get(&id);
-        let group = &slot.ok_or(ResponseError::GroupIdNotFound)?.group;
+        let group = shared.groups.get(&id);
+        let group = group.ok_or(ResponseError::GroupIdNotFound)?;
         group.check_offset_delete()?;
         let mut places = Vec::new();
         let mut responses = Vec::new();
@@ -354,7 +372,7 @@ impl Groups {
             return Vec::new();
         }
         let shared = self.lock();
-        let groups = shared.groups.values().map(|slot| &slot.group);
+        let groups = shared.groups.values();
         let mut listed: Vec<ListedGroup> = groups
             .filter(|group| wanted(states, group.state().name()))
             .map(Group::listed)
@@ -366,13 +384,13 @@ impl Groups {
     /// A group as it is now, if there is one.
     pub(crate) fn describe(&self, id: &GroupId) -> Option<DescribedGroup> {
         let shared = self.lock();
-        shared.groups.get(id).map(|slot| slot.group.described())
+        shared.groups.get(id).map(Group::described)
     }
 
     pub(crate) fn delete(&self, id: &GroupId) -> Result<(), ResponseError> {
         let mut shared = self.lock();
-        let slot = shared.groups.get(id);
-        let group = &slot.ok_or(ResponseError::GroupIdNotFound)?.group;
+        let group = shared.groups.get(id);
+        let group = group.ok_or(ResponseError::GroupIdNotFound)?;
         group.check_delete()?;
         shared.remove(id).map_err(Unwritten::code)
     }
@@ -386,14 +404,9 @@ impl Shared {
         now: Moment,
     ) -> Result<Written, ResponseError> {
         let id = &request.group_id;
-        let slot = self.groups.get_mut(id);
-        let group = &mut slot.ok_or(ResponseError::GroupIdNotFound)?.group;
-        group.check_commit(
-            &request.member_id,
-            request.group_instance_id.as_ref(),
-            request.generation_id_or_member_epoch,
-            now,
-        )?;
+        let group = self.groups.get_mut(id);
+        let group = group.ok_or(ResponseError::GroupIdNotFound)?;
+        group.check_commit(&Committer::of(request), now)?;
         let stored = self.ledger.commit(id, &commits);
         let written = stored.map_err(Unwritten::code)?;
         group.offsets.put(commits);
@@ -405,11 +418,17 @@ fn fetched(
     group: Option<&Group>,
     topic: &TopicName,
     partitions: &[i32],
+    stable: bool,
 ) -> OffsetFetchResponseTopics {
     let partitions = partitions.iter().map(|partition| {
         let found = group.and_then(|group| group.offsets.get(topic, *partition));
+        let pending = group.is_some_and(|group| group.offsets.is_pending(topic, *partition));
         let response = OffsetFetchResponsePartitions::default().with_partition_index(*partition);
         match found {
+            _ if stable && pending => response
+                .with_committed_offset(-1)
+                .with_committed_leader_epoch(-1)
+                .with_error_code(ResponseError::UnstableOffsetCommit.code()),
             Some(committed) => response
                 .with_committed_offset(committed.offset)
                 .with_committed_leader_epoch(committed.leader_epoch)

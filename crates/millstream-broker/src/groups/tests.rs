@@ -17,6 +17,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::*;
 use crate::api::Client;
+use crate::log::Outcome;
 
 const NOW: i64 = 1_700_000_000_000;
 
@@ -114,9 +115,26 @@ impl Bench {
         assert_eq!(codes, vec![0; offsets.len()]);
     }
 
+    /// Commits in the transaction of a producer.
+    fn pend(&self, group: &str, producer_id: i64, (name, partition, offset): (&str, i32, i64)) {
+        let committed = offsets::Committed {
+            offset,
+            leader_epoch: -1,
+            metadata: StrBytes::new(),
+            at_ms: NOW,
+            expires_at_ms: None,
+        };
+        let request = OffsetCommitRequest::default()
+            .with_group_id(id(group))
+            .with_generation_id_or_member_epoch(-1);
+        let commits = vec![(topic(name), vec![(partition, committed)])];
+        let written = self.groups.pend(&request, producer_id, commits).unwrap();
+        written.settle().unwrap();
+    }
+
     /// All offsets of a group, as `topic-partition=offset`.
     fn offsets(&self, group: &str) -> Vec<String> {
-        let topics = self.groups.offset_fetch(&id(group), None).unwrap();
+        let topics = self.groups.offset_fetch(&id(group), None, false).unwrap();
         let each = topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| {
                 format!(
@@ -413,7 +431,10 @@ async fn a_coordinator_that_stops_answers_those_who_wait_and_those_who_come() {
         bench.commit_as("three", None, &[("calls", 0, 1)]),
         [gone.code()]
     );
-    assert_eq!(bench.groups.offset_fetch(&id("one"), None), Err(gone));
+    assert_eq!(
+        bench.groups.offset_fetch(&id("one"), None, false),
+        Err(gone)
+    );
     bench.groups.close().unwrap();
 }
 
@@ -437,4 +458,48 @@ async fn groups_are_listed_by_state_and_type() {
     assert_eq!(all[1].protocol_type, text("consumer"));
     assert_eq!(all[1].group_state, text("Stable"));
     assert_eq!(all[1].group_type, text("classic"));
+}
+
+#[test]
+fn offsets_of_open_transactions_survive_a_restart() {
+    let bench = Bench::new();
+    bench.commit("g", &[("calls", 0, 3)]);
+    bench.pend("g", 7, ("calls", 0, 5));
+    bench.pend("g", 8, ("calls", 0, 9));
+    bench.pend("only-pending", 7, ("calls", 1, 2));
+    let bench = bench.restart();
+    assert_eq!(bench.offsets("g"), ["calls-0=3"]);
+    let mut open = bench.groups.open_transactions();
+    open.sort();
+    let expected = [("g", 7), ("g", 8), ("only-pending", 7)];
+    assert_eq!(
+        open,
+        expected.map(|(group, producer)| (id(group), producer))
+    );
+    bench
+        .groups
+        .end_transaction(&id("g"), 7, Outcome::Commit)
+        .unwrap();
+    bench
+        .groups
+        .end_transaction(&id("g"), 8, Outcome::Abort)
+        .unwrap();
+    bench
+        .groups
+        .end_transaction(&id("only-pending"), 7, Outcome::Abort)
+        .unwrap();
+    assert_eq!(bench.offsets("g"), ["calls-0=5"]);
+    let bench = bench.restart();
+    assert_eq!(bench.offsets("g"), ["calls-0=5"]);
+    assert_eq!(bench.groups.open_transactions(), []);
+    assert_eq!(bench.names(), ["g"]);
+}
+
+#[test]
+fn a_deleted_topic_takes_the_offsets_of_open_transactions_along() {
+    let bench = Bench::new();
+    bench.pend("g", 7, ("calls", 0, 5));
+    bench.groups.forget_topic(&topic("calls"));
+    assert_eq!(bench.groups.open_transactions(), []);
+    assert_eq!(bench.restart().groups.open_transactions(), []);
 }

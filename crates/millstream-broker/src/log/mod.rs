@@ -30,9 +30,12 @@ mod retention;
 mod scan;
 mod search;
 mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 mod waiter;
 
 pub(crate) use aborted::Aborted;
+pub(crate) use append::Appended;
 pub(crate) use batch::Header;
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};

@@ -113,6 +113,18 @@ impl Partition {
         lock(&self.writer).producers.describe()
     }
 
+    /// The producers, with their epochs, that have a transaction open.
+    pub(crate) fn open_transactions(&self) -> Vec<(i64, i16)> {
+        if self.unstable.load(Ordering::Acquire) == i64::MAX {
+            return Vec::new();
+        }
+        let producers = self.producers().into_iter();
+        producers
+            .filter(|one| one.open_since.is_some())
+            .map(|one| (one.producer_id, one.producer_epoch))
+            .collect()
+    }
+
     /// Has `waiter` woken at each append, and at deletion, until the registration is dropped.
     pub(crate) fn on_append(&self, waiter: &Arc<Waiter>) -> Registration {
         self.waiters.register(waiter)

@@ -32,4 +32,6 @@ mod producing;
 #[cfg(test)]
 mod topics;
 #[cfg(test)]
+mod transactions;
+#[cfg(test)]
 mod versions;

@@ -62,6 +62,12 @@ fn versions_are_those_of_kafka() {
         (ApiKey::DeleteTopics, (1, 6)),
         (ApiKey::DeleteRecords, (0, 2)),
         (ApiKey::InitProducerId, (0, 5)),
+        (ApiKey::AddPartitionsToTxn, (0, 5)),
+        (ApiKey::AddOffsetsToTxn, (0, 4)),
+        (ApiKey::EndTxn, (0, 5)),
+        (ApiKey::TxnOffsetCommit, (0, 5)),
+        (ApiKey::DescribeTransactions, (0, 0)),
+        (ApiKey::ListTransactions, (0, 2)),
         (ApiKey::OffsetForLeaderEpoch, (2, 4)),
         (ApiKey::DescribeConfigs, (1, 4)),
         (ApiKey::AlterConfigs, (0, 2)),
@@ -167,6 +173,12 @@ fn every_version_of_every_api_is_answered() {
     sweep::<DeleteTopicsRequest>(&mut client, &apis, |_| {});
     sweep::<DeleteRecordsRequest>(&mut client, &apis, |_| {});
     sweep::<InitProducerIdRequest>(&mut client, &apis, |_| {});
+    sweep::<AddPartitionsToTxnRequest>(&mut client, &apis, |_| {});
+    sweep::<AddOffsetsToTxnRequest>(&mut client, &apis, |_| {});
+    sweep::<EndTxnRequest>(&mut client, &apis, |_| {});
+    sweep::<TxnOffsetCommitRequest>(&mut client, &apis, |_| {});
+    sweep::<DescribeTransactionsRequest>(&mut client, &apis, |_| {});
+    sweep::<ListTransactionsRequest>(&mut client, &apis, |_| {});
     sweep::<OffsetForLeaderEpochRequest>(&mut client, &apis, |_| {});
     sweep::<DescribeConfigsRequest>(&mut client, &apis, |_| {});
     sweep::<AlterConfigsRequest>(&mut client, &apis, |_| {});

@@ -10,12 +10,34 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
-use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
+use kafka_protocol::messages::{OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Group, Moment, State, Turn};
+use crate::alarms::NEVER;
 use crate::groups::group::join;
-use crate::groups::member::{NEVER, Waiter};
+use crate::groups::member::Waiter;
+
+/// Who wants to commit offsets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committer<'a> {
+    pub(crate) member_id: &'a StrBytes,
+    pub(crate) instance_id: Option<&'a StrBytes>,
+    pub(crate) generation: i32,
+    /// Whether the offsets are those of a transaction.
+    pub(crate) transactional: bool,
+}
+
+impl<'a> Committer<'a> {
+    pub(crate) fn of(request: &'a OffsetCommitRequest) -> Committer<'a> {
+        Committer {
+            member_id: &request.member_id,
+            instance_id: request.group_instance_id.as_ref(),
+            generation: request.generation_id_or_member_epoch,
+            transactional: false,
+        }
+    }
+}
 
 /// An answer that refuses.
 pub(crate) fn refused(code: ResponseError) -> SyncGroupResponse {
@@ -202,25 +224,33 @@ impl Group {
 
     /// Whether offsets may be committed in this name; if so, it also shows that the member lives.
     ///
-    /// Without generation, member and instance the committer is no member: fine as long as the group has none.
+    /// Without generation, member and instance the committer is no member: fine as long as the group has none, or within a
+    /// transaction, which has its own fence.
     pub(crate) fn check_commit(
         &mut self,
-        member_id: &StrBytes,
-        instance_id: Option<&StrBytes>,
-        generation: i32,
+        committer: &Committer<'_>,
         now: Moment,
     ) -> Result<(), ResponseError> {
+        let Committer {
+            member_id,
+            instance_id,
+            generation,
+            transactional,
+        } = *committer;
         if generation < 0 && self.state == State::Empty {
             return Ok(());
         }
         if generation < 0 && member_id.is_empty() && instance_id.is_none() {
-            return Err(ResponseError::UnknownMemberId);
+            return match transactional {
+                true => Ok(()),
+                false => Err(ResponseError::UnknownMemberId),
+            };
         }
         self.validate(member_id, instance_id)?;
         if generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
-        if self.state == State::CompletingRebalance {
+        if self.state == State::CompletingRebalance && !transactional {
             return Err(ResponseError::RebalanceInProgress);
         }
         self.touch(member_id, now);

@@ -85,7 +85,7 @@ impl Group {
                 Some(expiry) => now_wall >= expiry,
                 None => now_wall.saturating_sub(since) >= retention_ms,
             });
-            if expired && !self.reads(topic) {
+            if expired && !self.reads(topic) && !self.offsets.is_pending(topic, partition) {
                 match places.last_mut() {
                     Some((last, partitions)) if last == topic => partitions.push(partition),
                     _ => places.push((topic.clone(), vec![partition])),

@@ -1,5 +1,7 @@
 //! Records come back as they were put, and broken ones not at all.
 
+use bytes::Bytes;
+
 use super::*;
 
 fn text(text: &str) -> StrBytes {
@@ -152,6 +154,8 @@ fn a_record_that_ends_early_or_late_is_refused() {
         record(|out| put_commits(out, &readers, &commits())),
         record(|out| put_group(out, &group)),
         record(|out| put_removed(out, &readers)),
+        record(|out| put_pending(out, &readers, 7, &commits())),
+        record(|out| put_ended(out, &readers, 7, Outcome::Commit)),
     ] {
         let refused = Err("the record does not have the fields of its kind".to_owned());
         for end in 0..whole.len() {

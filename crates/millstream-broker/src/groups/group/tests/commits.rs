@@ -3,13 +3,30 @@
 use kafka_protocol::messages::TopicName;
 
 use super::*;
+use crate::groups::group::sync::Committer;
 use crate::groups::offsets::{Commits, Committed};
+use crate::log::Outcome;
 
 const DAY_MS: i64 = 86_400_000;
 
 fn commit(bench: &mut Bench, member: &StrBytes, generation: i32) -> Result<(), ResponseError> {
+    commit_within(bench, member, generation, false)
+}
+
+fn commit_within(
+    bench: &mut Bench,
+    member_id: &StrBytes,
+    generation: i32,
+    transactional: bool,
+) -> Result<(), ResponseError> {
     let now = bench.moment();
-    bench.group.check_commit(member, None, generation, now)
+    let committer = Committer {
+        member_id,
+        instance_id: None,
+        generation,
+        transactional,
+    };
+    bench.group.check_commit(&committer, now)
 }
 
 fn topic(name: &str) -> TopicName {
@@ -207,4 +224,47 @@ fn only_a_group_without_members_may_be_deleted() {
     assert_eq!(bench.group.check_delete(), in_use);
     bench.leave(&members[1]);
     assert_eq!(bench.group.check_delete(), Ok(()));
+}
+
+#[test]
+fn a_transaction_may_commit_for_a_group_whose_members_it_does_not_name() {
+    let mut bench = Bench::new();
+    let members = bench.stable(&["a"]);
+    let nobody = StrBytes::new();
+    assert_eq!(commit_within(&mut bench, &nobody, -1, true), Ok(()));
+    assert_eq!(
+        commit_within(&mut bench, &members[0], 0, true),
+        Err(ResponseError::IllegalGeneration)
+    );
+    assert_eq!(
+        commit_within(&mut bench, &text("stranger"), -1, true),
+        Err(ResponseError::UnknownMemberId)
+    );
+}
+
+#[test]
+fn offsets_of_a_transaction_wait_for_its_end_and_keep_others_from_expiring() {
+    let mut bench = Bench::new();
+    put(&mut bench, "calls", 0, committed(0, None));
+    let pending = vec![(
+        topic("calls"),
+        vec![(0, committed(1, None)), (1, committed(1, None))],
+    )];
+    let offsets = &mut bench.group.offsets;
+    offsets.pend(7, pending.clone());
+    offsets.pend(8, vec![(topic("messages"), vec![(3, committed(2, None))])]);
+    assert_eq!(offsets.get(&topic("calls"), 1), None);
+    assert!(offsets.is_pending(&topic("calls"), 1));
+    assert_eq!(expired(&bench, 2 * DAY_MS), []);
+    let offsets = &mut bench.group.offsets;
+    offsets.end(8, Outcome::Abort);
+    assert!(!offsets.is_pending(&topic("messages"), 3));
+    assert_eq!(offsets.touched(&topic("calls")), [0, 1]);
+    offsets.end(7, Outcome::Commit);
+    offsets.end(7, Outcome::Abort);
+    assert_eq!(offsets.get(&topic("calls"), 1), Some(&committed(1, None)));
+    assert_eq!(
+        expired(&bench, 2 * DAY_MS),
+        [("calls".to_owned(), vec![0, 1])]
+    );
 }

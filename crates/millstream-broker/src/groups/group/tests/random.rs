@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use fastrand::Rng;
 
 use super::*;
-use crate::groups::member::NEVER;
+use crate::alarms::NEVER;
 
 /// Requests that wait, from any moment of the history.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! Static members: they come back under a new id, and their old one is fenced.
 
 use super::*;
+use crate::groups::group::sync::Committer;
 
 /// A stable group of static members, who were assigned their names; the first leads.
 fn stable(bench: &mut Bench, names: &[&str]) -> Vec<StrBytes> {
@@ -57,9 +58,15 @@ fn the_predecessor_of_a_static_member_is_fenced_everywhere() {
         Err(fenced)
     );
     assert_eq!(
-        bench
-            .group
-            .check_commit(old, Some(&instance), generation, now),
+        bench.group.check_commit(
+            &Committer {
+                member_id: old,
+                instance_id: Some(&instance),
+                generation,
+                transactional: false,
+            },
+            now
+        ),
         Err(fenced)
     );
     let sync = SyncGroupRequest::default()

@@ -1,0 +1,397 @@
+//! The coordinator with real partitions, groups and files: kills between all steps, time-outs, those who cannot be told.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
+use kafka_protocol::messages::{OffsetCommitRequest, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::records::Compression;
+
+use super::*;
+use crate::broker::Broker;
+use crate::log::testing::encode_with;
+use crate::log::{Isolation, Marker, Outcome, Span};
+use crate::topics::config::Overrides;
+
+const NOW: i64 = 1_700_000_000_000;
+const PARTITIONS: i32 = 3;
+const TIMEOUT_MS: i32 = 60_000;
+
+struct Bench {
+    broker: Broker,
+    folder: tempfile::TempDir,
+    clock: Clock,
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn id() -> TransactionalId {
+    TransactionalId(text("copy"))
+}
+
+fn topic() -> TopicName {
+    TopicName(text("calls"))
+}
+
+fn group() -> GroupId {
+    GroupId(text("readers"))
+}
+
+fn open(folder: &Path, clock: &Clock) -> Broker {
+    let mut config = Config::ephemeral(folder);
+    config.clock = clock.clone();
+    Broker::open(config, "127.0.0.1:9092".parse().unwrap()).unwrap()
+}
+
+/// Participants of whom so many hear of an end, and then nobody any more.
+struct Dying<'a> {
+    everyone: Everyone<'a>,
+    left: Cell<usize>,
+}
+
+impl Dying<'_> {
+    fn step(&self) -> Result<(), String> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or("killed")?);
+        Ok(())
+    }
+}
+
+impl Participants for Dying<'_> {
+    fn mark(&self, topic: &TopicName, partition: i32, marker: Marker) -> Result<(), String> {
+        self.step()?;
+        self.everyone.mark(topic, partition, marker)
+    }
+
+    fn end_offsets(
+        &self,
+        group: &GroupId,
+        producer_id: i64,
+        outcome: Outcome,
+    ) -> Result<(), String> {
+        self.step()?;
+        self.everyone.end_offsets(group, producer_id, outcome)
+    }
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(NOW);
+        let broker = open(folder.path(), &clock);
+        broker
+            .topics
+            .create("calls", PARTITIONS, Overrides::new())
+            .unwrap();
+        Bench {
+            broker,
+            folder,
+            clock,
+        }
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.folder.path().join("transactions.journal")
+    }
+
+    /// As after a kill, with `between` done to the files.
+    fn killed(self, between: impl FnOnce()) -> Bench {
+        let Bench {
+            broker,
+            folder,
+            clock,
+        } = self;
+        drop(broker);
+        between();
+        Bench {
+            broker: open(folder.path(), &clock),
+            folder,
+            clock,
+        }
+    }
+
+    fn init(&self) -> Result<Producer, ResponseError> {
+        let fresh = || self.broker.fresh_producer_id();
+        let transactions = &self.broker.transactions;
+        transactions.init(&id(), None, TIMEOUT_MS, &fresh, &self.broker.everyone())
+    }
+
+    /// A transaction with a record in every partition and an offset of a group.
+    fn begin(&self) -> Producer {
+        let by = self.init().unwrap();
+        for index in 0..PARTITIONS {
+            let scope = Scope::partition(&topic(), index);
+            self.broker.transactions.add(&id(), by, scope).unwrap();
+            self.send(by, index);
+        }
+        let request = OffsetCommitRequest::default()
+            .with_group_id(group())
+            .with_generation_id_or_member_epoch(-1);
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
+        let places = OffsetCommitRequestTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![partition]);
+        let request = request.with_topics(vec![places]);
+        let topics = self.broker.groups.judge(
+            &request,
+            |_, _| true,
+            |commits| {
+                let pend = || self.broker.groups.pend(&request, by.id, commits);
+                self.broker
+                    .transactions
+                    .with_group(&id(), by, Generation::Second, &group(), pend)
+                    .map(drop)
+            },
+        );
+        assert_eq!(topics[0].partitions[0].error_code, 0);
+        by
+    }
+
+    fn send(&self, by: Producer, index: i32) {
+        let partition = self.broker.topics.partition(&topic(), index).unwrap();
+        let bytes = encode_with(
+            &[NOW],
+            10,
+            Compression::None,
+            Some((by.id, by.epoch, 0)),
+            true,
+        );
+        let batch = partition.check(bytes, NOW).unwrap();
+        let markers = Some(partition.markers());
+        partition.store(&batch, markers, NOW).unwrap();
+    }
+
+    fn end(&self, by: Producer, outcome: Outcome, participants: &dyn Participants) {
+        let ending = Ending {
+            by,
+            outcome,
+            generation: Generation::First,
+        };
+        let fresh = || self.broker.fresh_producer_id();
+        let transactions = &self.broker.transactions;
+        let ended = transactions.end(&id(), ending, &fresh, participants);
+        assert_eq!(ended, Ok(by));
+    }
+
+    /// How the transaction has ended, the same everywhere; `None` while it is open anywhere.
+    fn outcome(&self) -> Option<Outcome> {
+        let mut outcomes = Vec::new();
+        for index in 0..PARTITIONS {
+            let partition = self.broker.topics.partition(&topic(), index).unwrap();
+            let span = Span {
+                from: 0,
+                max_bytes: 1 << 20,
+                at_least_one: true,
+                isolation: Isolation::Committed,
+            };
+            let fetched = partition.read(span).unwrap();
+            let open = fetched.last_stable.offset() < fetched.high_watermark.offset();
+            let aborted = !fetched.aborted.is_empty();
+            outcomes.push((!open).then_some(match aborted {
+                true => Outcome::Abort,
+                false => Outcome::Commit,
+            }));
+        }
+        let wanted = OffsetFetchRequestTopics::default()
+            .with_name(topic())
+            .with_partition_indexes(vec![0]);
+        let groups = &self.broker.groups;
+        let found = groups
+            .offset_fetch(&group(), Some(&[wanted]), true)
+            .unwrap();
+        let found = &found[0].partitions[0];
+        outcomes.push(match (found.committed_offset, found.error_code) {
+            (5, 0) => Some(Outcome::Commit),
+            (-1, 0) => Some(Outcome::Abort),
+            _ => None,
+        });
+        outcomes.dedup();
+        assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+        outcomes[0]
+    }
+
+    fn state(&self) -> String {
+        let described = self.broker.transactions.describe(&id()).unwrap();
+        described.transaction_state.to_string()
+    }
+}
+
+/// Three partitions and a group.
+const STEPS: usize = 4;
+
+#[test]
+fn a_kill_between_any_two_steps_leaves_a_transaction_whole() {
+    for outcome in [Outcome::Commit, Outcome::Abort] {
+        for steps in 0..=STEPS {
+            let bench = Bench::new();
+            let by = bench.begin();
+            let dying = Dying {
+                everyone: bench.broker.everyone(),
+                left: Cell::new(steps),
+            };
+            bench.end(by, outcome, &dying);
+            let bench = bench.killed(|| {});
+            assert_eq!(bench.outcome(), Some(outcome), "after {steps} steps");
+            assert_eq!(bench.state(), State::Complete(outcome).name());
+            // The producer goes on.
+            let scope = Scope::partition(&topic(), 0);
+            assert_eq!(bench.broker.transactions.add(&id(), by, scope), Ok(()));
+        }
+    }
+}
+
+/// The journal, cut to `length`.
+fn cut(journal: &Path, length: u64) {
+    let file = fs::OpenOptions::new().write(true).open(journal).unwrap();
+    file.set_len(length).unwrap();
+}
+
+#[test]
+fn a_decision_counts_when_its_record_is_whole() {
+    for missing in [0, 1, 30, 60] {
+        let bench = Bench::new();
+        let by = bench.begin();
+        let nobody = Dying {
+            everyone: bench.broker.everyone(),
+            left: Cell::new(0),
+        };
+        bench.end(by, Outcome::Commit, &nobody);
+        let journal = bench.journal();
+        let length = fs::metadata(&journal).unwrap().len();
+        let bench = bench.killed(|| cut(&journal, length - missing));
+        if missing == 0 {
+            assert_eq!(bench.outcome(), Some(Outcome::Commit));
+            continue;
+        }
+        assert_eq!(
+            (bench.outcome(), bench.state()),
+            (None, "Ongoing".to_owned())
+        );
+        // Whoever comes next ends it.
+        bench.init().unwrap();
+        assert_eq!(bench.outcome(), Some(Outcome::Abort));
+    }
+}
+
+#[test]
+fn all_are_told_again_when_nobody_knows_that_they_were() {
+    for missing in [1, 30, 60] {
+        let bench = Bench::new();
+        let by = bench.begin();
+        bench.end(by, Outcome::Commit, &bench.broker.everyone());
+        let journal = bench.journal();
+        let length = fs::metadata(&journal).unwrap().len();
+        let bench = bench.killed(|| cut(&journal, length - missing));
+        assert_eq!(bench.outcome(), Some(Outcome::Commit));
+        assert_eq!(bench.state(), "CompleteCommit");
+    }
+}
+
+#[test]
+fn a_transaction_that_is_open_at_a_kill_stays_open_until_its_time_is_up() {
+    let bench = Bench::new();
+    let by = bench.begin();
+    let bench = bench.killed(|| {});
+    assert_eq!(
+        (bench.outcome(), bench.state()),
+        (None, "Ongoing".to_owned())
+    );
+    bench.clock.advance(Duration::from_millis(60_000));
+    bench.broker.transactions.tick(&bench.broker.everyone());
+    assert_eq!(bench.outcome(), None);
+    bench.clock.advance(Duration::from_millis(1));
+    bench.broker.transactions.tick(&bench.broker.everyone());
+    assert_eq!(bench.outcome(), Some(Outcome::Abort));
+    assert_eq!(bench.state(), "CompleteAbort");
+    let late = bench
+        .broker
+        .transactions
+        .add(&id(), by, Scope::partition(&topic(), 0));
+    assert_eq!(late, Err(ResponseError::ProducerFenced));
+}
+
+#[test]
+fn who_cannot_be_told_is_told_later() {
+    let bench = Bench::new();
+    let by = bench.begin();
+    let dying = Dying {
+        everyone: bench.broker.everyone(),
+        left: Cell::new(2),
+    };
+    bench.end(by, Outcome::Commit, &dying);
+    assert_eq!(bench.state(), "PrepareCommit");
+    let scope = || Scope::partition(&topic(), 0);
+    let add = || bench.broker.transactions.add(&id(), by, scope());
+    assert_eq!(add(), Err(ResponseError::ConcurrentTransactions));
+    bench.clock.advance(Duration::from_millis(999));
+    bench.broker.transactions.tick(&bench.broker.everyone());
+    assert_eq!(bench.state(), "PrepareCommit");
+    bench.clock.advance(Duration::from_millis(1));
+    bench.broker.transactions.tick(&bench.broker.everyone());
+    assert_eq!(bench.state(), "CompleteCommit");
+    assert_eq!(bench.outcome(), Some(Outcome::Commit));
+    assert_eq!(add(), Ok(()));
+}
+
+#[test]
+fn what_no_coordinator_knows_is_aborted_at_the_start() {
+    let bench = Bench::new();
+    bench.begin();
+    let journal = bench.journal();
+    let bench = bench.killed(|| fs::remove_file(&journal).unwrap());
+    assert_eq!(bench.outcome(), Some(Outcome::Abort));
+}
+
+#[test]
+fn a_deleted_topic_does_not_keep_a_transaction_from_ending() {
+    let bench = Bench::new();
+    let by = bench.begin();
+    let topic = bench.broker.topics.get("calls").unwrap();
+    bench.broker.topics.delete(&topic).unwrap();
+    bench.end(by, Outcome::Commit, &bench.broker.everyone());
+    assert_eq!(bench.state(), "CompleteCommit");
+}
+
+#[test]
+fn an_id_that_nobody_uses_is_forgotten_and_an_open_one_is_not() {
+    let bench = Bench::new();
+    bench.init().unwrap();
+    let week = Duration::from_millis(7 * 86_400_000);
+    bench.clock.advance(week);
+    bench.broker.transactions.tick(&bench.broker.everyone());
+    let bench = bench.killed(|| {});
+    let gone = bench.broker.transactions.describe(&id());
+    assert_eq!(gone, Err(ResponseError::TransactionalIdNotFound));
+}
+
+#[test]
+fn a_journal_that_is_mostly_dead_is_written_anew_with_the_last_states() {
+    let bench = Bench::new();
+    let size = || fs::metadata(bench.journal()).unwrap().len();
+    let mut before = 0;
+    while size() >= before {
+        before = size();
+        for _ in 0..1000 {
+            bench.init().unwrap();
+        }
+    }
+    bench.begin();
+    let epoch = bench.begin().epoch;
+    let bench = bench.killed(|| {});
+    assert_eq!(
+        (bench.outcome(), bench.state()),
+        (None, "Ongoing".to_owned())
+    );
+    let next = bench.init().unwrap();
+    assert_eq!(
+        (bench.outcome(), next.epoch),
+        (Some(Outcome::Abort), epoch + 2)
+    );
+}

@@ -1,0 +1,6 @@
+//! Transactions, as librdkafka runs them and request by request.
+
+mod clients;
+mod protocol;
+mod second_generation;
+mod views;
