@@ -159,6 +159,23 @@ check_the_performance_test_runs_with_every_acknowledgement() {
 
 stored() { [[ $(offsets "$1" | awk -F: '{n += $3} END {print n}') == "$2" ]]; }
 
+check_transactions_are_read_whole_and_shown() {
+  local topic id found
+  topic=$(fresh java) id=$(fresh txn)
+  create "$topic" 2
+  "$kafka" tool producer-perf-test --topic "$topic" --num-records 3000 --record-size 50 --throughput -1 \
+    --producer-props bootstrap.servers="$BROKERS" --transactional-id "$id" --transaction-duration-ms 50 >/dev/null
+  found=$(consume "$topic" --from-beginning --max-messages 3000 --isolation-level read_committed | wc -l)
+  equal "committed records" "$found" 3000
+  contains "list" "$(kafka_tool transactions list)" "$id"
+  found=$(kafka_tool transactions describe --transactional-id "$id")
+  contains "describe" "$found" "CompleteCommit"
+  found=$(kafka_tool transactions describe-producers --topic "$topic" --partition 0 | awk 'NR == 2 {print $6}')
+  equal "no open transaction" "$found" "None"
+  found=$(kafka_tool transactions find-hanging --topic "$topic" 2>&1 | awk 'NR > 1')
+  equal "none hangs" "$found" ""
+}
+
 check_the_broker_tells_its_versions_and_folders() {
   local found topic
   topic=$(fresh java)

@@ -93,6 +93,41 @@ def an_idempotent_producer_numbers_its_records():
 
 
 @check
+def a_copy_in_transactions_is_exact():
+    source, target = topic(2), topic(2)
+    produce(source, 100, 2)
+    reader = consumer(**{"isolation.level": "read_committed"})
+    reader.subscribe([source])
+    writer = Producer({"bootstrap.servers": BROKERS, "transactional.id": fresh("copy")})
+    writer.init_transactions(30)
+    copied, rounds = 0, 0
+    while copied < 100:
+        messages = [message for message in reader.consume(10, 1.0) if message.error() is None]
+        if not messages:
+            continue
+        rounds += 1
+        writer.begin_transaction()
+        for message in messages:
+            writer.produce(target, key=message.key(), value=message.value(), partition=message.partition())
+        positions = [position for position in reader.position(reader.assignment()) if position.offset >= 0]
+        writer.send_offsets_to_transaction(positions, reader.consumer_group_metadata(), 30)
+        if rounds % 3:
+            writer.commit_transaction(30)
+            copied += len(messages)
+            continue
+        writer.flush(30)
+        writer.abort_transaction(30)
+        for place in reader.committed(reader.assignment(), 30):
+            reader.seek(TopicPartition(place.topic, place.partition, max(place.offset, 0)))
+    reader.close()
+    copies = consumer(**{"isolation.level": "read_committed"})
+    copies.subscribe([target])
+    found = sorted(message.key() for message in read(copies, 100))
+    equal(found, sorted(f"k{i}".encode() for i in range(100)))
+    copies.close()
+
+
+@check
 def a_record_that_is_too_large_is_refused_by_name():
     name = topic(config={"max.message.bytes": "10000"})
     seen = []

@@ -30,6 +30,7 @@ var (
 	}{
 		{"records come back as sent in every compression", everyCompression},
 		{"an idempotent producer numbers its records", idempotent},
+		{"a copy in transactions is exact", transactionalCopy},
 		{"a record that is too large is refused by name", tooLarge},
 		{"offsets are found by place and by time", offsets},
 		{"two members share and one takes over", func(ctx context.Context) { share(ctx, kgo.RangeBalancer()) }},
@@ -171,6 +172,39 @@ func idempotent(ctx context.Context) {
 	for i, sent := range produce(ctx, name, 3000, 3, kgo.ProducerBatchMaxBytes(4096)) {
 		equal("offset", sent.Offset, int64(i/3))
 	}
+}
+
+func transactionalCopy(ctx context.Context) {
+	source, target := topic(ctx, 2, nil), topic(ctx, 2, nil)
+	produced := produce(ctx, source, 100, 2)
+	start := kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())
+	session := must(kgo.NewGroupTransactSession(
+		kgo.SeedBrokers(brokers...), kgo.TransactionalID(fresh("copy")), kgo.ConsumerGroup(fresh("group")), kgo.ConsumeTopics(source),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), start, kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	))
+	defer session.Close()
+	for round, copied := 1, 0; copied < len(produced); round++ {
+		fetches := session.PollRecords(ctx, 10)
+		none(fetches.Err())
+		none(session.Begin())
+		for _, found := range fetches.Records() {
+			session.Produce(ctx, &kgo.Record{Topic: target, Partition: found.Partition, Key: found.Key, Value: found.Value}, nil)
+		}
+		if must(session.End(ctx, kgo.TransactionEndTry(round%3 != 0))) {
+			copied += fetches.NumRecords()
+		}
+	}
+	reader := client(kgo.ConsumeTopics(target), kgo.FetchIsolationLevel(kgo.ReadCommitted()), start)
+	defer reader.Close()
+	keys := func(records []*kgo.Record) string {
+		var keys []string
+		for _, one := range records {
+			keys = append(keys, string(one.Key))
+		}
+		sort.Strings(keys)
+		return strings.Join(keys, " ")
+	}
+	equal("copied", keys(read(ctx, reader, len(produced))), keys(produced))
 }
 
 func tooLarge(ctx context.Context) {

@@ -36,25 +36,30 @@ pub(super) fn answer(header: &Header, body: Bytes) -> Result<Answer, Broken> {
     };
     let response = response(code);
     match (code, header.version) {
-        (0, 3..) => encode(header, &with_features(response)),
+        (0, 3..) => encode(header, &with_features(response, header.version)),
         _ => encode(header, &response),
     }
 }
 
 /// The one feature that clients look at: with level 2 they let partitions announce themselves and take the epoch of each
 /// transaction from the broker (KIP-890).
-fn with_features(response: ApiVersionsResponse) -> ApiVersionsResponse {
+fn with_features(response: ApiVersionsResponse, version: i16) -> ApiVersionsResponse {
     let name = StrBytes::from_static_str("transaction.version");
     let supported = SupportedFeatureKey::default()
         .with_name(name.clone())
         .with_min_version(0)
         .with_max_version(TRANSACTION_VERSION);
+    // As in Kafka: clients of version 3 cannot read a feature whose lowest level is 0.
+    let supported = match version {
+        3 => Vec::new(),
+        _ => vec![supported],
+    };
     let finalized = FinalizedFeatureKey::default()
         .with_name(name)
         .with_min_version_level(TRANSACTION_VERSION)
         .with_max_version_level(TRANSACTION_VERSION);
     response
-        .with_supported_features(vec![supported])
+        .with_supported_features(supported)
         .with_finalized_features_epoch(0)
         .with_finalized_features(vec![finalized])
 }

@@ -12,6 +12,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::aborted::Aborted;
+use super::append::Writer;
+use super::lock;
 use super::marker;
 use super::partition::Partition;
 use super::scan::{Found, Scan};
@@ -115,19 +117,25 @@ impl Partition {
             return Ok(found);
         }
         tracing::warn!(path = %path.display(), "aborted ranges are missing or damaged, built again");
-        let all = self.find_aborted(segment)?;
-        let mut index = segment.aborted();
-        index.rebuild(all.clone(), &path);
+        // A marker that came between looking and rebuilding would be forgotten.
+        let nobody_writes = lock(&self.writer);
+        let all = self.find_aborted(segment, &nobody_writes)?;
+        segment.aborted().rebuild(all.clone(), &path);
+        drop(nobody_writes);
         Ok(all.into_iter().filter(|one| one.last >= from).collect())
     }
 
     /// Goes through the log up to the end of `segment` for the transactions that were aborted in it.
-    fn find_aborted(&self, segment: &Segment) -> Result<Vec<Aborted>, Error> {
+    fn find_aborted(&self, segment: &Segment, writer: &Writer) -> Result<Vec<Aborted>, Error> {
         let mut producers = Producers::default();
         let mut found = Vec::new();
         let segments = self.segments();
         for one in segments.iter().filter(|one| one.base <= segment.base) {
-            let aborted = replay(one, &mut producers)?;
+            let written = match one.base == writer.segment.base {
+                true => writer.shape.size,
+                false => one.shape().size,
+            };
+            let aborted = replay(one, written, &mut producers)?;
             if one.base == segment.base {
                 found = aborted;
             }
@@ -136,9 +144,12 @@ impl Partition {
     }
 }
 
-/// Brings the batches of a segment to `producers`; returns the transactions that were aborted in it.
-pub(super) fn replay(segment: &Segment, producers: &mut Producers) -> Result<Vec<Aborted>, Error> {
-    let size = segment.shape().size;
+/// Brings the batches in the first `size` bytes of a segment to `producers`; returns the transactions that were aborted in it.
+pub(super) fn replay(
+    segment: &Segment,
+    size: u64,
+    producers: &mut Producers,
+) -> Result<Vec<Aborted>, Error> {
     let mut aborted = Vec::new();
     if size == 0 {
         return Ok(aborted);

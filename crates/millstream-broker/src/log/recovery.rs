@@ -336,7 +336,7 @@ impl Recovery<'_> {
             // The checkpoint took markers for written that are gone.
             let mut seen = Producers::default();
             for segment in &self.out.segments {
-                isolation::replay(segment, &mut seen)?;
+                isolation::replay(segment, segment.shape().size, &mut seen)?;
             }
             self.out.producers.reopen(&seen);
         }

@@ -7,3 +7,4 @@ mod fixtures;
 mod groups;
 mod limits;
 mod restart;
+mod transactions;

@@ -4,3 +4,5 @@ mod clients;
 mod protocol;
 mod second_generation;
 mod views;
+
+pub(crate) use clients::read;

@@ -25,8 +25,8 @@ use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use crate::cluster::Deadline;
 use crate::support::{PATIENCE, eventually};
 
-const TOPIC: &str = "ledger";
-const PARTITIONS: i32 = 3;
+pub(super) const TOPIC: &str = "ledger";
+pub(super) const PARTITIONS: i32 = 3;
 const FOLDER: &str = "MILLSTREAM_CRASH_FOLDER";
 const LISTEN: &str = "MILLSTREAM_CRASH_LISTEN";
 
@@ -34,7 +34,7 @@ const LISTEN: &str = "MILLSTREAM_CRASH_LISTEN";
     clippy::disallowed_methods,
     reason = "rounds and the child's orders come by the environment"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -111,7 +111,7 @@ impl Process {
 
 /// What was acknowledged: number, partition, offset.
 #[derive(Default)]
-struct Ledger(Mutex<Vec<(u64, i32, i64)>>);
+pub(super) struct Ledger(Mutex<Vec<(u64, i32, i64)>>);
 
 impl ClientContext for Ledger {}
 
@@ -131,8 +131,22 @@ impl ProducerContext for Ledger {
     }
 }
 
+/// A producer that never gives up while brokers are killed.
+pub(super) fn idempotent(address: SocketAddr) -> BaseProducer<Ledger> {
+    ClientConfig::new()
+        .set("bootstrap.servers", address.to_string())
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "1")
+        .set("queue.buffering.max.messages", "5000")
+        .set("reconnect.backoff.ms", "10")
+        .set("reconnect.backoff.max.ms", "100")
+        .set("retry.backoff.ms", "10")
+        .create_with_context(Ledger::default())
+        .unwrap()
+}
+
 /// Sends numbers until `done`.
-fn send(producer: &BaseProducer<Ledger>, next: &mut u64, done: impl Fn() -> bool) {
+pub(super) fn send(producer: &BaseProducer<Ledger>, next: &mut u64, done: impl Fn() -> bool) {
     let padding = "x".repeat(200);
     while !done() {
         let payload = format!("{next} {padding}");
@@ -205,16 +219,7 @@ fn no_acknowledged_record_is_lost_by_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Process::start(folder.path(), "127.0.0.1:0");
     let address = broker.address;
-    let producer: BaseProducer<Ledger> = ClientConfig::new()
-        .set("bootstrap.servers", address.to_string())
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "1")
-        .set("queue.buffering.max.messages", "5000")
-        .set("reconnect.backoff.ms", "10")
-        .set("reconnect.backoff.max.ms", "100")
-        .set("retry.backoff.ms", "10")
-        .create_with_context(Ledger::default())
-        .unwrap();
+    let producer = idempotent(address);
     let mut next = 0;
     for _ in 0..rounds {
         let acknowledged = || producer.context().0.lock().unwrap().len();

@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, eventually, fresh};
 
 const MOMENT: Duration = Duration::from_millis(50);
 
-pub(super) fn producer(address: &str, id: &str) -> BaseProducer {
+fn producer(address: &str, id: &str) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("transactional.id", id)
@@ -25,7 +25,7 @@ pub(super) fn producer(address: &str, id: &str) -> BaseProducer {
     producer
 }
 
-pub(super) fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) {
+fn send(producer: &BaseProducer, topic: &str, partition: i32, value: &str) {
     let record = BaseRecord::<(), str>::to(topic)
         .partition(partition)
         .payload(value);
@@ -33,7 +33,7 @@ pub(super) fn send(producer: &BaseProducer, topic: &str, partition: i32, value: 
 }
 
 /// The values of a partition, up to where a reader of this level gets.
-pub(super) fn read(address: &str, level: &str, topic: &str, partition: i32) -> Vec<String> {
+pub(crate) fn read(address: &str, level: &str, topic: &str, partition: i32) -> Vec<String> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("group.id", fresh("audit"))

@@ -42,6 +42,10 @@ fn the_feature_is_announced_that_clients_look_for() {
         .map(|feature| feature.max_version_level);
     assert_eq!(level, Some(2));
     assert!(response.finalized_features_epoch >= 0);
+    // A client of version 3 cannot read a feature whose lowest level is 0.
+    let response = client.call(3, &request);
+    let mut supported = response.supported_features.iter();
+    assert_eq!(supported.find(|feature| feature.min_version == 0), None);
 }
 
 #[test]

@@ -276,6 +276,16 @@ fn history(seed: u64) {
                 drop(log);
                 log = place.open();
             }
+            18 if random.bool() => {
+                log.close().unwrap();
+                // As if somebody had copied the folder: nothing is believed, and aborted ranges have to be found again.
+                for base in place.bases() {
+                    let file = fs::OpenOptions::new().write(true).open(place.log(base));
+                    let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+                    file.unwrap().set_modified(later).unwrap();
+                }
+                log = place.open();
+            }
             18 => {
                 log.close().unwrap();
                 for base in place.bases() {
