@@ -41,7 +41,7 @@
 //!
 //! # What does not stand yet
 //!
-//! Group membership (members assign partitions by hand and commit without membership), transactions, fetch sessions (KIP-227), fetching from the closest replica
+//! Group membership (members assign partitions by hand and commit without membership), transactions, fetching from the closest replica
 //! (KIP-392), administration, TLS and SASL. The library `millstream` does not use this client yet.
 
 mod client;
@@ -55,6 +55,8 @@ mod fetcher;
 mod group;
 mod machines;
 mod producer;
+#[cfg(test)]
+mod simulation;
 pub mod wire;
 
 pub use client::{Client, Event, Outbound};

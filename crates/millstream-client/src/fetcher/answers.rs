@@ -29,11 +29,20 @@ impl Fetcher {
         {
             broker.quiet_until = now + Duration::from_millis(quiet);
         }
-        if fetched.error != 0 {
-            for (place, generation) in asked {
+        if let Some(code) = ResponseError::try_from_code(fetched.error) {
+            // The broker has thrown the session away: it begins anew at once. Other errors get a pause.
+            self.forget_session(node);
+            let gone = matches!(
+                code,
+                ResponseError::FetchSessionIdNotFound | ResponseError::InvalidFetchSessionEpoch
+            );
+            for (place, generation) in asked.iter().filter(|_| !gone) {
                 self.again(*place, *generation, now);
             }
             return;
+        }
+        if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.session.answered(fetched.session_id);
         }
         for partition in fetched.partitions {
             let place = cluster
@@ -69,6 +78,8 @@ impl Fetcher {
                 // What was fetched before is still good; by how much the position is off is asked when it is taken.
                 if reading.buffered == 0 {
                     self.out_of_range(place, cluster);
+                } else {
+                    self.again(place, generation, now);
                 }
             }
             Some(code) if code.is_retriable() => {

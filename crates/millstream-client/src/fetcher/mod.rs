@@ -7,13 +7,16 @@
 mod answers;
 mod asking;
 pub(crate) mod position;
+mod session;
 mod take;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::{FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
@@ -24,6 +27,7 @@ use crate::error::Error;
 use crate::exchange::{Answer, Lane, Loss, Node, Outgoing, Owner, Step, Target, Ticket};
 use crate::wire::api::{Call, Reply};
 use position::{Chunk, Reading, Stage, Start};
+use session::{Part, Said, Session};
 
 /// A partition of a topic.
 pub(crate) type Place = (Topic, i32);
@@ -47,6 +51,7 @@ enum Asked {
 
 #[derive(Debug, Default)]
 struct Broker {
+    session: Session,
     fetching: bool,
     quiet_until: Time,
 }
@@ -246,30 +251,19 @@ impl Fetcher {
         if wanted.is_empty() || buffered >= room.min(self.config.max_bytes) {
             return;
         }
-        broker.fetching = true;
-        let mut topics: BTreeMap<Topic, Vec<FetchPartition>> = BTreeMap::new();
-        let mut asked = Vec::new();
+        let (mut asked, mut parts) = (Vec::new(), BTreeMap::new());
         for (place, reading) in wanted {
+            let leader = cluster.leader(place.0, place.1);
+            let part = Part {
+                offset: reading.ahead.offset,
+                leader_epoch: leader.map_or(-1, |leader| leader.epoch),
+            };
             asked.push((place, reading.generation));
-            let epoch = cluster.leader(place.0, place.1).map_or(-1, |one| one.epoch);
-            let partition = FetchPartition::default()
-                .with_partition(place.1)
-                .with_current_leader_epoch(epoch)
-                .with_fetch_offset(reading.ahead.offset)
-                .with_partition_max_bytes(saturated(self.config.partition_max_bytes));
-            topics.entry(place.0).or_default().push(partition);
+            parts.insert(place, part);
         }
-        let topics = topics.into_iter().map(|(topic, partitions)| {
-            FetchTopic::default()
-                .with_topic(name(cluster, topic))
-                .with_partitions(partitions)
-        });
-        let request = FetchRequest::default()
-            .with_max_wait_ms(millis(self.config.max_wait))
-            .with_min_bytes(saturated(self.config.min_bytes))
-            .with_max_bytes(saturated(self.config.max_bytes))
-            .with_isolation_level(i8::from(self.config.committed_only))
-            .with_topics(topics.collect());
+        broker.fetching = true;
+        let said = broker.session.say(parts);
+        let request = self.request(cluster, said);
         let number = self.number();
         self.asked.insert(number, Asked::Fetch(node, asked));
         step.out.push(Outgoing {
@@ -279,6 +273,43 @@ impl Fetcher {
             call: Call::Fetch(request),
             patience: self.request_timeout + self.config.max_wait,
         });
+    }
+
+    fn request(&self, cluster: &Cluster, said: Said) -> FetchRequest {
+        let mut topics: BTreeMap<Topic, Vec<FetchPartition>> = BTreeMap::new();
+        for (place, part) in said.changed {
+            let partition = FetchPartition::default()
+                .with_partition(place.1)
+                .with_current_leader_epoch(part.leader_epoch)
+                .with_fetch_offset(part.offset)
+                .with_partition_max_bytes(saturated(self.config.partition_max_bytes));
+            topics.entry(place.0).or_default().push(partition);
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            FetchTopic::default()
+                .with_topic(name(cluster, topic))
+                .with_partitions(partitions)
+        });
+        let forgotten = said.forgotten.into_iter().map(|(topic, partition)| {
+            ForgottenTopic::default()
+                .with_topic(name(cluster, topic))
+                .with_partitions(vec![partition])
+        });
+        FetchRequest::default()
+            .with_max_wait_ms(millis(self.config.max_wait))
+            .with_min_bytes(saturated(self.config.min_bytes))
+            .with_max_bytes(saturated(self.config.max_bytes))
+            .with_isolation_level(i8::from(self.config.committed_only))
+            .with_session_id(said.id)
+            .with_session_epoch(said.epoch)
+            .with_topics(topics.collect())
+            .with_forgotten_topics_data(forgotten.collect())
+    }
+
+    fn forget_session(&mut self, node: Node) {
+        if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.session.reset();
+        }
     }
 
     /// Takes the answer to one of its requests.
@@ -295,6 +326,7 @@ impl Fetcher {
                     }
                     Err(Loss::Impossible(error)) => self.impossible(&asked, &error),
                     _ => {
+                        self.forget_session(node);
                         cluster.stale(now);
                         for (place, generation) in asked {
                             self.again(place, generation, now);

@@ -5,6 +5,8 @@
 
 mod answers;
 pub(crate) mod partition;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

@@ -53,6 +53,8 @@ struct Batch {
     stamp: Option<Stamp>,
     /// Whether it may be in the log.
     doubt: bool,
+    /// Whether a copy of it may still be on its way, whatever a broker has said since.
+    astray: bool,
 }
 
 /// What became of consecutive records.
@@ -160,6 +162,7 @@ impl Partition {
             state: State::Waiting,
             stamp: None,
             doubt: false,
+            astray: false,
         });
     }
 
@@ -294,6 +297,7 @@ impl Partition {
             Next::Again => self.pause(now, first_backoff),
             Next::Doubt => {
                 batch.doubt = true;
+                batch.astray = true;
                 self.pause(now, first_backoff);
             }
             Next::OutOfOrder => batch.doubt = false,
@@ -317,7 +321,7 @@ impl Partition {
     }
 
     fn fail(&mut self, batch: Batch, reason: String) {
-        let outcome = if batch.doubt {
+        let outcome = if batch.astray {
             Outcome::Unknown
         } else {
             Outcome::NotApplied
