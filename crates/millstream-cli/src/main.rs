@@ -3,9 +3,11 @@
 //! 0: done. 1: the result is negative. 2: an error, with what to try next. A closed standard output is no error.
 
 mod args;
+mod closed_output;
 mod commands;
 mod completion;
 mod config;
+mod escape;
 mod figures;
 mod hints;
 mod life;
@@ -16,6 +18,7 @@ mod place;
 mod prompt;
 mod reach;
 mod record_format;
+mod record_json;
 mod screen;
 mod session;
 mod signals;

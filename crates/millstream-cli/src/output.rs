@@ -8,6 +8,8 @@ use std::io::{self, BufWriter, Stdout, Write};
 
 use serde::Serialize;
 
+use crate::escape::{self, Layout};
+
 /// The data side of a command.
 #[derive(Debug)]
 pub(crate) struct Output {
@@ -29,9 +31,12 @@ impl Output {
         self.json
     }
 
-    /// One line of text.
+    /// A line of text, control characters but for line feeds and tabs escaped.
     pub(crate) fn line(&mut self, line: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{line}")
+        let mut safe = Vec::new();
+        escape::push(line.to_string().as_bytes(), Layout::Keep, &mut safe);
+        safe.push(b'\n');
+        self.out.write_all(&safe)
     }
 
     /// Bytes as they are.
@@ -57,7 +62,9 @@ impl Output {
                 self.object(row)?;
             }
         } else {
-            let cells: Vec<[String; N]> = rows.iter().map(cells).collect();
+            // Names of groups and clients are anybody's text.
+            let safe = |cell: String| escape::one_line(&cell).into_owned();
+            let cells: Vec<[String; N]> = rows.iter().map(|row| cells(row).map(safe)).collect();
             self.out.write_all(table(heads, &cells).as_bytes())?;
         }
         self.flush()

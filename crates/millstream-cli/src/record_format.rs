@@ -1,13 +1,16 @@
-//! How `tail` shows a record: a format in the manner of `kcat -f`, or one JSON object.
+//! How `tail` shows a record as text: in a format in the manner of `kcat -f`, or as one line with all that a person wants.
 //!
-//! The bytes are never hidden: text output writes them as they are, JSON tells bytes that are not UTF-8 in hex, and
-//! null, empty and absent stay three different things.
+//! What comes from the record is written as it is, or escaped for a terminal; what the user wrote into the format is the
+//! user's own. As a JSON object: `record_json`.
 
 use std::io::{self, Write};
 
 use anyhow::bail;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use millstream::Timestamp;
+use millstream::merged::RawRecord;
+
+use crate::escape::{self, Layout};
+use crate::place;
 
 /// One record, with its bytes as they came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +23,66 @@ pub(crate) struct Shown {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl From<RawRecord> for Shown {
+    fn from(record: RawRecord) -> Self {
+        let headers = record.headers();
+        let headers = headers
+            .iter()
+            .map(|header| (header.name.clone(), header.value.clone()));
+        Self {
+            topic: record.position.topic.to_string(),
+            partition: record.position.partition.0,
+            offset: record.position.offset.get(),
+            timestamp: record.timestamp.millis(),
+            headers: headers.collect(),
+            key: record.key,
+            value: record.value,
+        }
+    }
+}
+
+/// What becomes of control characters in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controls {
+    /// They are written as they are.
+    Raw,
+    /// They are escaped.
+    Escaped,
+}
+
+impl Controls {
+    fn push(self, bytes: &[u8], layout: Layout, out: &mut Vec<u8>) {
+        match self {
+            Self::Raw => out.extend(bytes),
+            Self::Escaped => escape::push(bytes, layout, out),
+        }
+    }
+}
+
+/// Writes `record` on one line: time, place, key, value, headers, two spaces apart. A key that is null is `-`, a value that
+/// is null `(tombstone)`.
+pub(crate) fn write_line(record: &Shown, controls: Controls, out: &mut Vec<u8>) -> io::Result<()> {
+    let time = place::text_of(Timestamp::from_millis(record.timestamp));
+    write!(
+        out,
+        "{}  {}[{}]@{}  ",
+        time.as_deref().unwrap_or("-"),
+        record.topic,
+        record.partition,
+        record.offset
+    )?;
+    let one = Layout::OneLine;
+    controls.push(record.key.as_deref().unwrap_or(b"-"), one, out);
+    out.extend(b"  ");
+    controls.push(record.value.as_deref().unwrap_or(b"(tombstone)"), one, out);
+    if !record.headers.is_empty() {
+        out.extend(b"  ");
+        write_headers(&record.headers, controls, out);
+    }
+    out.push(b'\n');
+    Ok(())
 }
 
 /// A parsed format.
@@ -73,19 +136,27 @@ impl Format {
     }
 
     /// Writes `record` in this format.
-    pub(crate) fn write(&self, record: &Shown, out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        record: &Shown,
+        controls: Controls,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let push = |bytes: &Option<Vec<u8>>, out: &mut Vec<u8>| {
+            controls.push(bytes.as_deref().unwrap_or_default(), Layout::Keep, out);
+        };
         for token in &self.0 {
             match token {
                 Token::Literal(bytes) => out.extend(bytes),
-                Token::Key => out.extend(record.key.as_deref().unwrap_or_default()),
-                Token::Value => out.extend(record.value.as_deref().unwrap_or_default()),
+                Token::Key => push(&record.key, out),
+                Token::Value => push(&record.value, out),
                 Token::KeyLength => write!(out, "{}", length(record.key.as_ref()))?,
                 Token::ValueLength => write!(out, "{}", length(record.value.as_ref()))?,
                 Token::Topic => out.extend(record.topic.as_bytes()),
                 Token::Partition => write!(out, "{}", record.partition)?,
                 Token::Offset => write!(out, "{}", record.offset)?,
                 Token::Timestamp => write!(out, "{}", record.timestamp)?,
-                Token::Headers => write_headers(&record.headers, out),
+                Token::Headers => write_headers(&record.headers, controls, out),
             }
         }
         Ok(())
@@ -97,14 +168,14 @@ fn length(bytes: Option<&Vec<u8>>) -> i64 {
     bytes.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX))
 }
 
-fn write_headers(headers: &[(String, Option<Vec<u8>>)], out: &mut Vec<u8>) {
+fn write_headers(headers: &[(String, Option<Vec<u8>>)], controls: Controls, out: &mut Vec<u8>) {
     for (position, (name, value)) in headers.iter().enumerate() {
         if position > 0 {
             out.push(b',');
         }
-        out.extend(name.as_bytes());
+        controls.push(name.as_bytes(), Layout::OneLine, out);
         out.push(b'=');
-        out.extend(value.as_deref().unwrap_or(b"NULL"));
+        controls.push(value.as_deref().unwrap_or(b"NULL"), Layout::OneLine, out);
     }
 }
 
@@ -139,46 +210,6 @@ fn escaped(letter: Option<char>) -> anyhow::Result<u8> {
     })
 }
 
-impl Shown {
-    /// The record as a JSON object: `key` and `value` are texts or null, or `key_hex` and `value_hex`.
-    pub(crate) fn to_json(&self) -> impl Serialize {
-        let mut object = Map::new();
-        let timestamp = jiff::Timestamp::from_millisecond(self.timestamp)
-            .map_or_else(|_| json!(self.timestamp), |at| json!(format!("{at:.3}")));
-        object.insert("topic".to_owned(), json!(self.topic));
-        object.insert("partition".to_owned(), json!(self.partition));
-        object.insert("offset".to_owned(), json!(self.offset));
-        object.insert("timestamp".to_owned(), timestamp);
-        insert(&mut object, "key", self.key.as_deref());
-        insert(&mut object, "value", self.value.as_deref());
-        let header = |(name, value): &(String, Option<Vec<u8>>)| {
-            let mut object = Map::from_iter([("name".to_owned(), json!(name))]);
-            insert(&mut object, "value", value.as_deref());
-            Value::Object(object)
-        };
-        object.insert(
-            "headers".to_owned(),
-            self.headers.iter().map(header).collect(),
-        );
-        Value::Object(object)
-    }
-}
-
-fn insert(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
-    match bytes.map(std::str::from_utf8) {
-        None => object.insert(name.to_owned(), Value::Null),
-        Some(Ok(text)) => object.insert(name.to_owned(), json!(text)),
-        Some(Err(_)) => {
-            let hex: String = bytes
-                .unwrap_or_default()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            object.insert(format!("{name}_hex"), json!(hex))
-        }
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,9 +233,56 @@ mod tests {
         let mut out = Vec::new();
         Format::parse(format)
             .unwrap()
-            .write(record, &mut out)
+            .write(record, Controls::Raw, &mut out)
             .unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    fn line(record: &Shown, controls: Controls) -> String {
+        let mut out = Vec::new();
+        write_line(record, controls, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_line_shows_time_place_key_value_and_headers() {
+        assert_eq!(
+            line(&record(), Controls::Escaped),
+            "2025-11-21T02:39:33.120Z  calls[3]@17  k  hello  a=1,b=NULL\n"
+        );
+        let tombstone = Shown {
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            timestamp: -1,
+            ..record()
+        };
+        assert_eq!(
+            line(&tombstone, Controls::Escaped),
+            "-  calls[3]@17  -  (tombstone)\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_are_escaped_or_left() {
+        let hostile = Shown {
+            value: Some(b"\x1b[31m\n".to_vec()),
+            key: Some(b"\x07".to_vec()),
+            headers: vec![("\x1bh".to_owned(), Some(b"\r".to_vec()))],
+            ..record()
+        };
+        assert_eq!(
+            line(&hostile, Controls::Escaped),
+            "2025-11-21T02:39:33.120Z  calls[3]@17  \\u{7}  \\u{1b}[31m\\n  \\u{1b}h=\\r\n"
+        );
+        let format = Format::parse("%k %s %h").unwrap();
+        let mut out = Vec::new();
+        format.write(&hostile, Controls::Escaped, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "\\u{7} \\u{1b}[31m\n \\u{1b}h=\\r"
+        );
+        assert_eq!(shown("%k %s %h", &hostile), "\x07 \x1b[31m\n \x1bh=\r");
     }
 
     #[test]
@@ -239,25 +317,6 @@ mod tests {
         assert_eq!(
             text("\\q"),
             "unknown `\\q` in the format; there are \\n \\t \\r \\0 \\\\"
-        );
-    }
-
-    #[test]
-    fn json_tells_texts_null_and_bytes_apart() {
-        let json = |record: &Shown| serde_json::to_string(&record.to_json()).unwrap();
-        assert_eq!(
-            json(&record()),
-            r#"{"headers":[{"name":"a","value":"1"},{"name":"b","value":null}],"key":"k","offset":17,"partition":3,"timestamp":"2025-11-21T02:39:33.120Z","topic":"calls","value":"hello"}"#
-        );
-        let bytes = Shown {
-            key: None,
-            value: Some(vec![0xff, 0x00]),
-            headers: Vec::new(),
-            ..record()
-        };
-        assert_eq!(
-            json(&bytes),
-            r#"{"headers":[],"key":null,"offset":17,"partition":3,"timestamp":"2025-11-21T02:39:33.120Z","topic":"calls","value_hex":"ff00"}"#
         );
     }
 }

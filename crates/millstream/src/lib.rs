@@ -94,6 +94,7 @@ mod error;
 pub mod http;
 mod limits;
 mod log;
+pub mod merged;
 pub mod metrics;
 mod policy;
 pub mod reader;

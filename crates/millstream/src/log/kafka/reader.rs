@@ -4,8 +4,10 @@
 //! been read to its end, transaction markers and compacted gaps included. It commits nothing and takes part in no
 //! group: the group id it carries exists only because librdkafka assigns nothing without one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -37,13 +39,16 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
-/// A consumer of one topic.
+/// A consumer of one topic, or of several whose names `topic` joins for error texts.
 pub(crate) struct PartitionReader {
-    client: BaseConsumer<Logging>,
+    client: Arc<BaseConsumer<Logging>>,
     cluster: Cluster,
     topic: String,
     patience: Duration,
 }
+
+/// The records of one partition, apart from those of the others.
+pub(crate) struct Feed(PartitionQueue<Logging>);
 
 impl PartitionReader {
     /// Makes the client; each question to the cluster may take `patience`.
@@ -52,10 +57,28 @@ impl PartitionReader {
         topic: &str,
         patience: Duration,
     ) -> Result<PartitionReader, Error> {
+        Self::open_with(cluster, topic, patience, "16384")
+    }
+
+    /// As [`open`](Self::open), for partitions that are read one by one: what is fetched ahead is then bounded for each.
+    pub(crate) fn open_for_feeds(
+        cluster: &Cluster,
+        topic: &str,
+        patience: Duration,
+    ) -> Result<PartitionReader, Error> {
+        Self::open_with(cluster, topic, patience, "1024")
+    }
+
+    fn open_with(
+        cluster: &Cluster,
+        topic: &str,
+        patience: Duration,
+        ahead_kbytes: &str,
+    ) -> Result<PartitionReader, Error> {
         cluster.check_brokers()?;
         let defaults = [
             ("fetch.queue.backoff.ms", "5"),
-            ("queued.max.messages.kbytes", "16384"),
+            ("queued.max.messages.kbytes", ahead_kbytes),
             // It is in no group, but librdkafka refuses a shorter poll interval than this.
             ("session.timeout.ms", "6000"),
         ];
@@ -70,7 +93,7 @@ impl PartitionReader {
             .create_with_context(Logging(cluster.clone()))
             .map_err(|error| kafka_error(cluster, "make a reader", &error))?;
         Ok(PartitionReader {
-            client,
+            client: Arc::new(client),
             cluster: cluster.clone(),
             topic: topic.to_owned(),
             patience,
@@ -79,20 +102,26 @@ impl PartitionReader {
 
     /// The partitions of the topic, in order.
     pub(crate) fn partitions(&self) -> Result<Vec<Partition>, Error> {
+        self.partitions_of(&self.topic)
+    }
+
+    /// The partitions of `topic`, in order.
+    pub(crate) fn partitions_of(&self, topic: &str) -> Result<Vec<Partition>, Error> {
         let unknown = || Error::UnknownTopic {
-            topic: self.topic.clone(),
+            topic: topic.to_owned(),
         };
+        let action = format!("ask for topic `{topic}`");
         let metadata = self
             .client
-            .fetch_metadata(Some(&self.topic), self.patience)
-            .map_err(|error| self.fail("ask for topic", &error))?;
+            .fetch_metadata(Some(topic), self.patience)
+            .map_err(|error| kafka_error(&self.cluster, &*action, &error))?;
         let topic = metadata.topics().first().ok_or_else(unknown)?;
         match topic.error().map(RDKafkaErrorCode::from) {
             None => {}
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 return Err(unknown());
             }
-            Some(code) => return Err(code_error(format!("ask for topic `{}`", self.topic), code)),
+            Some(code) => return Err(code_error(action, code)),
         }
         let mut numbers: Vec<Partition> = topic
             .partitions()
@@ -130,16 +159,48 @@ impl PartitionReader {
 
     /// Reads no more of this partition.
     pub(crate) fn finish(&self, partition: Partition) -> Result<(), Error> {
+        self.finish_of(&self.topic, partition)
+    }
+
+    /// Reads no more of this partition of `topic`.
+    pub(crate) fn finish_of(&self, topic: &str, partition: Partition) -> Result<(), Error> {
         let mut list = TopicPartitionList::new();
-        list.add_partition(&self.topic, partition.0);
+        list.add_partition(topic, partition.0);
         self.client
             .pause(&list)
             .map_err(|error| self.fail("pause topic", &error))
     }
 
+    /// Gives a partition that was started a queue of its own; its records no longer come by [`poll`](Self::poll).
+    pub(crate) fn split(&self, partition: &TopicPartition) -> Result<Feed, Error> {
+        let queue = self
+            .client
+            .split_partition_queue(&partition.topic, partition.partition.0);
+        queue.map(Feed).ok_or_else(|| Error::UnknownTopic {
+            topic: partition.topic.to_string(),
+        })
+    }
+
+    /// As [`poll`](Self::poll), of one partition.
+    pub(crate) fn poll_feed<'a>(&self, feed: &'a Feed, wait: Duration) -> Result<Found<'a>, Error> {
+        let polled = feed.0.poll(wait);
+        if polled.is_none() {
+            // What concerns no partition, such as a broker that is away, waits in the client's own queue.
+            drop(self.client.poll(Duration::ZERO));
+        }
+        self.found(polled)
+    }
+
     /// Waits up to `wait` for the next record.
     pub(crate) fn poll(&self, wait: Duration) -> Result<Found<'_>, Error> {
-        match self.client.poll(wait) {
+        self.found(self.client.poll(wait))
+    }
+
+    fn found<'a>(
+        &self,
+        polled: Option<Result<BorrowedMessage<'a>, KafkaError>>,
+    ) -> Result<Found<'a>, Error> {
+        match polled {
             None => Ok(Found::Nothing),
             Some(Ok(message)) => Ok(Found::Record(ReadMessage(message))),
             Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Found::End(Partition(partition))),
