@@ -26,11 +26,6 @@ impl Output {
         }
     }
 
-    /// Whether JSON is wanted.
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// A line of text, control characters but for line feeds and tabs escaped.
     pub(crate) fn line(&mut self, line: impl Display) -> io::Result<()> {
         let mut safe = Vec::new();

@@ -1,19 +1,19 @@
 //! The question before something is destroyed.
 //!
-//! Without `--yes` it is asked at a terminal and nowhere else; no answer, or the end of the input, means no.
+//! Without `--yes` it is asked at a terminal and nowhere else; an empty answer, or the end of the input, means no.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::bail;
 
-/// Asks whether to do `what`; `yes` when `--yes` was given.
+/// Asks whether to do `what`; does not ask if `yes`, which is the option `--yes`.
 pub(crate) fn confirmed(what: &str, yes: bool) -> anyhow::Result<bool> {
     if yes {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
         bail!(
-            "{what}: nobody is here to confirm it; pass --yes to do it, or --dry-run to see what it would do"
+            "failed to {what}: not confirmed, because standard input is not a terminal; pass --yes to confirm, or --dry-run to see what would change"
         );
     }
     let mut error = io::stderr();

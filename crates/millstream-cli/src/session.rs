@@ -10,7 +10,7 @@ use crate::args::Common;
 use crate::config::{self, File};
 use crate::{figures, life, supervised};
 
-/// Where the cluster is when nobody says.
+/// The cluster's default address.
 pub(crate) const DEFAULT_BROKERS: &str = "127.0.0.1:9092";
 
 /// The resolved settings of one run.
@@ -72,12 +72,12 @@ pub(crate) struct Serving {
 }
 
 impl Drop for Serving {
-    /// The last figures: when we are gone nobody can ask for them.
+    /// Reports the last figures: a process that has ended cannot be asked for them.
     fn drop(&mut self) {
         if let Some((_, metrics)) = &self.served
             && let Err(error) = supervised::tell_figures(&figures::read(&metrics.render()))
         {
-            tracing::debug!(%error, "the supervisor did not take our last figures");
+            tracing::debug!(%error, "failed to report the last figures to the supervisor");
         }
     }
 }

@@ -22,7 +22,13 @@ mod terminal;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]
+mod tools_examples;
+#[cfg(test)]
 mod tools_groups;
+#[cfg(test)]
+mod tools_send;
+#[cfg(test)]
+mod tools_tail;
 #[cfg(test)]
 mod up;
 #[cfg(test)]

@@ -183,13 +183,14 @@ fn a_group_is_moved_back_after_a_look_at_what_would_change() {
             "messages", "receive", "--topic", &topic, "--group", &group, "--count", "9",
         ])
         .expect(0);
+    // A partition that got none of the nine has no committed offset.
     let committed = || {
         let rows = world
             .run(&["groups", "describe", &group, "--json"])
             .expect(0)
             .json();
         rows.iter()
-            .map(|row| row["committed"].as_i64().unwrap())
+            .map(|row| row["committed"].as_i64().unwrap_or(0))
             .sum::<i64>()
     };
     let plan = world
@@ -205,7 +206,7 @@ fn a_group_is_moved_back_after_a_look_at_what_would_change() {
         .json();
     assert_eq!(
         plan.iter()
-            .map(|row| row["distance"].as_i64().unwrap())
+            .map(|row| row["distance"].as_i64().unwrap_or(0))
             .sum::<i64>(),
         -9
     );

@@ -1,0 +1,279 @@
+//! `tail`: which records, in which order, and what of them reaches a terminal.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::json;
+
+use crate::world::{Ended, Running, World};
+
+/// A topic of three partitions with the values 1 to 9, a second apart from 08:00:01 on, round and round.
+fn nine(world: &World, name: &str) -> String {
+    let topic = world.name(name);
+    world
+        .run(&["topics", "create", &topic, "-p", "3"])
+        .expect(0);
+    let lines: String = (1..=9)
+        .map(|number| {
+            let record = json!({
+                "key": format!("k{number}"),
+                "value": number.to_string(),
+                "partition": number % 3,
+                "timestamp": format!("2026-11-21T08:00:0{number}Z"),
+            });
+            format!("{record}\n")
+        })
+        .collect();
+    world
+        .run_with(
+            &["send", &topic, "--json", "--keep-partition"],
+            lines.as_bytes(),
+        )
+        .expect(0);
+    topic
+}
+
+fn words(ended: &Ended) -> String {
+    ended
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn the_past_is_shown_in_the_order_of_its_time_over_all_partitions() {
+    let world = World::new();
+    let topic = nine(&world, "merged");
+    let tail = |options: &[&str]| {
+        let all = [&["tail", topic.as_str()], options].concat();
+        words(&world.run(&all).expect(0))
+    };
+    assert_eq!(tail(&["--from", "earliest", "--exit"]), "1 2 3 4 5 6 7 8 9");
+    assert_eq!(tail(&["--from", "earliest", "-n", "4"]), "1 2 3 4");
+    assert_eq!(tail(&["--from", "-5", "--exit"]), "5 6 7 8 9");
+    assert_eq!(tail(&["--from", "-5", "-n", "2"]), "5 6");
+    assert_eq!(
+        tail(&["--from", "-100", "--until", "end"]),
+        "1 2 3 4 5 6 7 8 9"
+    );
+    assert_eq!(tail(&["--from", "2", "--exit"]), "7 8 9");
+    assert_eq!(tail(&["--from", "earliest", "--until", "1"]), "1 2 3");
+    let from_to = [
+        "--from",
+        "2026-11-21T08:00:03Z",
+        "--until",
+        "2026-11-21T08:00:07Z",
+    ];
+    assert_eq!(tail(&from_to), "3 4 5 6");
+    assert_eq!(
+        tail(&["--from", "-2", "--until", "2026-11-21T08:00:07Z"]),
+        "5 6"
+    );
+    assert_eq!(
+        tail(&["-p", "1", "-p", "0", "--from", "-3", "--exit"]),
+        "6 7 9"
+    );
+    assert_eq!(tail(&["--from", "latest", "--exit"]), "");
+}
+
+#[test]
+fn several_topics_are_one_stream() {
+    let world = World::new();
+    let (first, second) = (nine(&world, "first"), nine(&world, "second"));
+    let ended = world
+        .run(&[
+            "tail", &second, &first, "--from", "earliest", "-n", "4", "--format", "%t:%s\\n",
+        ])
+        .expect(0);
+    let expected = [1, 2].map(|number| format!("{first}:{number} {second}:{number}"));
+    assert_eq!(words(&ended), expected.join(" "));
+    let ended = world
+        .run(&["tail", &first, "missing-topic", "--exit"])
+        .expect(2);
+    assert!(
+        ended
+            .stderr
+            .contains("topic `missing-topic` does not exist"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn records_are_chosen_by_key_and_by_a_regular_expression() {
+    let world = World::new();
+    let topic = nine(&world, "chosen");
+    let tail = |options: &[&str]| {
+        let all = [&["tail", topic.as_str(), "--from", "earliest"], options].concat();
+        words(&world.run(&all).expect(0))
+    };
+    assert_eq!(tail(&["--exit", "--grep", "^[2-4]$"]), "2 3 4");
+    assert_eq!(tail(&["--exit", "--grep", "k[78]"]), "7 8");
+    assert_eq!(tail(&["--key", "k5", "-n", "1"]), "5");
+}
+
+#[test]
+fn what_comes_later_follows_the_past() {
+    let world = World::new();
+    let topic = nine(&world, "followed");
+    let tail = world.start(&["tail", &topic, "--from", "-1"]);
+    tail.line("9");
+    world
+        .run_with(&["send", &topic, "-k", "k10"], b"ten\n")
+        .expect(0);
+    tail.line("ten");
+    world
+        .run_with(&["send", &topic, "-k", "k11"], b"eleven\n")
+        .expect(0);
+    tail.line("eleven");
+    tail.signal(Signal::INT);
+    assert_eq!(words(&tail.end().expect(0)), "9 ten eleven");
+}
+
+#[test]
+fn members_of_a_group_go_on_where_the_last_one_stopped() {
+    let world = World::new();
+    let (topic, group) = (world.name("shared"), world.name("readers"));
+    world.run(&["topics", "create", &topic]).expect(0);
+    world.run_with(&["send", &topic], b"a\nb\nc\nd\n").expect(0);
+    let read = |count: &str| {
+        let tail = [
+            "tail", &topic, "--group", &group, "--from", "earliest", "-n", count,
+        ];
+        words(&world.run(&tail).expect(0))
+    };
+    assert_eq!(read("3"), "a b c");
+    assert_eq!(read("1"), "d");
+    let missing = world.name("missing");
+    world.run(&["tail", &missing, "--group", &group]).expect(2);
+    let two = world
+        .run(&["tail", &topic, &topic, "--group", &group])
+        .expect(2);
+    assert!(
+        two.stderr.contains("--group reads one topic"),
+        "{}",
+        two.stderr
+    );
+    let listed = world.run(&["topics", "list"]).expect(0);
+    assert!(!listed.stdout.contains(&missing), "{}", listed.stdout);
+}
+
+/// The quiet topic gives nothing to write, so only the closed pipe itself can end the command.
+#[test]
+fn a_closed_pipe_ends_it_without_another_record() {
+    let world = World::new();
+    let topic = nine(&world, "quiet");
+    for options in ["", "--group quiet-readers"] {
+        let script = format!(
+            "\"$0\" --brokers {} tail {topic} --from earliest {options} | head -n 1; exit ${{PIPESTATUS[0]}}",
+            world.brokers
+        );
+        let mut command = std::process::Command::new("bash");
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_millstream")])
+            .current_dir(world.folder.path());
+        let ended = Running::start(command).end().expect(0);
+        assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
+    }
+}
+
+/// What `words` writes to a terminal.
+fn on_a_terminal(world: &World, words: &[&str]) -> String {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let screen = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let mut command = world.command(words);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(OwnedFd::from(screen)))
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // The end of the command closes the other side of the terminal, which reads as an error.
+    drop(command);
+    let mut shown = Vec::new();
+    let mut buffer = [0; 4096];
+    let mut master = File::from(terminal);
+    while let Ok(read) = master.read(&mut buffer) {
+        shown.extend(&buffer[..read]);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn control_characters_of_a_record_never_reach_a_terminal() {
+    let world = World::new();
+    let topic = world.name("hostile");
+    world.run(&["topics", "create", &topic]).expect(0);
+    // Sets the window's title, clears the screen (the second by C1), turns the direction of text.
+    let hostile = json!({
+        "key": "\u{1b}[31mred",
+        "value": "\u{1b}]0;owned\u{7} \u{9b}2J \u{202e}",
+        "headers": [{"name": "\u{1b}h", "value": "\u{7f}"}],
+        "timestamp": "2026-11-21T08:00:00.000Z",
+    });
+    world
+        .run_with(
+            &["send", &topic, "--json"],
+            format!("{hostile}\n").as_bytes(),
+        )
+        .expect(0);
+    let read = ["tail", &topic, "--from", "earliest", "--exit"];
+    let with = |options: &[&'static str]| [&read[..], options].concat();
+    for options in [
+        &[][..],
+        &["--format", "%k %s %h\\n"],
+        &["--json"],
+        &["--json", "--pretty"],
+    ] {
+        let shown = on_a_terminal(&world, &with(options));
+        let bad: Vec<char> = shown
+            .chars()
+            .filter(|c| (c.is_control() && !"\r\n".contains(*c)) || *c == '\u{202e}')
+            .collect();
+        assert_eq!(bad, Vec::<char>::new(), "{options:?}: {shown:?}");
+        assert!(shown.contains("owned"), "{options:?}: {shown:?}");
+    }
+    assert_eq!(
+        on_a_terminal(&world, &read),
+        format!(
+            "2026-11-21T08:00:00.000Z  {topic}[0]@0  \\u{{1b}}[31mred  \\u{{1b}}]0;owned\\u{{7}} \\u{{9b}}2J \\u{{202e}}  \\u{{1b}}h=\\u{{7f}}\r\n"
+        )
+    );
+    let raw = on_a_terminal(&world, &with(&["--raw", "--format", "%s\\n"]));
+    assert!(raw.contains("\u{1b}]0;owned\u{7}"), "{raw:?}");
+    let piped = world.run(&read).expect(0);
+    assert_eq!(piped.stdout, "\u{1b}]0;owned\u{7} \u{9b}2J \u{202e}\n");
+}
+
+/// Anybody may name a group or a client as they like; the tables show these names.
+#[test]
+fn names_in_tables_are_escaped_too() {
+    let world = World::new();
+    let topic = nine(&world, "named");
+    let group = format!("\u{1b}[31m{}", world.name("red"));
+    let reset = [
+        "groups",
+        "reset",
+        &group,
+        "--topic",
+        &topic,
+        "--to-earliest",
+        "--yes",
+    ];
+    world.run(&reset).expect(0);
+    let listed = world.run(&["groups", "list"]).expect(0);
+    assert!(!listed.stdout.contains('\u{1b}'), "{:?}", listed.stdout);
+    assert!(listed.stdout.contains("\\u{1b}[31m"), "{:?}", listed.stdout);
+}
