@@ -1,4 +1,7 @@
 //! What record a line is: split at the key's separator, as a whole, or as a JSON object.
+//!
+//! Lines are bytes: nothing is assumed about their encoding. A line that is not what the options say is an error with what
+//! is expected instead; which line it is, the caller knows.
 
 use std::borrow::Cow;
 
