@@ -117,15 +117,15 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use millstream::{Offset, Partition};
+    use millstream::{Class, Offset, Partition};
 
     use super::*;
 
-    fn error(retriable: bool, outcome: Outcome) -> Error {
+    fn error(class: Class, outcome: Outcome) -> Error {
         Error::Kafka {
             action: "deliver a record".to_owned(),
             reason: "not the leader".to_owned(),
-            retriable,
+            class,
             outcome,
         }
     }
@@ -142,8 +142,8 @@ mod tests {
     fn lines_that_were_not_written_are_sent_again_in_their_order() {
         let report = Report::default();
         report.short_receipt(1)(Ok(position()));
-        report.short_receipt(3)(Err(error(true, Outcome::NotApplied)));
-        report.short_receipt(2)(Err(error(true, Outcome::NotApplied)));
+        report.short_receipt(3)(Err(error(Class::Retriable, Outcome::NotApplied)));
+        report.short_receipt(2)(Err(error(Class::Retriable, Outcome::NotApplied)));
         assert_eq!(report.lines_to_repeat(), [2, 3]);
         assert_eq!(report.counts(), (1, 0));
         assert_eq!(report.lines_to_repeat(), Vec::<u64>::new());
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_line_is_not_sent_again_behind_one_that_follows_it() {
         let report = Report::default();
-        report.short_receipt(1)(Err(error(true, Outcome::NotApplied)));
+        report.short_receipt(1)(Err(error(Class::Retriable, Outcome::NotApplied)));
         report.short_receipt(2)(Ok(position()));
         assert_eq!(report.lines_to_repeat(), Vec::<u64>::new());
         assert_eq!(report.counts(), (1, 1));
@@ -161,8 +161,8 @@ mod tests {
     #[test]
     fn a_line_that_may_be_written_is_not_sent_again() {
         let report = Report::default();
-        report.short_receipt(1)(Err(error(true, Outcome::Unknown)));
-        report.short_receipt(2)(Err(error(false, Outcome::NotApplied)));
+        report.short_receipt(1)(Err(error(Class::Retriable, Outcome::Unknown)));
+        report.short_receipt(2)(Err(error(Class::Refused, Outcome::NotApplied)));
         assert_eq!(report.lines_to_repeat(), Vec::<u64>::new());
         assert_eq!(report.counts(), (0, 2));
     }
