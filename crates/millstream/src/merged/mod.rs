@@ -158,10 +158,6 @@ struct LookBack {
 /// What a poll gave.
 #[derive(Debug)]
 #[must_use]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the record is what is polled for"
-)]
 pub enum Next {
     /// The next record.
     Record(RawRecord),
