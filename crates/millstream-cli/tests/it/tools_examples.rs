@@ -46,13 +46,13 @@ fn of_help(place: &str, help: &str) -> Vec<Example> {
     for line in help.lines() {
         let single = line.strip_prefix("Example: ");
         inside = line == "Examples:" || (inside && line.starts_with("  "));
-        if let Some(line) = single.or(inside.then(|| line.trim())) {
-            if line.contains("millstream") {
-                examples.push(Example {
-                    place: place.to_owned(),
-                    line: line.to_owned(),
-                });
-            }
+        if let Some(line) = single.or(inside.then(|| line.trim()))
+            && line.contains("millstream")
+        {
+            examples.push(Example {
+                place: place.to_owned(),
+                line: line.to_owned(),
+            });
         }
     }
     examples
