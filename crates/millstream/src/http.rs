@@ -1,7 +1,7 @@
 //! One small HTTP listener on a thread of its own: `/livez`, `/readyz` and `/metrics`.
 //!
 //! `/livez` says that this thread turns and asks nobody else: a probe that depended on the broker would restart
-//! a whole fleet when the broker is away for a moment. `/readyz` is 503 until every part has said that it is
+//! every service when the broker is away for a moment. `/readyz` is 503 until there are parts and each has said that it is
 //! ready, and 503 first of all once draining began. Outsiders cost little: connections are capped, headers have to
 //! arrive in time, bodies are never read, and answers hold no topic names and no configuration.
 
@@ -74,7 +74,7 @@ impl Part {
 }
 
 impl Health {
-    /// The health of a program without parts: ready until it drains.
+    /// The health of a program that has no parts yet: not ready before the first one is there and says so.
     #[must_use]
     pub fn new() -> Health {
         Health::default()
@@ -96,10 +96,11 @@ impl Health {
         self.0.draining.store(true, Ordering::Release);
     }
 
-    /// Whether all parts are ready and the program does not drain.
+    /// Whether there are parts, all of them are ready, and the program does not drain.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.is_draining() && self.missing().is_empty()
+        let has_begun = !self.parts().is_empty();
+        has_begun && !self.is_draining() && self.missing().is_empty()
     }
 
     /// Whether the program is going to end.
@@ -288,16 +289,20 @@ fn readiness(health: &Health) -> Response<Full<Bytes>> {
             "draining\n".to_owned(),
         );
     }
-    let missing = health.missing();
-    if missing.is_empty() {
-        text(StatusCode::OK, PLAIN, "ready\n".to_owned())
-    } else {
-        text(
-            StatusCode::SERVICE_UNAVAILABLE,
-            PLAIN,
-            format!("not ready: {}\n", missing.join(", ")),
-        )
+    if health.is_ready() {
+        return text(StatusCode::OK, PLAIN, "ready\n".to_owned());
     }
+    let missing = health.missing();
+    let reason = if missing.is_empty() {
+        "nothing has started yet".to_owned()
+    } else {
+        missing.join(", ")
+    };
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        PLAIN,
+        format!("not ready: {reason}\n"),
+    )
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
@@ -353,9 +358,13 @@ mod tests {
     #[test]
     fn readiness_follows_the_parts_and_draining_comes_first() {
         let health = Health::new();
-        let (first, second) = (health.part("worker-0"), health.part("worker-1"));
         let listener = open(&health);
         let unavailable = "503 Service Unavailable";
+        assert_eq!(
+            get(&listener, "/readyz"),
+            said(unavailable, "not ready: nothing has started yet\n")
+        );
+        let (first, second) = (health.part("worker-0"), health.part("worker-1"));
         assert_eq!(
             get(&listener, "/readyz"),
             said(unavailable, "not ready: worker-0, worker-1\n")

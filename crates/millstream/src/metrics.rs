@@ -45,6 +45,8 @@ pub const REWINDS: &str = "millstream_rewinds_total";
 pub const BACKPRESSURE: &str = "millstream_backpressure_total";
 /// Partitions stopped because a dead letter could not be written, by service.
 pub const PARTITIONS_HALTED: &str = "millstream_partitions_halted";
+/// Partitions held that have records and give none, by service.
+pub const PARTITIONS_STALLED: &str = "millstream_partitions_stalled";
 /// Partitions held, by service.
 pub const PARTITIONS_ASSIGNED: &str = "millstream_partitions_assigned";
 /// Offsets between what is done and the end, by service, topic and partition.
@@ -101,7 +103,7 @@ const COUNTERS: [(&str, &str); 17] = [
 ];
 
 /// Gauges, their units and help texts.
-const GAUGES: [(&str, Unit, &str); 5] = [
+const GAUGES: [(&str, Unit, &str); 6] = [
     (
         EMITTER_PENDING,
         Unit::Count,
@@ -113,6 +115,11 @@ const GAUGES: [(&str, Unit, &str); 5] = [
         "partitions stopped because a dead letter could not be written",
     ),
     (PARTITIONS_ASSIGNED, Unit::Count, "partitions held"),
+    (
+        PARTITIONS_STALLED,
+        Unit::Count,
+        "partitions held that have records and give none",
+    ),
     (
         LAG,
         Unit::Count,
@@ -197,6 +204,7 @@ pub(crate) struct Meters {
     pub(crate) late: Counted,
     pub(crate) assigned: Gauge,
     pub(crate) halted: Gauge,
+    pub(crate) stalled: Gauge,
     pub(crate) in_flight: Gauge,
     pub(crate) totals: Totals,
 }
@@ -275,6 +283,7 @@ impl Meters {
             late: Counted::new(metrics::counter!(REPORTS_LATE, "service" => name())),
             assigned: gauge(PARTITIONS_ASSIGNED),
             halted: gauge(PARTITIONS_HALTED),
+            stalled: gauge(PARTITIONS_STALLED),
             in_flight: gauge(IN_FLIGHT),
             totals: Totals::default(),
             service: Arc::clone(service),

@@ -251,7 +251,7 @@ mod tests {
     fn definition(threads: usize) -> Arc<Definition<()>> {
         let nothing = |(): &mut (), _: Record<(), String>, _: &mut Context| Ok(());
         let service = Service::new("copier", || ()).input(&IN, nothing);
-        service.threads(threads).into_definition().unwrap()
+        Arc::new(service.threads(threads).into_definition().unwrap())
     }
 
     #[test]

@@ -246,13 +246,13 @@ impl<S: 'static> Service<S> {
     /// The declaration is not valid, the topics are not as declared, a record stopped the service as declared, or the
     /// client failed for good. [`Error::Stuck`] means that threads are left which no longer answer: exit the process.
     pub fn run(self, cluster: &Cluster, shutdown: Shutdown) -> Result<Summary, Error> {
-        runtime::run(self.into_definition()?, cluster, shutdown)
+        runtime::run(Arc::new(self.into_definition()?), cluster, shutdown)
     }
 
     /// The validated declaration.
-    pub(crate) fn into_definition(self) -> Result<Arc<Definition<S>>, Error> {
+    pub(crate) fn into_definition(self) -> Result<Definition<S>, Error> {
         self.definition.validate()?;
-        Ok(Arc::new(self.definition))
+        Ok(self.definition)
     }
 
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {

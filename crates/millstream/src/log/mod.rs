@@ -30,18 +30,18 @@ pub(crate) trait Log {
     /// An error is final: the client is of no more use. What may pass is an [`Event::Trouble`].
     fn poll(&self, wait: Duration) -> Result<Event<Self::Message<'_>>, Error>;
 
-    /// Completes [`Event::Assigned`]: records of these partitions flow from the group's committed offset, or from
-    /// where the log was told to start when there is none.
+    /// Completes [`Event::Assigned`]: records of these partitions flow from where the answer says. A partition that was paused
+    /// when it was released may still be paused: whoever wants its records calls [`resume`](Self::resume).
     ///
     /// # Errors
     /// When the cluster does not answer; a retriable error means that the same call is to be made again.
-    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error>;
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error>;
 
     /// Completes [`Event::Revoked`] or [`Event::Lost`]: no record of these partitions comes after it. The group goes on
     /// only when every member has done so.
     ///
     /// # Errors
-    /// When the client refuses.
+    /// When the client refuses; a retriable error means that the same call is to be made again.
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error>;
 
     /// Takes a record for sending and copies it; its delivery is reported once, with `token`, by [`reports`](Self::reports).
@@ -69,10 +69,12 @@ pub(crate) trait Log {
     /// Commits these positions and waits for the answer.
     ///
     /// # Errors
-    /// When the cluster refused, or the member was fenced.
+    /// When the cluster refused, or the member was fenced. A commit that comes in the middle of a rebalance is refused with a
+    /// retriable error: it may pass once the group has settled.
     fn commit_now(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error>;
 
-    /// No records of these partitions until [`resume`](Self::resume); polling goes on.
+    /// No records of these partitions until [`resume`](Self::resume); polling goes on. Those that the client had already taken
+    /// from the cluster may still come.
     fn pause(&self, partitions: &[TopicPartition]);
 
     /// Ends [`pause`](Self::pause).
@@ -81,17 +83,27 @@ pub(crate) trait Log {
     /// The next record of `partition` is the first at or after `offset`. Records on the way are dropped.
     ///
     /// # Errors
-    /// When the client refuses: the partition is not admitted.
+    /// When the client refuses or does not answer in time: the position is not known then.
     fn seek(&self, partition: &TopicPartition, offset: NextOffset) -> Result<(), Error>;
 
     /// The end of `partition` as far as the client knows without asking.
     fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset>;
 
-    /// What the group had committed for `partition` when it was admitted, where that is known.
-    fn committed(&self, partition: &TopicPartition) -> Option<NextOffset> {
-        let _ = partition;
-        None
-    }
+    /// The number of partitions of `topic`.
+    ///
+    /// # Errors
+    /// When the cluster does not answer, or does not have the topic.
+    fn partition_count(&self, topic: &str) -> Result<i32, Error>;
+
+    /// Those of these partitions that have records which were not polled yet, and their ends. Asks the cluster, for a second
+    /// at most.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    fn unread(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, NextOffset)>, Error>;
 
     /// Whether the cluster can be reached, as far as the client knows.
     fn is_connected(&self) -> bool {
@@ -115,6 +127,22 @@ pub(crate) trait Message: Sync {
     fn partition(&self) -> Partition;
     /// Its offset.
     fn offset(&self) -> Offset;
+}
+
+/// Where the records of an admitted partition begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// At the offset that the group has committed.
+    Committed(NextOffset),
+    /// The group has committed nothing: where the log was told to start.
+    Chosen(NextOffset),
+    /// The group has committed nothing and the log was told to fail: nothing flows.
+    Refused {
+        /// The first offset the cluster has.
+        start: NextOffset,
+        /// The end of the partition.
+        end: NextOffset,
+    },
 }
 
 /// What a poll found.
@@ -141,8 +169,8 @@ pub(crate) enum Event<M> {
     OutOfRange {
         /// The partition.
         partition: TopicPartition,
-        /// The position that is not there; `None` when there was no committed offset and the log was told to fail.
-        wanted: Option<NextOffset>,
+        /// The position that is not there.
+        wanted: NextOffset,
         /// The first offset the cluster has.
         start: NextOffset,
         /// The end of the partition.

@@ -1,7 +1,8 @@
 //! A service made ready for the simulation, and one of its workers in a seat.
 //!
-//! The handlers of the declaration are wrapped so that the world's journal learns of each call and its answer; nothing
-//! else of the service is changed, and the worker is the one that runs in production.
+//! The handlers of the declaration are wrapped so that the world's journal learns of each call and its answer, and each
+//! state has a number by which the journal knows it; nothing else of the service is changed, and the worker is the one that
+//! runs in production.
 
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,11 +52,9 @@ impl Declared {
         journal: &Arc<Mutex<Journal>>,
         dress: impl Fn(SimulatedLog) -> L + 'static,
     ) -> Result<Declared, Error> {
-        let mut definition = service.into_definition()?;
+        let definition = service.into_definition()?;
         let group: Arc<str> = definition.group.as_str().into();
-        if let Some(definition) = Arc::get_mut(&mut definition) {
-            watch(definition, &group, journal);
-        }
+        let definition = Arc::new(watch(definition, &group, journal));
         let inputs = definition.input_names();
         let subscription = Subscription {
             group: Arc::clone(&group),
@@ -103,55 +102,77 @@ pub(super) struct Seat {
     pub(super) stalled_until: Moment,
 }
 
-/// Has the journal told of every call of a handler or timer.
+/// A service's state with the number the journal knows it by.
+struct Numbered<S> {
+    state: S,
+    number: u64,
+}
+
+/// Has the journal told of every state that is made, and of every call of a handler or timer.
 fn watch<S: 'static>(
-    definition: &mut Definition<S>,
+    definition: Definition<S>,
     group: &Arc<str>,
     journal: &Arc<Mutex<Journal>>,
-) {
-    let inputs = std::mem::take(&mut definition.inputs);
-    definition.inputs = inputs
-        .into_iter()
-        .map(|input| watch_input(input, group, journal))
-        .collect();
-    let timers = std::mem::take(&mut definition.timers);
-    definition.timers = timers
-        .into_iter()
-        .map(|timer| watch_timer(timer, journal))
-        .collect();
+) -> Definition<Numbered<S>> {
+    let (init, states) = (definition.init, Arc::clone(journal));
+    let inputs = definition.inputs.into_iter();
+    let timers = definition.timers.into_iter();
+    Definition {
+        name: definition.name,
+        group: definition.group,
+        init: Box::new(move || Numbered {
+            state: init(),
+            number: note(&states, Journal::make_state),
+        }),
+        inputs: inputs
+            .map(|input| watch_input(input, group, journal))
+            .collect(),
+        outputs: definition.outputs,
+        timers: timers.map(|timer| watch_timer(timer, journal)).collect(),
+        settings: definition.settings,
+    }
 }
 
 fn watch_input<S: 'static>(
     input: Input<S>,
     group: &Arc<str>,
     journal: &Arc<Mutex<Journal>>,
-) -> Input<S> {
+) -> Input<Numbered<S>> {
     let (group, journal, handle) = (Arc::clone(group), Arc::clone(journal), input.handle);
     Input {
-        handle: Box::new(move |state, source, message, context| {
-            note(&journal, |journal| {
-                journal.begin(&group, source, message.offset().get())
-            });
-            let answer = handle(state, source, message, context);
-            let effects = context.effects().len();
-            note(&journal, |journal| journal.end(answer.is_ok(), effects));
-            answer
-        }),
-        ..input
+        topic: input.topic,
+        spec: input.spec,
+        codecs: input.codecs,
+        handle: Box::new(
+            move |numbered: &mut Numbered<S>, source, message, context| {
+                let offset = message.offset().get();
+                note(&journal, |journal| journal.begin(&group, source, offset));
+                let answer = handle(&mut numbered.state, source, message, context);
+                let effects = context.effects().len();
+                note(&journal, |journal| {
+                    journal.end(answer.is_ok(), effects);
+                    if answer.is_ok() {
+                        journal.apply(numbered.number, source, offset);
+                    }
+                });
+                answer
+            },
+        ),
+        paused: input.paused,
     }
 }
 
-fn watch_timer<S: 'static>(timer: Timer<S>, journal: &Arc<Mutex<Journal>>) -> Timer<S> {
+fn watch_timer<S: 'static>(timer: Timer<S>, journal: &Arc<Mutex<Journal>>) -> Timer<Numbered<S>> {
     let (journal, tick) = (Arc::clone(journal), timer.tick);
     Timer {
-        tick: Box::new(move |state, context| {
+        every: timer.every,
+        tick: Box::new(move |numbered: &mut Numbered<S>, context| {
             note(&journal, Journal::tick);
-            tick(state, context)
+            tick(&mut numbered.state, context)
         }),
-        ..timer
     }
 }
 
-fn note(journal: &Mutex<Journal>, change: impl FnOnce(&mut Journal)) {
-    change(&mut journal.lock().unwrap_or_else(PoisonError::into_inner));
+fn note<T>(journal: &Mutex<Journal>, change: impl FnOnce(&mut Journal) -> T) -> T {
+    change(&mut journal.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -8,7 +8,7 @@ use super::{Faults, World, simulate, simulate_with};
 use crate::codec::{Json, Text};
 use crate::error::{Error, ProcessError};
 use crate::log::simulation::SimulatedLog;
-use crate::log::{Event, Log, Outgoing, SendError, Token};
+use crate::log::{Begin, Event, Log, Outgoing, SendError, Token};
 use crate::topic::NextOffset;
 use crate::{
     Context, OnError, Partition, Record, Service, Start, Topic, TopicPartition, dead_letter,
@@ -427,7 +427,7 @@ impl Log for Mistaken {
     fn poll(&self, wait: Duration) -> Result<Event<Self::Message<'_>>, Error> {
         self.log.poll(wait)
     }
-    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         self.log.admit(partitions)
     }
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
@@ -462,6 +462,15 @@ impl Log for Mistaken {
     }
     fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset> {
         self.log.end_offset(partition)
+    }
+    fn partition_count(&self, topic: &str) -> Result<i32, Error> {
+        self.log.partition_count(topic)
+    }
+    fn unread(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
+        self.log.unread(partitions)
     }
 }
 

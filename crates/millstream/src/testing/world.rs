@@ -173,6 +173,12 @@ impl World {
         }
     }
 
+    /// Gives a topic this many partitions: new ones are empty, those that are too many vanish with their records, and with none
+    /// left the topic does. The groups that read it notice at once.
+    pub fn resize(&mut self, topic: &str, partitions: i32) {
+        self.simulation.resize(topic, partitions);
+    }
+
     /// Stops all workers of a service in order: they drain, commit and leave.
     ///
     /// # Errors

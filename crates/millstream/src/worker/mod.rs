@@ -9,6 +9,7 @@
 //! - `handling`: what another thread can see of the handler; `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost;
 //!   `narrowing`: after a refused batch
 //! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
+//! - `watchdog`: partitions that ought to move and do not
 //! - `timer`: what is called at an interval; `handler_requests`: records kept open, inputs paused
 //!
 //! The way of a record costs no allocation and no lock of the engine's own: it is borrowed from the client's buffer
@@ -27,6 +28,7 @@ mod revocation;
 mod rewind;
 mod send;
 mod timer;
+mod watchdog;
 mod watermark;
 
 #[cfg(test)]
@@ -103,6 +105,8 @@ struct Core<S> {
     commits: commit::Schedule,
     next_tick: Option<Moment>,
     next_meters: Moment,
+    /// When it is asked next whether a partition that does not move has records.
+    next_watch: Moment,
     seen: u64,
     meters: Meters,
 }
@@ -147,6 +151,7 @@ impl<S, L: Log> Worker<S, L> {
             held: 0,
             next_tick: None,
             next_meters: now.plus(METERS_EVERY),
+            next_watch: now.plus(watchdog::LOOK_EVERY),
             seen: 0,
         };
         Self { log, core }
@@ -274,7 +279,7 @@ impl<S> Core<S> {
                 wanted,
                 start,
                 end,
-            } => self.out_of_range(&partition, wanted, start, end),
+            } => self.out_of_range(&partition, Some(wanted), start, end),
             Event::Trouble(error) => {
                 tracing::warn!(
                     service = %self.definition.name,
@@ -375,6 +380,7 @@ impl<S> Core<S> {
         if self.now >= self.next_meters {
             self.next_meters = self.now.plus(METERS_EVERY);
             self.publish(log);
+            self.look_for_stalled(log);
         }
     }
 
@@ -385,8 +391,12 @@ impl<S> Core<S> {
         let mut assigned = 0_u32;
         for slot in self.table.slots_mut() {
             assigned += 1;
-            read += slot.meters.read.flush();
-            let done = slot.ring.watermark().or(slot.committed);
+            let moved = slot.meters.read.flush();
+            if moved > 0 {
+                slot.moved = self.now;
+            }
+            read += moved;
+            let done = slot.done().or(slot.committed);
             if let (Some(end), Some(done)) = (log.end_offset(&slot.source), done) {
                 slot.meters.lag(end.get().saturating_sub(done.get()).max(0));
             }

@@ -54,6 +54,8 @@ pub(crate) struct Slot {
     /// The first record seen: where a replay starts while nothing is done yet.
     pub(crate) first: Option<Offset>,
     pub(crate) committed: Option<NextOffset>,
+    /// Where the group begins, as far as that has to be committed: nothing else fixes it.
+    pub(crate) begins: Option<NextOffset>,
     /// The first record that came while the unit was held: where reading goes on afterwards.
     pub(crate) missed: Option<Offset>,
     /// A record whose effects the cluster will never take; failed as such when it comes again.
@@ -62,6 +64,10 @@ pub(crate) struct Slot {
     pub(crate) narrowing: Option<Narrowing>,
     /// Its service wants nothing of it for now.
     pub(crate) paused: bool,
+    /// When its last record came, or when it could first give one.
+    pub(crate) moved: Moment,
+    /// It has records and gives none.
+    pub(crate) stalled: bool,
     /// Records kept open that are done once the effects of a place here are acknowledged.
     pub(crate) closing: Vec<(u64, PlaceId)>,
     pub(crate) meters: PartitionMeters,
@@ -83,6 +89,8 @@ pub(crate) struct Unit<S> {
 pub(crate) enum Hold {
     /// It does.
     Free,
+    /// Where the group begins is not committed yet; tried again at this time.
+    Starting(Moment),
     /// A record waits for its retry.
     Retry(Box<Parked>),
     /// A batch was refused: the next group of records waits until the one before is acknowledged.
@@ -144,9 +152,14 @@ impl Slot {
         self.ring.watermark().or(first)
     }
 
+    /// Up to where everything is done, or was so when the group began.
+    pub(crate) fn done(&self) -> Option<NextOffset> {
+        self.ring.watermark().or(self.begins)
+    }
+
     /// What is done and not yet known to be committed.
     pub(crate) fn to_commit(&self) -> Option<NextOffset> {
-        let done = self.ring.watermark()?;
+        let done = self.done()?;
         (self.committed != Some(done)).then_some(done)
     }
 
@@ -244,6 +257,12 @@ impl<S> Table<S> {
         self.slots_mut().find(|slot| slot.source == *source)
     }
 
+    /// Whether records of a slot are to be taken now.
+    pub(crate) fn wants(&self, slot: &Slot) -> bool {
+        let unit = self.unit(slot.source.partition);
+        !slot.paused && unit.is_some_and(|unit| unit.hold.is_free())
+    }
+
     /// The partitions of a unit that its service wants to read, by name.
     pub(crate) fn wanted(&self, partition: Partition) -> Vec<TopicPartition> {
         let slots = self.unit(partition).map_or(&[][..], |unit| &unit.slots);
@@ -285,10 +304,13 @@ impl<S> Table<S> {
             ring: Ring::default(),
             first: None,
             committed: None,
+            begins: None,
             missed: None,
             refused: None,
             narrowing: None,
             paused: false,
+            moved: Moment::default(),
+            stalled: false,
             closing: Vec::new(),
             meters,
             epoch,

@@ -8,9 +8,12 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::log::Log;
+use crate::error::Error;
+use crate::log::{Begin, Log};
 use crate::metrics::{Meters, REBALANCES};
-use crate::topic::TopicPartition;
+use crate::policy::Start;
+use crate::service::Definition;
+use crate::topic::{Partition, TopicPartition};
 
 use super::Core;
 use super::partition::{Hold, Unit};
@@ -167,14 +170,10 @@ impl<S> Core<S> {
             self.reports(log, wait);
             return;
         }
-        match log.admit(partitions) {
-            Ok(()) => {
-                let partitions = std::mem::take(partitions);
+        match co_partitioned(&self.definition, log).and_then(|()| log.admit(partitions)) {
+            Ok(begins) => {
                 self.phase = Phase::Running;
-                if self.paused_for_backpressure {
-                    log.pause(&partitions);
-                }
-                self.take_in(log, partitions);
+                self.take_in(log, begins);
             }
             Err(error) if error.is_retriable() => {
                 tracing::warn!(
@@ -188,48 +187,109 @@ impl<S> Core<S> {
         }
     }
 
-    fn take_in<L: Log>(&mut self, log: &L, partitions: Vec<TopicPartition>) {
-        let definition = &*self.definition;
-        let now = self.now;
-        for source in partitions {
-            let inputs = &definition.inputs;
-            let Some(input) = inputs.iter().position(|input| input.topic == source.topic) else {
+    /// Takes admitted partitions in, and lets those flow that have no reason to stand still: what a client was told to pause
+    /// before a partition left is still paused when it comes back.
+    fn take_in<L: Log>(&mut self, log: &L, begins: Vec<(TopicPartition, Begin)>) {
+        let partitions: Vec<_> = begins.iter().map(|(source, _)| source.clone()).collect();
+        let mut replays = Vec::new();
+        for (source, begin) in begins {
+            let mut inputs = self.definition.inputs.iter();
+            let Some(input) = inputs.position(|input| input.topic == source.topic) else {
                 continue;
             };
-            // The group may name again what is already held (eager protocols always do so after a revocation).
             if self.table.find(input, source.partition).is_some() {
+                // Named again without having left: it flows from where the group has committed, on a state that is ahead.
+                replays.push(source.partition);
                 continue;
             }
-            let declared = inputs.get(input).and_then(|input| input.spec.partitions);
-            if declared.is_some_and(|declared| source.partition.0 >= declared) {
-                tracing::warn!(
-                    service = %definition.name,
-                    topic = %source.topic,
-                    partition = source.partition.0,
-                    declared,
-                    "the topic has grown: keys move to other partitions, and their order and state with them"
-                );
-            }
-            let committed = log.committed(&source);
-            let meters = self.meters.partition(&source);
-            let ticks = definition.timers.iter().map(|timer| now.plus(timer.every));
-            let id = self.table.insert(input, source, meters, || Unit {
-                state: (definition.init)(),
-                slots: Vec::new(),
-                hold: Hold::Free,
-                rewinds: 0,
-                ticks: ticks.collect(),
-            });
-            let starts_paused = inputs.get(input).is_some_and(|input| input.paused);
-            if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
-                slot.committed = committed;
-                slot.paused = starts_paused;
-                if starts_paused {
-                    log.pause(std::slice::from_ref(&slot.source));
-                }
-            }
+            self.take_in_one(input, source, begin);
+        }
+        let mut numbers: Vec<_> = partitions.iter().map(|source| source.partition).collect();
+        numbers.sort_unstable_by_key(|number| number.0);
+        numbers.dedup();
+        if self.definition.settings.start == Start::Latest {
+            self.commit_starts(log, &numbers);
+        }
+        for partition in replays {
+            self.replay_afresh(log, partition);
+        }
+        let (flowing, still): (Vec<_>, Vec<_>) = partitions
+            .into_iter()
+            .partition(|source| !self.paused_for_backpressure && self.wants(source));
+        if !still.is_empty() {
+            log.pause(&still);
+        }
+        if !flowing.is_empty() {
+            log.resume(&flowing);
         }
         self.schedule_ticks();
+    }
+
+    fn wants(&self, source: &TopicPartition) -> bool {
+        let mut inputs = self.definition.inputs.iter();
+        let input = inputs.position(|input| input.topic == source.topic);
+        let slot = input.and_then(|input| self.table.find(input, source.partition));
+        let slot = slot.and_then(|id| self.table.slot(id));
+        slot.is_some_and(|slot| self.table.wants(slot))
+    }
+
+    fn take_in_one(&mut self, input: usize, source: TopicPartition, begin: Begin) {
+        let definition = &*self.definition;
+        let now = self.now;
+        let declared = definition.inputs.get(input);
+        let count = declared.and_then(|input| input.spec.partitions);
+        if count.is_some_and(|count| source.partition.0 >= count) {
+            tracing::warn!(
+                service = %definition.name,
+                topic = %source.topic,
+                partition = source.partition.0,
+                declared = count,
+                "the topic has grown: keys move to other partitions, and their order and state with them"
+            );
+        }
+        let starts_paused = declared.is_some_and(|input| input.paused);
+        let meters = self.meters.partition(&source);
+        let ticks = definition.timers.iter().map(|timer| now.plus(timer.every));
+        let id = self.table.insert(input, source.clone(), meters, || Unit {
+            state: (definition.init)(),
+            slots: Vec::new(),
+            hold: Hold::Free,
+            rewinds: 0,
+            ticks: ticks.collect(),
+        });
+        let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) else {
+            return;
+        };
+        slot.paused = starts_paused;
+        slot.moved = now;
+        match begin {
+            Begin::Committed(offset) => slot.committed = Some(offset),
+            // From the start a successor begins where this member does; from the end it would begin later.
+            Begin::Chosen(offset) if definition.settings.start == Start::Latest => {
+                slot.begins = Some(offset);
+            }
+            Begin::Chosen(_) => {}
+            Begin::Refused { start, end } => self.out_of_range(&source, None, start, end),
+        }
+    }
+
+    /// Commits where the group begins, before any record is handled: else a successor would begin later and what was under
+    /// way would be lost. Partitions for which that fails stand still until it is done.
+    pub(super) fn commit_starts<L: Log>(&mut self, log: &L, partitions: &[Partition]) {
+        let slots = self.table.slots();
+        let starts: Vec<_> = slots
+            .filter(|slot| slot.begins.is_some() && slot.committed.is_none())
+            .filter(|slot| partitions.contains(&slot.source.partition))
+            .map(|slot| slot.source.clone())
+            .collect();
+        self.commit_now(log, &starts);
+        for source in starts {
+            let slot = self.table.by_source(&source);
+            if slot.is_some_and(|slot| slot.committed.is_none()) {
+                let again = self.now.plus(ADMIT_AGAIN);
+                self.hold(log, source.partition, Hold::Starting(again));
+            }
+        }
     }
 
     /// Starts to drain; a drain that is under way already takes the rest with it.
@@ -347,6 +407,34 @@ impl<S> Core<S> {
             Err(error) => self.fail(error),
         }
     }
+}
+
+/// Records of equal partition number meet in one state, so every input needs the same number of partitions, also after one
+/// of the topics has grown.
+fn co_partitioned<S, L: Log>(definition: &Definition<S>, log: &L) -> Result<(), Error> {
+    let mut first = None;
+    if definition.inputs.len() == 1 {
+        return Ok(());
+    }
+    for input in &definition.inputs {
+        let count = match log.partition_count(&input.topic) {
+            Ok(count) => count,
+            Err(error) if error.is_retriable() => return Err(error),
+            // A topic that is gone has no partitions that could meet others.
+            Err(_) => continue,
+        };
+        let (topic, expected) = *first.get_or_insert((&input.topic, count));
+        if count != expected {
+            return Err(Error::NotCoPartitioned {
+                service: definition.name.to_string(),
+                first: topic.to_string(),
+                first_count: expected,
+                second: input.topic.to_string(),
+                second_count: count,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Partitions in one word for the log.

@@ -52,6 +52,16 @@ impl<S> Core<S> {
         self.rewind(log, partition, Duration::ZERO, error);
     }
 
+    /// Replays a partition because its client has gone back to what is committed.
+    pub(super) fn replay_afresh<L: Log>(&mut self, log: &L, partition: Partition) {
+        self.forget(partition);
+        let state = (self.definition.init)();
+        if let Some(unit) = self.table.unit_mut(partition) {
+            unit.state = state;
+        }
+        self.hold(log, partition, Hold::Rewind(self.now));
+    }
+
     fn rewind<L: Log>(&mut self, log: &L, partition: Partition, wait: Duration, error: &Error) {
         let Some(unit) = self.table.unit(partition) else {
             return;
@@ -108,7 +118,7 @@ impl<S> Core<S> {
             .units()
             .filter_map(|(partition, unit)| match &unit.hold {
                 Hold::Retry(parked) if parked.due <= now => Some(partition),
-                Hold::Rewind(due) if *due <= now => Some(partition),
+                Hold::Starting(due) | Hold::Rewind(due) if *due <= now => Some(partition),
                 Hold::Group if self.may_send_next_group(partition) => Some(partition),
                 _ => None,
             });
@@ -131,6 +141,12 @@ impl<S> Core<S> {
                     self.widen(partition);
                     self.go_on(log, partition);
                 }
+                Hold::Starting(_) => {
+                    self.commit_starts(log, &[partition]);
+                    if self.is_free(partition) {
+                        self.go_on(log, partition);
+                    }
+                }
                 other => unit.hold = other,
             }
         }
@@ -145,7 +161,7 @@ impl<S> Core<S> {
         }
         let due = self.table.units().filter_map(|(_, unit)| match &unit.hold {
             Hold::Retry(parked) => Some(parked.due),
-            Hold::Rewind(due) => Some(*due),
+            Hold::Starting(due) | Hold::Rewind(due) => Some(*due),
             Hold::Group => Some(self.now.plus(LOOK_FOR_GROUP)),
             _ => None,
         });

@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset as ClientOffset, TopicPartitionList};
 
-use super::config::Logging;
 use crate::record::Timestamp;
 use crate::topic::{NextOffset, Partition, TopicPartition};
 
@@ -27,8 +26,8 @@ pub(crate) enum Which {
 }
 
 /// Asks for one offset of each partition; those that have none (no record that late) are left out.
-pub(crate) fn fetch(
-    client: &BaseConsumer<Logging>,
+pub(crate) fn fetch<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
     partitions: &[TopicPartition],
     which: Which,
     patience: Duration,

@@ -36,8 +36,18 @@ pub struct Faults {
     pub unknown_commit: f64,
     /// A commit is neither applied nor ever answered.
     pub dropped_commit: f64,
+    /// A commit is applied a while after it was asked for, and refused if the group has had a rebalance meanwhile.
+    pub late_commit: f64,
+    /// Commits are refused for a while because the group has not settled. For each rebalance.
+    pub unsettled_group: f64,
     /// The cluster does not tell committed offsets when a member asks where to begin.
     pub failed_admit: f64,
+    /// Partitions cannot be released at once.
+    pub failed_release: f64,
+    /// A partition cannot be read from another position at once.
+    pub failed_seek: f64,
+    /// A partition that is paused still gives some of its records.
+    pub late_record: f64,
     /// There are records, and a poll finds none.
     pub empty_poll: f64,
     /// Retention takes records away, read or not: what a group then misses is lost by design, and counted. For each step.
@@ -60,7 +70,12 @@ impl Faults {
             failed_commit: 0.0,
             unknown_commit: 0.0,
             dropped_commit: 0.0,
+            late_commit: 0.0,
+            unsettled_group: 0.0,
             failed_admit: 0.0,
+            failed_release: 0.0,
+            failed_seek: 0.0,
+            late_record: 0.0,
             empty_poll: 0.0,
             retention: 0.0,
         }
@@ -81,7 +96,12 @@ impl Faults {
             failed_commit: 0.1,
             unknown_commit: 0.1,
             dropped_commit: 0.02,
+            late_commit: 0.2,
+            unsettled_group: 0.2,
             failed_admit: 0.1,
+            failed_release: 0.1,
+            failed_seek: 0.1,
+            late_record: 0.3,
             empty_poll: 0.2,
             retention: 0.0,
         }

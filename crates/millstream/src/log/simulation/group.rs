@@ -2,11 +2,13 @@
 //!
 //! A state machine without time or chance. A partition is owned from the moment its member is told of it until the
 //! member has given it back or was thrown out; the next owner is told only then. With the cooperative way only what
-//! moves is taken back; with the eager way everything is, and nothing is given out before everything is back.
+//! moves is taken back; with the eager way everything is, and nothing is given out before everything is back. A member for
+//! which nothing is left is told so.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::MemberId;
+use crate::clock::Moment;
 use crate::topic::{NextOffset, TopicPartition};
 
 /// What the group has to say to a member.
@@ -26,6 +28,10 @@ pub(super) struct Group {
     /// Owned, and asked back.
     asked_back: BTreeSet<TopicPartition>,
     rounds: usize,
+    /// Members that have not been told their share in this round.
+    untold: BTreeSet<MemberId>,
+    /// Commits are refused until then.
+    pub(super) unsettled_until: Moment,
     pub(super) committed: BTreeMap<TopicPartition, NextOffset>,
     /// Where the group began in partitions it had committed nothing for.
     pub(super) begun: BTreeMap<TopicPartition, NextOffset>,
@@ -41,6 +47,27 @@ impl Group {
 
     pub(super) fn has(&self, member: MemberId) -> bool {
         self.members.contains(&member)
+    }
+
+    /// Changes with each rebalance.
+    pub(super) fn generation(&self) -> usize {
+        self.rounds
+    }
+
+    /// The partitions that `topics` have now; the rest is forgotten, its offsets as well.
+    pub(super) fn set_partitions(
+        &mut self,
+        topic: &str,
+        partitions: Vec<TopicPartition>,
+    ) -> Vec<(MemberId, Notice)> {
+        let is_gone = |partition: &TopicPartition| {
+            *partition.topic == *topic && !partitions.contains(partition)
+        };
+        self.committed.retain(|partition, _| !is_gone(partition));
+        self.begun.retain(|partition, _| !is_gone(partition));
+        self.partitions.retain(|partition| !is_gone(partition));
+        self.partitions.extend(partitions);
+        self.rebalance()
     }
 
     pub(super) fn partitions(&self) -> impl Iterator<Item = &TopicPartition> {
@@ -89,6 +116,7 @@ impl Group {
     /// Deals the partitions anew, differently at each round.
     pub(super) fn rebalance(&mut self) -> Vec<(MemberId, Notice)> {
         self.rounds += 1;
+        self.untold = self.members.clone();
         let members: Vec<MemberId> = self.members.iter().copied().collect();
         self.target.clear();
         for partition in &self.partitions {
@@ -131,6 +159,13 @@ impl Group {
                     .iter()
                     .map(|partition| (partition.clone(), *member)),
             );
+        }
+        if self.asked_back.is_empty() {
+            let idle = std::mem::take(&mut self.untold);
+            let has_none = |member: &MemberId| !self.owners.values().any(|owner| owner == member);
+            for member in idle.into_iter().filter(has_none) {
+                given.entry(member).or_default();
+            }
         }
         given
             .into_iter()

@@ -56,6 +56,10 @@ pub(crate) struct Journal {
     /// The member that is being stepped.
     active: Option<MemberId>,
     held: BTreeMap<MemberId, BTreeSet<TopicPartition>>,
+    /// States made so far.
+    states: u64,
+    /// The last record that was applied to each state.
+    applied: BTreeMap<(u64, TopicPartition), i64>,
     broken: Vec<String>,
     handled: u64,
 }
@@ -78,6 +82,46 @@ impl Journal {
     pub(super) fn give_back(&mut self, member: MemberId, partitions: &[TopicPartition]) {
         if let Some(held) = self.held.get_mut(&member) {
             held.retain(|partition| !partitions.contains(partition));
+        }
+    }
+
+    /// A member asks for a commit: only of what it holds.
+    pub(super) fn asks_to_commit(
+        &mut self,
+        member: MemberId,
+        offsets: &[(TopicPartition, NextOffset)],
+    ) {
+        let held = self.held.get(&member);
+        for (partition, to) in offsets {
+            if !held.is_some_and(|held| held.contains(partition)) {
+                self.broken.push(format!(
+                    "{member} committed {partition} to {to} without holding the partition"
+                ));
+            }
+        }
+    }
+
+    /// A topic has only so many partitions left; what is known of the others is of no use.
+    pub(super) fn forget_beyond(&mut self, topic: &str, partitions: i32) {
+        self.ways.retain(|(_, partition), _| {
+            *partition.topic != *topic || partition.partition.0 < partitions
+        });
+    }
+
+    /// The state of a partition is made anew.
+    pub(crate) fn make_state(&mut self) -> u64 {
+        self.states += 1;
+        self.states
+    }
+
+    /// A handler has succeeded with a record on this state: each record once, and in order.
+    pub(crate) fn apply(&mut self, state: u64, partition: &TopicPartition, offset: i64) {
+        let place = (state, partition.clone());
+        let last = self.applied.insert(place, offset);
+        if let Some(last) = last.filter(|last| *last >= offset) {
+            self.broken.push(format!(
+                "{partition}@{offset} was handled after {partition}@{last} on the same state"
+            ));
         }
     }
 
@@ -215,7 +259,28 @@ impl Journal {
         }
     }
 
-    /// A group begins at `start`, or retention took everything before it: handlers go on there.
+    /// A group that has committed nothing begins at `start`, where the cluster has records from `first` on: not beyond one that
+    /// a handler has already seen.
+    pub(super) fn begin_anew(
+        &mut self,
+        member: MemberId,
+        (group, partition): (&Arc<str>, &TopicPartition),
+        (first, start): (NextOffset, NextOffset),
+    ) {
+        let way = self.ways.get(&(Arc::clone(group), partition.clone()));
+        let seen = way.and_then(|way| {
+            let mut skipped = way.open.range(first.get()..start.get().max(first.get()));
+            skipped.find(|(seen, _)| !way.done.contains(seen))
+        });
+        if let Some((seen, _)) = seen {
+            self.broken.push(format!(
+                "{member} begins with {partition} at {start}, but {partition}@{seen} was handled and never committed"
+            ));
+        }
+        self.skip_to(group, partition, start);
+    }
+
+    /// Retention took everything before `start`: handlers go on there.
     pub(super) fn skip_to(
         &mut self,
         group: &Arc<str>,

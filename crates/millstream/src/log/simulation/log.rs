@@ -6,12 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::member::Asked;
 use super::topics::Stored;
-use super::world::{MemberId, Simulation, failure};
-use crate::clock::Clock as _;
-use crate::error::{Error, Outcome};
-use crate::log::{Event, Log, Message, Outgoing, SendError, Token};
+use super::world::{MemberId, Simulation};
+use crate::error::Error;
+use crate::log::{Begin, Event, Log, Message, Outgoing, SendError, Token};
 use crate::record::{Headers, Timestamp};
 use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
@@ -60,13 +58,12 @@ impl Log for SimulatedLog {
         Ok(self.simulation.world().poll(self.id))
     }
 
-    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         self.simulation.world().admit(self.id, partitions)
     }
 
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
-        self.simulation.world().release(self.id, partitions);
-        Ok(())
+        self.simulation.world().release(self.id, partitions)
     }
 
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError> {
@@ -88,27 +85,12 @@ impl Log for SimulatedLog {
     }
 
     fn commit(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
-        let mut world = self.simulation.world();
-        let due = world.clock.now().plus(world.delay());
-        let result = world.commit(self.id, offsets);
-        if let Some(result) = result
-            && let Some(member) = world.members.get_mut(&self.id)
-        {
-            member.asked.push_back(Asked {
-                offsets: offsets.to_vec(),
-                due,
-                result,
-            });
-        }
+        self.simulation.world().commit_later(self.id, offsets);
         Ok(())
     }
 
     fn commit_now(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
-        let dropped = || failure("commit offsets", "request timed out", Outcome::Unknown);
-        self.simulation
-            .world()
-            .commit(self.id, offsets)
-            .unwrap_or_else(|| Err(dropped()))
+        self.simulation.world().commit_now(self.id, offsets)
     }
 
     fn pause(&self, partitions: &[TopicPartition]) {
@@ -124,19 +106,24 @@ impl Log for SimulatedLog {
     }
 
     fn seek(&self, partition: &TopicPartition, offset: NextOffset) -> Result<(), Error> {
-        let mut world = self.simulation.world();
-        let held = world
-            .members
-            .get_mut(&self.id)
-            .and_then(|member| member.held.get_mut(partition));
-        let held = held
-            .ok_or_else(|| failure("seek", "the partition is not assigned", Outcome::NotApplied))?;
-        held.next = offset;
-        Ok(())
+        self.simulation.world().seek(self.id, partition, offset)
     }
 
     fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset> {
         Some(self.simulation.world().topics.range(partition).1)
+    }
+    fn partition_count(&self, topic: &str) -> Result<i32, Error> {
+        let count = self.simulation.world().topics.partitions(topic);
+        count.ok_or_else(|| Error::UnknownTopic {
+            topic: topic.to_owned(),
+        })
+    }
+
+    fn unread(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
+        Ok(self.simulation.world().unread(self.id, partitions))
     }
 }
 

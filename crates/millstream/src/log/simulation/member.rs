@@ -64,11 +64,21 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) next: NextOffset,
-    pub(super) paused: bool,
+    /// So many records still come although the partition is paused.
+    pub(super) late: usize,
     /// Out of range, and told not to choose: stands still.
     pub(super) stuck: bool,
 }
 
+/// A commit on its way to the cluster.
+pub(super) struct LateCommit {
+    pub(super) offsets: Vec<(TopicPartition, NextOffset)>,
+    pub(super) due: Moment,
+    /// The group's generation when it was asked for.
+    pub(super) generation: usize,
+}
+
+/// The answer to a commit, on its way to the member.
 pub(super) struct Asked {
     pub(super) offsets: Vec<(TopicPartition, NextOffset)>,
     pub(super) due: Moment,
@@ -86,8 +96,9 @@ pub(super) struct Member {
     pub(super) told: BTreeSet<TopicPartition>,
     pub(super) lost: Option<Vec<TopicPartition>>,
     pub(super) held: BTreeMap<TopicPartition, Held>,
-    /// Admitted without a committed offset, and told not to choose: the worker has still to be told.
-    pub(super) unplaced: VecDeque<TopicPartition>,
+    /// What the worker has paused and not resumed: the client remembers it, whoever holds the partition meanwhile.
+    pub(super) paused: BTreeSet<TopicPartition>,
+    pub(super) late: VecDeque<LateCommit>,
     pub(super) asked: VecDeque<Asked>,
     pub(super) last_due: BTreeMap<(Arc<str>, Partition), Moment>,
 }
@@ -103,7 +114,8 @@ impl Member {
             told: BTreeSet::new(),
             lost: None,
             held: BTreeMap::new(),
-            unplaced: VecDeque::new(),
+            paused: BTreeSet::new(),
+            late: VecDeque::new(),
             asked: VecDeque::new(),
             last_due: BTreeMap::new(),
         }

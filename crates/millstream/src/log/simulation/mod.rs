@@ -7,6 +7,7 @@
 //! thrown out of its group and learns of it late.
 
 mod clock;
+mod commits;
 mod faults;
 mod group;
 mod journal;

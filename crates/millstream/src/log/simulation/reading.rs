@@ -11,9 +11,9 @@ use super::member::Held;
 use super::world::{MemberId, World, failure};
 use crate::clock::Clock as _;
 use crate::error::{Error, Outcome};
-use crate::log::Event;
+use crate::log::{Begin, Event};
 use crate::policy::Start;
-use crate::topic::{Offset, TopicPartition};
+use crate::topic::{NextOffset, Offset, TopicPartition};
 
 impl World {
     pub(super) fn poll(&mut self, id: MemberId) -> Event<SimulatedMessage> {
@@ -23,6 +23,7 @@ impl World {
         };
         member.last_poll = now;
         if let Some(lost) = member.lost.take() {
+            self.log_book().give_back(id, &lost);
             return Event::Lost(lost);
         }
         self.join_again(id);
@@ -42,15 +43,6 @@ impl World {
             return Event::Committed {
                 offsets: asked.offsets,
                 result: asked.result,
-            };
-        }
-        if let Some(partition) = member.unplaced.pop_front() {
-            let (start, end) = self.topics.range(&partition);
-            return Event::OutOfRange {
-                partition,
-                wanted: None,
-                start,
-                end,
             };
         }
         if self.chance(self.faults.empty_poll) {
@@ -82,6 +74,7 @@ impl World {
             .get_mut(&name)
             .map_or_else(Vec::new, |group| group.join(id, partitions));
         self.tell(notices);
+        self.unsettle(&name);
     }
 
     /// The next record of some partition.
@@ -90,8 +83,9 @@ impl World {
             return Event::Idle;
         };
         let readable = member.held.iter().filter(|(partition, held)| {
-            let (start, end) = self.topics.range(partition);
-            !held.paused && !held.stuck && (held.next < start || held.next < end)
+            let (_, end) = self.topics.range(partition);
+            let flows = held.late > 0 || !member.paused.contains(*partition);
+            flows && !held.stuck && held.next != end && self.topics.has(partition)
         });
         let readable: Vec<TopicPartition> =
             readable.map(|(partition, _)| partition.clone()).collect();
@@ -109,6 +103,7 @@ impl World {
             Some(record) => {
                 let offset = Offset::new(held.next.get());
                 held.next = offset.next();
+                held.late = held.late.saturating_sub(1);
                 Event::Record(SimulatedMessage {
                     record,
                     partition,
@@ -137,7 +132,7 @@ impl World {
         self.log_book().skip_to(&group, &partition, next);
         Event::OutOfRange {
             partition,
-            wanted: Some(wanted),
+            wanted,
             start,
             end,
         }
@@ -147,7 +142,7 @@ impl World {
         &mut self,
         id: MemberId,
         partitions: &[TopicPartition],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         if self.chance(self.faults.failed_admit) {
             return Err(failure(
                 "ask for committed offsets",
@@ -155,45 +150,62 @@ impl World {
                 Outcome::NotApplied,
             ));
         }
-        let Some(member) = self.members.get(&id) else {
-            return Ok(());
-        };
-        let (name, start) = (
-            Arc::clone(&member.subscription.group),
-            member.subscription.start,
-        );
-        for partition in partitions {
-            let (first, end) = self.topics.range(partition);
-            let Some(group) = self.groups.get_mut(&name) else {
-                return Ok(());
-            };
-            let committed = group.committed.get(partition).copied();
-            let next = committed.unwrap_or(if start == Start::Latest { end } else { first });
-            if committed.is_none() {
-                // Where nothing is committed, a group that comes again begins anew, and nobody calls it a loss.
-                group.begun.insert(partition.clone(), next);
-                self.log_book().skip_to(&name, partition, next);
-            }
-            let is_unplaced = committed.is_none() && start == Start::Fail;
-            let held = Held {
-                next,
-                paused: false,
-                stuck: is_unplaced,
-            };
-            if let Some(member) = self.members.get_mut(&id) {
-                member.held.insert(partition.clone(), held);
-                if is_unplaced {
-                    member.unplaced.push_back(partition.clone());
-                }
-            }
-        }
-        Ok(())
+        let begin = partitions.iter();
+        let begin = begin.map(|partition| (partition.clone(), self.begin(id, partition)));
+        Ok(begin.collect())
     }
 
-    pub(super) fn release(&mut self, id: MemberId, partitions: &[TopicPartition]) {
+    /// A member begins to read a partition.
+    fn begin(&mut self, id: MemberId, partition: &TopicPartition) -> Begin {
+        let (first, end) = self.topics.range(partition);
+        let refused = Begin::Refused { start: first, end };
+        let Some(member) = self.members.get_mut(&id) else {
+            return refused;
+        };
+        let start = member.subscription.start;
+        let name = Arc::clone(&member.subscription.group);
+        let Some(group) = self.groups.get_mut(&name) else {
+            return refused;
+        };
+        let begin = match (group.committed.get(partition), start) {
+            (Some(committed), _) => Begin::Committed(*committed),
+            (None, Start::Earliest) => Begin::Chosen(first),
+            (None, Start::Latest) => Begin::Chosen(end),
+            (None, Start::Fail) => refused,
+        };
+        let (next, stuck) = match begin {
+            Begin::Committed(next) | Begin::Chosen(next) => (next, false),
+            Begin::Refused { .. } => (first, true),
+        };
+        let held = Held {
+            next,
+            late: 0,
+            stuck,
+        };
+        member.held.insert(partition.clone(), held);
+        if !matches!(begin, Begin::Committed(_)) {
+            group.begun.insert(partition.clone(), next);
+            self.log_book()
+                .begin_anew(id, (&name, partition), (first, next));
+        }
+        begin
+    }
+
+    pub(super) fn release(
+        &mut self,
+        id: MemberId,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
+        if self.chance(self.faults.failed_release) {
+            return Err(failure(
+                "release partitions",
+                "in progress",
+                Outcome::NotApplied,
+            ));
+        }
         self.log_book().give_back(id, partitions);
         let Some(member) = self.members.get_mut(&id) else {
-            return;
+            return Ok(());
         };
         for partition in partitions {
             member.held.remove(partition);
@@ -205,16 +217,64 @@ impl World {
             .get_mut(&name)
             .map_or_else(Vec::new, |group| group.release(id, partitions));
         self.tell(notices);
+        Ok(())
     }
 
+    /// Only of what is held: the client refuses the rest. A pause outlives a release, as librdkafka's does.
     pub(super) fn set_paused(&mut self, id: MemberId, partitions: &[TopicPartition], paused: bool) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
         for partition in partitions {
-            if let Some(held) = member.held.get_mut(partition) {
-                held.paused = paused;
+            let late = match paused && self.chance(self.faults.late_record) {
+                true => self.random.usize(1..4),
+                false => 0,
+            };
+            let Some(member) = self.members.get_mut(&id) else {
+                return;
+            };
+            let Some(held) = member.held.get_mut(partition) else {
+                continue;
+            };
+            held.late = late;
+            if paused {
+                member.paused.insert(partition.clone());
+            } else {
+                member.paused.remove(partition);
             }
         }
+    }
+
+    pub(super) fn seek(
+        &mut self,
+        id: MemberId,
+        partition: &TopicPartition,
+        offset: NextOffset,
+    ) -> Result<(), Error> {
+        let refused = |reason| Err(failure("seek", reason, Outcome::NotApplied));
+        if self.chance(self.faults.failed_seek) {
+            return refused("timed out");
+        }
+        let member = self.members.get_mut(&id);
+        let Some(held) = member.and_then(|member| member.held.get_mut(partition)) else {
+            return refused("the partition is not assigned");
+        };
+        held.next = offset;
+        held.late = 0;
+        Ok(())
+    }
+
+    /// Those of some partitions that have records which the member has not polled.
+    pub(super) fn unread(
+        &self,
+        id: MemberId,
+        partitions: &[TopicPartition],
+    ) -> Vec<(TopicPartition, NextOffset)> {
+        let Some(member) = self.members.get(&id) else {
+            return Vec::new();
+        };
+        let unread = partitions.iter().filter_map(|partition| {
+            let (_, end) = self.topics.range(partition);
+            let held = member.held.get(partition)?;
+            (held.next < end).then(|| (partition.clone(), end))
+        });
+        unread.collect()
     }
 }

@@ -45,6 +45,24 @@ impl Topics {
         self.topics.entry(Arc::from(name)).or_insert_with(lanes);
     }
 
+    /// Gives a topic as many partitions as this: new ones are empty, and those that are too many vanish with their records.
+    pub(crate) fn resize(&mut self, name: &str, partitions: i32) {
+        let count = usize::try_from(partitions).unwrap_or(1).max(1);
+        if let Some(lanes) = self.topics.get_mut(name) {
+            lanes.resize_with(count, Lane::default);
+        }
+    }
+
+    /// Takes a topic away with its records.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.topics.remove(name);
+    }
+
+    /// Whether there is such a partition.
+    pub(crate) fn has(&self, partition: &TopicPartition) -> bool {
+        self.lane(&partition.topic, partition.partition).is_some()
+    }
+
     /// The number of partitions, `None` for a topic that does not exist.
     pub(crate) fn partitions(&self, name: &str) -> Option<i32> {
         self.topics

@@ -4,7 +4,7 @@
 //! written, and members that have not polled for too long are thrown out of their group.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,6 +129,38 @@ impl Simulation {
             .get_mut(group)
             .map_or_else(Vec::new, Group::rebalance);
         world.tell(notices);
+        world.unsettle(group);
+    }
+
+    /// A topic grows, shrinks, or vanishes (no partitions); the groups that read it notice.
+    pub(crate) fn resize(&self, topic: &str, partitions: i32) {
+        let mut world = self.world();
+        if partitions > 0 {
+            world.topics.resize(topic, partitions);
+        } else {
+            world.topics.remove(topic);
+        }
+        world.log_book().forget_beyond(topic, partitions);
+        let reads = |member: &Member| {
+            member
+                .subscription
+                .topics
+                .iter()
+                .any(|read| **read == *topic)
+        };
+        let readers = world.members.values().filter(|member| reads(member));
+        let groups: BTreeSet<Arc<str>> = readers
+            .map(|member| Arc::clone(&member.subscription.group))
+            .collect();
+        let left = world.topics.topic_partitions(topic);
+        for name in groups {
+            let notices = world
+                .groups
+                .get_mut(&name)
+                .map_or_else(Vec::new, |group| group.set_partitions(topic, left.clone()));
+            world.tell(notices);
+            world.unsettle(&name);
+        }
     }
 
     /// Retention takes some of the oldest records of a random partition that a group reads.
@@ -150,6 +182,11 @@ impl Simulation {
         let mut world = self.world();
         world.clock.advance(by);
         world.write_due();
+        let now = world.clock.now();
+        let members: Vec<MemberId> = world.members.keys().copied().collect();
+        for member in members {
+            world.commit_late(member, Some(now));
+        }
         world.expel_due();
     }
 
@@ -238,6 +275,7 @@ impl World {
             .get_mut(&group)
             .map_or_else(Vec::new, |group| group.leave(id));
         self.tell(notices);
+        self.unsettle(&group);
     }
 
     /// Lets what a member has under way arrive or not, by chance: nobody waits for it any more.

@@ -1,7 +1,7 @@
-//! What the simulated cluster does with what a member writes: records on their way, and commits.
+//! What the simulated cluster does with what a member writes: records on their way.
 //!
-//! What becomes of a record is drawn when it is sent and happens when it is due, in order within a partition. A commit
-//! takes effect at once or not at all; only its answer takes its time. Each is held against the journal.
+//! What becomes of a record is drawn when it is sent and happens when it is due, in order within a partition. Each is held
+//! against the journal.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::world::{MemberId, World, failure};
 use crate::clock::Clock as _;
 use crate::error::{Class, Error, Outcome};
 use crate::log::{Outgoing, SendError, Token};
-use crate::topic::{NextOffset, Partition, TopicPartition};
+use crate::topic::{Partition, TopicPartition};
 use crate::worker::dead_letter;
 
 /// The largest record the cluster takes, as Kafka's default `max.message.bytes`.
@@ -158,58 +158,6 @@ impl World {
             reports.push((sent.token, result));
         }
         reports
-    }
-
-    /// Decides about a commit; `None` when it is never answered.
-    pub(super) fn commit(
-        &mut self,
-        id: MemberId,
-        offsets: &[(TopicPartition, NextOffset)],
-    ) -> Option<Result<(), Error>> {
-        let faults = self.faults;
-        let name = Arc::clone(&self.members.get(&id)?.subscription.group);
-        if self.groups.get(&name).is_none_or(|group| !group.has(id)) {
-            return Some(Err(Error::Kafka {
-                action: "commit offsets".to_owned(),
-                reason: "unknown member".to_owned(),
-                class: Class::Refused,
-                outcome: Outcome::NotApplied,
-            }));
-        }
-        if self.chance(faults.dropped_commit) {
-            return None;
-        }
-        if self.chance(faults.failed_commit) {
-            return Some(Err(failure(
-                "commit offsets",
-                "not coordinator",
-                Outcome::NotApplied,
-            )));
-        }
-        for (partition, to) in offsets {
-            let (start, _) = self.topics.range(partition);
-            let Some(group) = self.groups.get(&name) else {
-                continue;
-            };
-            let from = group
-                .committed
-                .get(partition)
-                .or_else(|| group.begun.get(partition));
-            let from = from.copied().unwrap_or(start);
-            self.log_book()
-                .commit(id, (&name, partition), (from, start), *to);
-            if let Some(group) = self.groups.get_mut(&name) {
-                group.committed.insert(partition.clone(), *to);
-            }
-        }
-        if self.chance(faults.unknown_commit) {
-            return Some(Err(failure(
-                "commit offsets",
-                "request timed out",
-                Outcome::Unknown,
-            )));
-        }
-        Some(Ok(()))
     }
 }
 

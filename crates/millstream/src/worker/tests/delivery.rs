@@ -235,7 +235,7 @@ fn a_position_that_is_gone_is_counted_with_the_exact_gap() {
         bench.log.assign([0]);
         bench.log.event(Event::OutOfRange {
             partition: part(0),
-            wanted: Some(NextOffset::new(wanted)),
+            wanted: NextOffset::new(wanted),
             start: NextOffset::new(first),
             end: NextOffset::new(end),
         });
@@ -254,7 +254,7 @@ fn a_service_told_to_fail_names_the_gap() {
     bench.log.assign([0]);
     bench.log.event(Event::OutOfRange {
         partition: part(0),
-        wanted: Some(NextOffset::new(17)),
+        wanted: NextOffset::new(17),
         start: NextOffset::new(40),
         end: NextOffset::new(90),
     });

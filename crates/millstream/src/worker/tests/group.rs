@@ -7,11 +7,11 @@ use super::{Bench, Hand, IN, OUT, Progress, SECOND, copier, kafka, part};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
 use crate::error::Class;
-use crate::log::{Event, SendError};
-use crate::policy::OnError;
+use crate::log::{Begin, Event, SendError};
+use crate::policy::{OnError, Start};
 use crate::record::Record;
 use crate::service::Service;
-use crate::topic::{Partition, Topic, TopicPartition};
+use crate::topic::{NextOffset, Partition, Topic, TopicPartition};
 
 #[test]
 fn a_revoked_partition_is_drained_and_committed_before_it_is_released() {
@@ -231,4 +231,61 @@ fn a_slow_handler_is_asked_to_stop_after_each_record() {
     bench.step();
     bench.step();
     assert_eq!(bench.log.values("out"), ["a"]);
+}
+/// A client remembers what it was told to pause, whoever held the partition meanwhile.
+#[test]
+fn a_partition_that_was_paused_when_it_left_is_resumed_when_it_comes_back() {
+    let mut bench = Bench::new(copier().on_error(OnError::retry(1)));
+    bench.log.write(0, &["a", "flaky", "b"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    bench.settle();
+    bench.log.calls();
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(bench.log.calls(), ["admit in[0]", "resume in[0]"]);
+    assert_eq!(bench.log.values("out"), ["a", "b"]);
+}
+
+#[test]
+fn a_group_that_starts_at_the_end_commits_its_start_before_it_handles_a_record() {
+    let mut bench = Bench::new(copier().start_from(Start::Latest));
+    bench.log.begin(Begin::Chosen(NextOffset::new(0)));
+    bench.log.commits_fail(2);
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.after(SECOND / 2);
+    assert_eq!(bench.log.values("out"), Vec::<String>::new());
+    bench.after(SECOND / 2);
+    let calls = bench.log.calls();
+    let again = ["commit now in[0]=0"; 3];
+    let [admit, commits @ .., last] = &*calls else {
+        panic!("{calls:?}");
+    };
+    assert_eq!(
+        (admit.as_str(), last.as_str()),
+        ("admit in[0]", "resume in[0]")
+    );
+    let commits = commits.iter().filter(|call| call.starts_with("commit now"));
+    assert_eq!(commits.collect::<Vec<_>>(), again);
+    assert_eq!(bench.log.values("out"), ["a"]);
+}
+
+#[test]
+fn an_input_that_has_grown_alone_stops_the_worker_when_partitions_are_assigned() {
+    static LEFT: Topic<(), String> = Topic::new("in", &NoKey, &Text);
+    static RIGHT: Topic<(), String> = Topic::new("right", &NoKey, &Text);
+    let ignore = |(): &mut (), _: Record<(), String>, _: &mut Context| Ok(());
+    let service = Service::new("join", || ())
+        .input(&LEFT, ignore)
+        .input(&RIGHT, ignore);
+    let mut bench = Bench::new(service);
+    bench.log.partition_counts([("in", 2), ("right", 1)]);
+    bench.log.assign([0]);
+    assert_eq!(
+        bench.failed(),
+        "the inputs of service `join` must have equal partition counts: `in` has 2, `right` has 1"
+    );
 }

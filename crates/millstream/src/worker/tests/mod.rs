@@ -20,7 +20,7 @@ use crate::clock::{Clock, Moment};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
 use crate::error::{Class, Error, Outcome, ProcessError};
-use crate::log::{Event, Log, Outgoing, SendError, Token};
+use crate::log::{Begin, Event, Log, Outgoing, SendError, Token};
 use crate::record::{Headers, Record, Timestamp};
 use crate::service::Service;
 use crate::topic::{NextOffset, Offset, Partition, Topic, TopicPartition};
@@ -72,7 +72,6 @@ type Refuses = Box<dyn Fn(&str, &str) -> Option<SendError>>;
 #[derive(Clone, Default)]
 pub(super) struct Script(Rc<State>);
 
-#[derive(Default)]
 pub(super) struct State {
     parts: RefCell<BTreeMap<TopicPartition, Part>>,
     events: RefCell<VecDeque<Event<OwnedRecord>>>,
@@ -86,6 +85,10 @@ pub(super) struct State {
     admit_fails: Cell<u32>,
     commit_fails: Cell<u32>,
     broken: RefCell<Option<Error>>,
+    /// What an admission answers.
+    begin: Cell<Begin>,
+    /// Partition counts by topic, 1 where nothing is said.
+    counts: RefCell<BTreeMap<String, i32>>,
 }
 
 pub(super) fn part(number: i32) -> TopicPartition {
@@ -99,6 +102,25 @@ pub(super) fn kafka(class: Class) -> Error {
         reason: "broker said no".to_owned(),
         class,
         outcome: Outcome::NotApplied,
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            parts: RefCell::default(),
+            events: RefCell::default(),
+            sent: RefCell::default(),
+            reports: RefCell::default(),
+            acks: Cell::default(),
+            refuses: RefCell::default(),
+            calls: RefCell::default(),
+            admit_fails: Cell::default(),
+            commit_fails: Cell::default(),
+            broken: RefCell::default(),
+            begin: Cell::new(Begin::Chosen(NextOffset::new(0))),
+            counts: RefCell::default(),
+        }
     }
 }
 
@@ -163,6 +185,16 @@ impl Script {
 
     pub(super) fn admissions_fail(&self, times: u32) {
         self.0.admit_fails.set(times);
+    }
+
+    /// What an admission answers from now on.
+    pub(super) fn begin(&self, begin: Begin) {
+        self.0.begin.set(begin);
+    }
+
+    pub(super) fn partition_counts<const N: usize>(&self, counts: [(&str, i32); N]) {
+        let counts = counts.map(|(topic, count)| (topic.to_owned(), count));
+        self.0.counts.borrow_mut().extend(counts);
     }
 
     /// The next poll fails for good.
@@ -248,14 +280,16 @@ impl Log for Script {
         Ok(Event::Idle)
     }
 
-    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         if let Some(left) = self.0.admit_fails.get().checked_sub(1) {
             self.0.admit_fails.set(left);
             return Err(kafka(Class::Retriable));
         }
         self.each(partitions, |part| part.admitted = true);
         self.call(format!("admit {}", names(partitions)));
-        Ok(())
+        let begin = self.0.begin.get();
+        let begins = partitions.iter().map(|part| (part.clone(), begin));
+        Ok(begins.collect())
     }
 
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
@@ -317,8 +351,16 @@ impl Log for Script {
     }
 
     fn resume(&self, partitions: &[TopicPartition]) {
-        self.each(partitions, |part| part.paused = false);
-        self.call(format!("resume {}", names(partitions)));
+        let mut parts = self.0.parts.borrow_mut();
+        // What is not paused stays as it is, and is no call that changes anything.
+        let resumed = partitions.iter().filter(|partition| {
+            let part = parts.entry((*partition).clone()).or_default();
+            std::mem::take(&mut part.paused)
+        });
+        let resumed: Vec<_> = resumed.cloned().collect();
+        if !resumed.is_empty() {
+            self.call(format!("resume {}", names(&resumed)));
+        }
     }
 
     fn seek(&self, partition: &TopicPartition, offset: NextOffset) -> Result<(), Error> {
@@ -330,6 +372,24 @@ impl Log for Script {
 
     fn end_offset(&self, _partition: &TopicPartition) -> Option<NextOffset> {
         None
+    }
+
+    fn partition_count(&self, topic: &str) -> Result<i32, Error> {
+        let counts = self.0.counts.borrow();
+        Ok(counts.get(topic).copied().unwrap_or(1))
+    }
+
+    fn unread(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
+        let parts = self.0.parts.borrow();
+        let unread = partitions.iter().filter_map(|partition| {
+            let part = parts.get(partition)?;
+            let end = NextOffset::new(i64::try_from(part.records.len()).ok()?);
+            (part.next < part.records.len()).then(|| (partition.clone(), end))
+        });
+        Ok(unread.collect())
     }
 }
 
@@ -348,7 +408,7 @@ impl<S: 'static> Bench<S> {
     /// As [`new`](Self::new), on a clock that a handler moves.
     pub(super) fn with_clock(service: Service<S>, clock: Arc<Hand>) -> Self {
         let log = Script::new();
-        let definition = service.into_definition().unwrap();
+        let definition = Arc::new(service.into_definition().unwrap());
         let of_worker: Arc<dyn Clock + Send + Sync> = clock.clone();
         let worker = Worker::new(definition, log.clone(), of_worker, 0);
         Self { worker, log, clock }

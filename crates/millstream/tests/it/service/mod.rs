@@ -4,4 +4,5 @@ mod delivery;
 mod effects;
 mod failures;
 mod outages;
+mod rebalances;
 mod running;

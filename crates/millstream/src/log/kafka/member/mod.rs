@@ -15,7 +15,7 @@ mod signals;
 mod statistics;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -27,11 +27,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
 use super::config::{code_error, kafka_error};
+use super::offsets::{self, Which};
 use super::reader::ReadMessage;
+use crate::clock::{Clock as _, Moment, SystemClock};
 use crate::config::Cluster;
 use crate::error::{Class, Error, Outcome};
 use crate::limits::Limits;
-use crate::log::{Event, Log, Outgoing, SendError, Token};
+use crate::log::{Begin, Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
 
@@ -41,6 +43,9 @@ use signals::{Signal, Signals, partitions};
 
 /// How long a question to the cluster may take before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it may take while records are waiting.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 // A token is handed to librdkafka as a pointer-sized number.
 const _: () = assert!(size_of::<usize>() == size_of::<u64>());
@@ -67,6 +72,7 @@ pub(crate) struct Member {
     settings: Settings,
     in_flight: Cell<usize>,
     known: RefCell<Known>,
+    clock: SystemClock,
 }
 
 /// What is known of the partitions without asking.
@@ -76,6 +82,11 @@ struct Known {
     starts: HashMap<TopicPartition, NextOffset>,
     /// The ends, from the client's statistics.
     ends: HashMap<TopicPartition, NextOffset>,
+    /// Up to where the client has given everything, from its statistics.
+    given: HashMap<TopicPartition, NextOffset>,
+    /// Positions that may not be on the cluster, which has still to say so; asked again at this time.
+    doubtful: Vec<(TopicPartition, NextOffset)>,
+    ask_at: Moment,
     /// Whether any broker is connected, from the client's statistics.
     connected: bool,
 }
@@ -99,6 +110,7 @@ impl Member {
             settings,
             in_flight: Cell::new(0),
             known: RefCell::default(),
+            clock: SystemClock::new(),
         })
     }
 
@@ -127,15 +139,14 @@ impl Member {
                     }),
                 },
                 Signal::Reset(partition, wanted) => {
-                    match self.out_of_range(&partition, Some(wanted)) {
-                        Some(event) => event,
-                        None => continue,
-                    }
+                    self.known.borrow_mut().doubtful.push((partition, wanted));
+                    continue;
                 }
                 Signal::Statistics(statistics) => {
                     let mut known = self.known.borrow_mut();
                     known.connected = statistics.connected;
                     known.ends.extend(statistics.ends);
+                    known.given.extend(statistics.given);
                     continue;
                 }
             };
@@ -143,26 +154,36 @@ impl Member {
         }
     }
 
-    /// Asks the cluster whether a position is there; the event when it is not.
-    fn out_of_range<M>(
-        &self,
-        partition: &TopicPartition,
-        wanted: Option<NextOffset>,
-    ) -> Option<Event<M>> {
-        let (low, high) = self
-            .consumer
-            .fetch_watermarks(&partition.topic, partition.partition.0, PATIENCE)
-            .ok()?;
-        let (start, end) = (NextOffset::new(low), NextOffset::new(high));
-        if wanted.is_some_and(|wanted| start <= wanted && wanted <= end) {
+    /// Asks the cluster about the positions in doubt; an event for the first that is not there.
+    fn doubt<M>(&self) -> Option<Event<M>> {
+        let mut known = self.known.borrow_mut();
+        if known.doubtful.is_empty() || self.clock.now() < known.ask_at {
             return None;
         }
-        Some(Event::OutOfRange {
-            partition: partition.clone(),
-            wanted,
-            start,
-            end,
-        })
+        while let Some((partition, wanted)) = known.doubtful.pop() {
+            let (topic, number) = (&*partition.topic, partition.partition.0);
+            match self
+                .consumer
+                .fetch_watermarks(topic, number, SHORT_PATIENCE)
+            {
+                Ok((start, end)) if start <= wanted.get() && wanted.get() <= end => {}
+                Ok((start, end)) => {
+                    return Some(Event::OutOfRange {
+                        partition,
+                        wanted,
+                        start: NextOffset::new(start),
+                        end: NextOffset::new(end),
+                    });
+                }
+                Err(error) => {
+                    let action = format!("ask for the ends of {partition}");
+                    known.doubtful.push((partition, wanted));
+                    known.ask_at = self.clock.now().plus(SHORT_PATIENCE);
+                    return Some(Event::Trouble(self.fail(action, &error)));
+                }
+            }
+        }
+        None
     }
 
     /// Where the client stands in a partition.
@@ -180,15 +201,17 @@ impl Member {
         match error {
             KafkaError::MessageConsumptionFatal(_) => Err(self.fail(self.reading(), error)),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                // The client does not say for which partition: each is asked for, and the first that is out of range is told.
+                // The client does not say for which partition: each is asked for.
                 let all = self
                     .consumer
                     .assignment()
                     .map_err(|error| self.fail(self.reading(), &error))?;
-                let mut all = partitions(&all).into_iter();
-                let found = all
-                    .find_map(|partition| self.out_of_range(&partition, self.position(&partition)));
-                Ok(found.unwrap_or(Event::Idle))
+                let all = partitions(&all).into_iter();
+                let all: Vec<_> = all
+                    .filter_map(|partition| Some((partition.clone(), self.position(&partition)?)))
+                    .collect();
+                self.known.borrow_mut().doubtful = all;
+                Ok(Event::Idle)
             }
             // The connection is told by the client's own log; it mends itself.
             KafkaError::MessageConsumption(
@@ -204,43 +227,46 @@ impl Member {
         format!("read as group `{}`", self.settings.group)
     }
 
-    fn with_positions(&self, partitions: &[TopicPartition]) -> Result<TopicPartitionList, Error> {
+    /// Where the group goes on in some partitions.
+    fn begins(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         if partitions.is_empty() {
-            return Ok(TopicPartitionList::new());
+            return Ok(Vec::new());
         }
         let action = || format!("ask for the offsets of group `{}`", self.settings.group);
         let fail = |error: KafkaError| self.fail(action(), &error);
-        let mut list = self
+        let list = self
             .consumer
             .committed_offsets(list_of(partitions), PATIENCE)
             .map_err(fail)?;
-        let elements = list.elements();
-        elements
+        let committed = offsets::offsets_in(&list).map_err(fail)?;
+        let new: Vec<_> = partitions
             .iter()
-            .try_for_each(|element| element.error())
-            .map_err(fail)?;
-        let mut known = self.known.borrow_mut();
-        for partition in partitions {
-            let (topic, number) = (&*partition.topic, partition.partition.0);
-            let committed = list
-                .find_partition(topic, number)
-                .map(|element| element.offset());
-            let offset = match (committed, self.settings.start) {
-                (Some(ClientOffset::Offset(offset)), _) => {
-                    known
-                        .starts
-                        .insert(partition.clone(), NextOffset::new(offset));
-                    continue;
-                }
-                (_, Start::Earliest) => ClientOffset::Beginning,
-                (_, Start::Latest) => ClientOffset::End,
-                // librdkafka answers with the reset error, which becomes an event.
-                (_, Start::Fail) => ClientOffset::Invalid,
-            };
-            list.set_partition_offset(topic, number, offset)
-                .map_err(fail)?;
-        }
-        Ok(list)
+            .filter(|partition| !committed.contains_key(partition))
+            .cloned()
+            .collect();
+        let ask = |which| offsets::fetch(&self.consumer, &new, which, PATIENCE).map_err(fail);
+        let (starts, ends) = match self.settings.start {
+            Start::Earliest => (ask(Which::Start)?, BTreeMap::new()),
+            Start::Latest => (BTreeMap::new(), ask(Which::End)?),
+            Start::Fail => (ask(Which::Start)?, ask(Which::End)?),
+        };
+        let begin = |partition: &TopicPartition| match (
+            committed.get(partition),
+            starts.get(partition),
+            ends.get(partition),
+        ) {
+            (Some(offset), ..) => Ok(Begin::Committed(*offset)),
+            (None, Some(start), Some(end)) => Ok(Begin::Refused {
+                start: *start,
+                end: *end,
+            }),
+            (None, Some(offset), None) | (None, None, Some(offset)) => Ok(Begin::Chosen(*offset)),
+            (None, None, None) => Err(code_error(action(), RDKafkaErrorCode::LeaderNotAvailable)),
+        };
+        let begins = partitions.iter();
+        begins
+            .map(|partition| Ok((partition.clone(), begin(partition)?)))
+            .collect()
     }
 }
 
@@ -248,6 +274,9 @@ impl Log for Member {
     type Message<'a> = ReadMessage<'a>;
 
     fn poll(&self, wait: Duration) -> Result<Event<ReadMessage<'_>>, Error> {
+        if let Some(event) = self.doubt() {
+            return Ok(event);
+        }
         match self.consumer.poll(wait) {
             Some(Ok(message)) => Ok(Event::Record(ReadMessage::new(message))),
             // The client returns early, with nothing, whenever it has served an event of its own.
@@ -256,16 +285,29 @@ impl Log for Member {
         }
     }
 
-    fn admit(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
-        let list = self.with_positions(partitions)?;
+    fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
+        let begins = self.begins(partitions)?;
+        let starts = begins.iter().map(|(partition, begin)| match begin {
+            Begin::Committed(offset) | Begin::Chosen(offset) => (partition, *offset),
+            Begin::Refused { end, .. } => (partition, *end),
+        });
+        let starts: Vec<_> = starts.collect();
+        let list = offsets::list_of(starts.iter().copied())
+            .map_err(|error| self.fail("take partitions", &error))?;
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
         };
         assigned.map_err(|error| self.fail("take partitions", &error))?;
+        let mut known = self.known.borrow_mut();
         // The group's coordinator has just answered.
-        self.known.borrow_mut().connected = true;
-        Ok(())
+        known.connected = true;
+        let starts = starts.into_iter();
+        known
+            .starts
+            .extend(starts.map(|(partition, offset)| (partition.clone(), offset)));
+        drop(known);
+        Ok(begins)
     }
 
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
@@ -273,6 +315,8 @@ impl Log for Member {
         for partition in partitions {
             known.starts.remove(partition);
             known.ends.remove(partition);
+            known.given.remove(partition);
+            known.doubtful.retain(|(other, _)| other != partition);
         }
         let released = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
@@ -388,8 +432,40 @@ impl Log for Member {
         self.known.borrow().ends.get(partition).copied()
     }
 
-    fn committed(&self, partition: &TopicPartition) -> Option<NextOffset> {
-        self.known.borrow().starts.get(partition).copied()
+    fn partition_count(&self, topic: &str) -> Result<i32, Error> {
+        let unknown = || Error::UnknownTopic {
+            topic: topic.to_owned(),
+        };
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(topic), PATIENCE)
+            .map_err(|error| self.fail(format!("look up topic `{topic}`"), &error))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let count = found.map_or(0, |found| found.partitions().len());
+        if count == 0 {
+            return Err(unknown());
+        }
+        i32::try_from(count).map_err(|_| unknown())
+    }
+
+    fn unread(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
+        let ends = offsets::fetch(&self.consumer, partitions, Which::End, SHORT_PATIENCE)
+            .map_err(|error| self.fail("ask for the ends of partitions", &error))?;
+        let known = self.known.borrow();
+        let is_unread = |partition: &TopicPartition, end: NextOffset| {
+            // The markers of transactions are no records: the client has passed them without giving anything.
+            let given = known.given.get(partition).copied();
+            self.position(partition)
+                .max(given)
+                .is_none_or(|at| at < end)
+        };
+        let unread = ends.into_iter();
+        Ok(unread
+            .filter(|(partition, end)| is_unread(partition, *end))
+            .collect())
     }
 
     fn is_connected(&self) -> bool {
@@ -409,13 +485,18 @@ impl Member {
                 &error,
             )
         };
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset) in offsets {
-            let offset = ClientOffset::Offset(offset.get());
-            list.add_partition_offset(&partition.topic, partition.partition.0, offset)
-                .map_err(fail)?;
-        }
-        self.consumer.commit(&list, mode).map_err(fail)
+        let positions = offsets.iter();
+        let positions = positions.map(|(partition, offset)| (partition, *offset));
+        let list = offsets::list_of(positions).map_err(fail)?;
+        self.consumer.commit(&list, mode).map_err(|error| {
+            let settling = error.rdkafka_error_code() == Some(RDKafkaErrorCode::IllegalGeneration);
+            if settling && !self.consumer.assignment_lost() {
+                // The group has a new generation which the client has not heard of yet: a later commit is of that one.
+                let action = format!("commit offsets of group `{}`", self.settings.group);
+                return code_error(action, RDKafkaErrorCode::RebalanceInProgress);
+            }
+            fail(error)
+        })
     }
 }
 

@@ -15,6 +15,8 @@ use crate::topic::{NextOffset, Partition, TopicPartition};
 pub(super) struct Statistics {
     /// The ends of the partitions, as far as they are known.
     pub(super) ends: Vec<(TopicPartition, NextOffset)>,
+    /// Up to where everything was handed over, for partitions of which nothing waits in the client.
+    pub(super) given: Vec<(TopicPartition, NextOffset)>,
     /// Whether any broker is connected.
     pub(super) connected: bool,
 }
@@ -45,6 +47,10 @@ struct Place {
     partition: i32,
     #[serde(default = "unknown")]
     hi_offset: i64,
+    #[serde(default = "unknown")]
+    next_offset: i64,
+    #[serde(default)]
+    fetchq_cnt: i64,
 }
 
 const fn unknown() -> i64 {
@@ -53,18 +59,25 @@ const fn unknown() -> i64 {
 
 /// Takes out what is of interest.
 pub(super) fn of_interest(raw: Raw) -> Statistics {
-    let mut ends = Vec::new();
+    let (mut ends, mut given) = (Vec::new(), Vec::new());
     for topic in raw.topics.into_values() {
         let name: std::sync::Arc<str> = topic.topic.into();
         for place in topic.partitions.into_values() {
             if place.partition >= 0 && place.hi_offset >= 0 {
                 let partition = TopicPartition::new(name.clone(), Partition(place.partition));
+                if place.fetchq_cnt == 0 && place.next_offset >= 0 {
+                    given.push((partition.clone(), NextOffset::new(place.next_offset)));
+                }
                 ends.push((partition, NextOffset::new(place.hi_offset)));
             }
         }
     }
     let connected = raw.brokers.values().any(|broker| broker.state == "UP");
-    Statistics { ends, connected }
+    Statistics {
+        ends,
+        given,
+        connected,
+    }
 }
 
 /// The partition and position named by a line such as `calls [3]: offset reset (at offset 17 (leader epoch 0), broker 1) to ..`;
@@ -92,12 +105,15 @@ mod tests {
     fn the_ends_and_the_connection_are_read_and_the_rest_is_left() {
         let text = br#"{"name":"x","brokers":{"a":{"state":"INIT"},"b":{"state":"UP"}},
             "topics":{"a":{"topic":"a","age":1,"partitions":{
-            "0":{"partition":0,"hi_offset":12,"lo_offset":3},
+            "0":{"partition":0,"hi_offset":12,"next_offset":11,"fetchq_cnt":0,"lo_offset":3},
+            "2":{"partition":2,"hi_offset":-1001,"next_offset":4},
             "1":{"partition":1,"hi_offset":-1001},
             "-1":{"partition":-1,"hi_offset":7}}}}}"#;
         let ends = vec![(TopicPartition::new("a", Partition(0)), NextOffset::new(12))];
+        let given = vec![(TopicPartition::new("a", Partition(0)), NextOffset::new(11))];
         let expected = Statistics {
             ends,
+            given,
             connected: true,
         };
         assert_eq!(read(text), expected);
