@@ -46,6 +46,4 @@ pub fn eventually(deadline: Duration, what: &str, mut condition: impl FnMut() ->
 }
 
 #[cfg(test)]
-mod rebalances;
-#[cfg(test)]
 mod tests;

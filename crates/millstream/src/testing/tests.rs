@@ -1,5 +1,7 @@
 //! The engine in the simulation: what it promises under every fault, and that the oracle would notice if it did not.
 
+mod rebalances;
+
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

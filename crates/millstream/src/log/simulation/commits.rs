@@ -149,20 +149,7 @@ impl World {
             }));
         }
         for (partition, to) in known {
-            let (start, _) = self.topics.range(partition);
-            let Some(group) = self.groups.get(&name) else {
-                continue;
-            };
-            let from = group
-                .committed
-                .get(partition)
-                .or_else(|| group.begun.get(partition));
-            let from = from.copied().unwrap_or(start);
-            self.log_book()
-                .commit(id, (&name, partition), (from, start), *to);
-            if let Some(group) = self.groups.get_mut(&name) {
-                group.committed.insert(partition.clone(), *to);
-            }
+            self.apply(id, &name, partition, *to);
         }
         if self.chance(faults.unknown_commit) {
             return Some(Err(failure(
@@ -172,6 +159,17 @@ impl World {
             )));
         }
         Some(Ok(()))
+    }
+    fn apply(&mut self, id: MemberId, name: &Arc<str>, partition: &TopicPartition, to: NextOffset) {
+        let (start, _) = self.topics.range(partition);
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let begun = group.begun.get(partition).copied();
+        let before = group.committed.insert(partition.clone(), to);
+        let from = before.or(begun).unwrap_or(start);
+        self.log_book()
+            .commit(id, (name, partition), (from, start), to);
     }
 }
 

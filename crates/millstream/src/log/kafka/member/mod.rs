@@ -11,11 +11,12 @@
 mod deliveries;
 mod open;
 mod outlet;
+mod positions;
 mod signals;
 mod statistics;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -29,7 +30,7 @@ use rdkafka::topic_partition_list::Offset as ClientOffset;
 use super::config::{code_error, kafka_error};
 use super::offsets::{self, Which};
 use super::reader::ReadMessage;
-use crate::clock::{Clock as _, Moment, SystemClock};
+use crate::clock::{Moment, SystemClock};
 use crate::config::Cluster;
 use crate::error::{Class, Error, Outcome};
 use crate::limits::Limits;
@@ -154,48 +155,6 @@ impl Member {
         }
     }
 
-    /// Asks the cluster about the positions in doubt; an event for the first that is not there.
-    fn doubt<M>(&self) -> Option<Event<M>> {
-        let mut known = self.known.borrow_mut();
-        if known.doubtful.is_empty() || self.clock.now() < known.ask_at {
-            return None;
-        }
-        while let Some((partition, wanted)) = known.doubtful.pop() {
-            let (topic, number) = (&*partition.topic, partition.partition.0);
-            match self
-                .consumer
-                .fetch_watermarks(topic, number, SHORT_PATIENCE)
-            {
-                Ok((start, end)) if start <= wanted.get() && wanted.get() <= end => {}
-                Ok((start, end)) => {
-                    return Some(Event::OutOfRange {
-                        partition,
-                        wanted,
-                        start: NextOffset::new(start),
-                        end: NextOffset::new(end),
-                    });
-                }
-                Err(error) => {
-                    let action = format!("ask for the ends of {partition}");
-                    known.doubtful.push((partition, wanted));
-                    known.ask_at = self.clock.now().plus(SHORT_PATIENCE);
-                    return Some(Event::Trouble(self.fail(action, &error)));
-                }
-            }
-        }
-        None
-    }
-
-    /// Where the client stands in a partition.
-    fn position(&self, partition: &TopicPartition) -> Option<NextOffset> {
-        let positions = self.consumer.position().ok()?;
-        let found = positions.find_partition(&partition.topic, partition.partition.0)?;
-        match found.offset() {
-            ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
-            _ => self.known.borrow().starts.get(partition).copied(),
-        }
-    }
-
     /// An error that came instead of a record.
     fn trouble<M>(&self, error: &KafkaError) -> Result<Event<M>, Error> {
         match error {
@@ -225,48 +184,6 @@ impl Member {
 
     fn reading(&self) -> String {
         format!("read as group `{}`", self.settings.group)
-    }
-
-    /// Where the group goes on in some partitions.
-    fn begins(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let action = || format!("ask for the offsets of group `{}`", self.settings.group);
-        let fail = |error: KafkaError| self.fail(action(), &error);
-        let list = self
-            .consumer
-            .committed_offsets(list_of(partitions), PATIENCE)
-            .map_err(fail)?;
-        let committed = offsets::offsets_in(&list).map_err(fail)?;
-        let new: Vec<_> = partitions
-            .iter()
-            .filter(|partition| !committed.contains_key(partition))
-            .cloned()
-            .collect();
-        let ask = |which| offsets::fetch(&self.consumer, &new, which, PATIENCE).map_err(fail);
-        let (starts, ends) = match self.settings.start {
-            Start::Earliest => (ask(Which::Start)?, BTreeMap::new()),
-            Start::Latest => (BTreeMap::new(), ask(Which::End)?),
-            Start::Fail => (ask(Which::Start)?, ask(Which::End)?),
-        };
-        let begin = |partition: &TopicPartition| match (
-            committed.get(partition),
-            starts.get(partition),
-            ends.get(partition),
-        ) {
-            (Some(offset), ..) => Ok(Begin::Committed(*offset)),
-            (None, Some(start), Some(end)) => Ok(Begin::Refused {
-                start: *start,
-                end: *end,
-            }),
-            (None, Some(offset), None) | (None, None, Some(offset)) => Ok(Begin::Chosen(*offset)),
-            (None, None, None) => Err(code_error(action(), RDKafkaErrorCode::LeaderNotAvailable)),
-        };
-        let begins = partitions.iter();
-        begins
-            .map(|partition| Ok((partition.clone(), begin(partition)?)))
-            .collect()
     }
 }
 

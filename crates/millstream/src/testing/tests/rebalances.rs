@@ -1,5 +1,6 @@
-//! Rebalances in the simulation: what is paused, under way or just begun when partitions move, and that the oracle finds the
-//! mistakes that a worker could make of it.
+//! Rebalances in the simulation: what is paused, under way or just begun when partitions move.
+//!
+//! For each story there is a mistake that a worker could make of it, planted in its log; the oracle has to find it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 
-use super::{Faults, World, simulate, simulate_with};
+use super::super::{Faults, World, simulate, simulate_with};
 use crate::codec::{Json, Text};
 use crate::error::{Error, ProcessError};
 use crate::log::simulation::SimulatedLog;
