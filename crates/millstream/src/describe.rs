@@ -3,10 +3,12 @@
 //! Made from the same definition that is validated and run, so that what is shown is what happens; the names of its fields
 //! are part of the public interface.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use crate::policy::{Delivery, Start};
-use crate::service::Definition;
+use crate::definition::Definition;
+use crate::policy::{Delivery, OnError, Start};
 use crate::topic::TopicSpec;
 
 /// What a service declares.
@@ -28,8 +30,10 @@ pub struct Description {
     pub delivery: Delivery,
     /// What becomes of a record that cannot be processed.
     pub on_error: String,
-    /// The share of records that may be dead-lettered before it stops.
+    /// The share of an input's records that may be dead-lettered before it stops.
     pub dead_letter_limit: f64,
+    /// Inputs for which something else is declared.
+    pub exceptions: Vec<PolicyDescription>,
     /// Where it starts to read when nothing is committed.
     pub start_from: Start,
     /// Its threads in one process.
@@ -38,6 +42,17 @@ pub struct Description {
     pub commit_every_ms: u64,
     /// The budget to drain at revocation and shutdown, in milliseconds.
     pub drain_within_ms: u64,
+}
+
+/// The policy of a single input, in a [`Description`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PolicyDescription {
+    /// The input.
+    pub topic: String,
+    /// What becomes of its records that cannot be processed.
+    pub on_error: String,
+    /// The share of them that may be dead-lettered before the service stops.
+    pub dead_letter_limit: f64,
 }
 
 /// A topic in a [`Description`].
@@ -71,7 +86,8 @@ impl Description {
             timers_ms: timers.map(|timer| millis(timer.every)).collect(),
             delivery: settings.delivery,
             on_error: settings.on_error.to_string(),
-            dead_letter_limit: settings.dead_letter_limit,
+            dead_letter_limit: settings.on_error.dead_letter_limit,
+            exceptions: definition.policies.iter().map(exception).collect(),
             start_from: settings.start,
             threads: settings.threads,
             commit_every_ms: millis(settings.commit_every),
@@ -87,6 +103,14 @@ fn topic(spec: &TopicSpec, (key, value): (&'static str, &'static str)) -> TopicD
         value,
         partitions: spec.partitions,
         retention_ms: spec.retention.map(millis),
+    }
+}
+
+fn exception((topic, policy): &(Arc<str>, OnError)) -> PolicyDescription {
+    PolicyDescription {
+        topic: topic.to_string(),
+        on_error: policy.to_string(),
+        dead_letter_limit: policy.dead_letter_limit,
     }
 }
 

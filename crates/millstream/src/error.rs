@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::reader::Undecodable;
 use crate::record::Position;
 
 /// An error of the library.
@@ -202,6 +203,9 @@ pub enum Error {
         /// What the codec says.
         source: crate::codec::CodecError,
     },
+    /// A reader, used as an iterator, met a record that is not what the topic says; it goes on after it.
+    #[error("{0}")]
+    Undecodable(Box<Undecodable>),
     /// A reader was to begin where the partition has nothing.
     #[error("cannot read {partition} from offset {wanted}: the cluster has {start} to {end}")]
     InvalidPosition {

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::admin::{Admin, TopicInfo};
+use crate::definition::Definition;
 use crate::error::Error;
-use crate::service::Definition;
 use crate::topic::TopicSpec;
 
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -41,14 +41,14 @@ pub(crate) fn prepare<S>(
     admin: &Admin,
     definition: &Definition<S>,
 ) -> Result<(Vec<TopicInfo>, Limits), Error> {
-    let dead_letters = definition.dead_letter_topics();
-    let is_dead_letter = |name: &str| dead_letters.iter().any(|spec| spec.name == name);
+    let dead_letters = definition.dead_letters_by_input();
+    let is_dead_letter = |name: &str| dead_letters.iter().any(|(_, spec)| spec.name == name);
     let mut specs = definition.topics();
     specs.retain(|spec| !is_dead_letter(&spec.name));
     let mut topics = admin.ensure(&specs)?;
     let mut limits = Limits::default();
-    for (input, spec) in definition.inputs.iter().zip(&dead_letters) {
-        let carried = limit_of(admin, &input.topic)?;
+    for (input, spec) in &dead_letters {
+        let carried = limit_of(admin, input)?;
         let wanted = carried.map(|bytes| bytes.saturating_add(DEAD_LETTER_HEADERS));
         topics.push(dead_letter_topic(admin, spec, wanted)?);
         limits.add(limit_of(admin, &spec.name)?);

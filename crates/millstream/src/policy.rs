@@ -25,12 +25,13 @@ use crate::http::Health;
 ///
 /// While a record waits for its retry, its partition waits with it, for order; the others go on. Bytes that cannot be
 /// decoded are not retried: they would be refused again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OnError {
     pub(crate) retries: u32,
     pub(crate) first_wait: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) last: Last,
+    pub(crate) dead_letter_limit: f64,
 }
 
 /// What follows the retries.
@@ -48,6 +49,7 @@ impl OnError {
             first_wait: Duration::from_millis(100),
             longest_wait: Duration::from_secs(10),
             last: Last::Stop,
+            dead_letter_limit: 0.1,
         }
     }
 
@@ -80,6 +82,15 @@ impl OnError {
     #[must_use]
     pub const fn then_stop(mut self) -> Self {
         self.last = Last::Stop;
+        self
+    }
+
+    /// The share of an input's records, 0 to 1, that may go to its dead-letter topic before the service stops: a bad
+    /// deployment must not drain a topic. It is taken over the latest 10,000 records of a thread, and ten records always may.
+    /// Default: 0.1; 1 is no limit.
+    #[must_use]
+    pub const fn dead_letter_limit(mut self, share: f64) -> Self {
+        self.dead_letter_limit = share;
         self
     }
 
@@ -143,7 +154,6 @@ pub enum Delivery {
 pub(crate) struct Settings {
     pub(crate) threads: usize,
     pub(crate) on_error: OnError,
-    pub(crate) dead_letter_limit: f64,
     pub(crate) start: Start,
     pub(crate) delivery: Delivery,
     pub(crate) commit_every: Duration,
@@ -159,7 +169,6 @@ impl Default for Settings {
         Self {
             threads: 1,
             on_error: OnError::default(),
-            dead_letter_limit: 0.1,
             start: Start::default(),
             delivery: Delivery::default(),
             commit_every: Duration::from_secs(1),

@@ -22,6 +22,9 @@ use crate::topic::{NextOffset, Offset, Partition, Topic, TopicPartition};
 /// How long a question to the cluster may take when the reader opens, unless said otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the iterator waits in the client at a time.
+const POLL: Duration = Duration::from_secs(1);
+
 /// Where reading begins, in each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
@@ -136,6 +139,7 @@ impl<K, V> Plan<K, V> {
             name,
             parts,
             unbounded: self.until == Until::Forever,
+            failed: false,
         })
     }
 
@@ -219,24 +223,19 @@ impl Part {
     }
 }
 
-/// Reads a topic's records outside of any group.
+/// Reads a topic's records outside of any group: in a `for` loop, or by [`poll`](Reader::poll) where the program has something
+/// else to do.
 ///
 /// ```no_run
-/// use std::time::Duration;
 /// use millstream::codec::{Json, Text};
-/// use millstream::reader::{Polled, Reader, Until};
+/// use millstream::reader::{Reader, Until};
 /// use millstream::{Cluster, Topic};
 ///
 /// static READINGS: Topic<String, f64> = Topic::new("readings", &Text, &Json);
 ///
-/// let mut reader = Reader::of(&READINGS).until(Until::End).open(&Cluster::new("127.0.0.1:9092"))?;
-/// loop {
-///     match reader.poll(Duration::from_secs(1))? {
-///         Polled::Record(record) => println!("{} {}", record.position, record.value),
-///         Polled::Undecodable(bad) => eprintln!("{bad}"),
-///         Polled::Nothing => {}
-///         Polled::End => break,
-///     }
+/// for record in Reader::of(&READINGS).until(Until::End).open(&Cluster::new("127.0.0.1:9092"))? {
+///     let record = record?;
+///     println!("{} {}", record.position, record.value);
 /// }
 /// # Ok::<(), millstream::Error>(())
 /// ```
@@ -246,6 +245,8 @@ pub struct Reader<K: 'static, V: 'static> {
     name: Arc<str>,
     parts: Vec<Part>,
     unbounded: bool,
+    /// The iterator has met its last error.
+    failed: bool,
 }
 
 /// What a poll gave.
@@ -285,7 +286,7 @@ impl fmt::Display for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the {} of {} is not readable: {}",
+            "the {} of {} cannot be decoded: {}",
             self.part, self.position, self.error
         )
     }
@@ -346,6 +347,29 @@ impl<K, V> Reader<K, V> {
     #[must_use]
     pub fn is_done(&self) -> bool {
         !self.unbounded && self.parts.iter().all(|part| part.done)
+    }
+}
+
+/// Record by record, in a `for` loop. A call blocks until there is a record: without an [end](Plan::until) that may be for ever,
+/// and [`Reader::poll`] is for programs that have something else to do. A record that cannot be decoded is an
+/// [`Error::Undecodable`], after which the next one follows; any other error is the last item.
+impl<K, V> Iterator for Reader<K, V> {
+    type Item = Result<OwnedRecord<K, V>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            match self.poll(POLL) {
+                Ok(Polled::Record(record)) => return Some(Ok(record)),
+                Ok(Polled::Undecodable(bad)) => return Some(Err(Error::Undecodable(bad))),
+                Ok(Polled::Nothing) => {}
+                Ok(Polled::End) => return None,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
     }
 }
 

@@ -13,12 +13,12 @@ use serde::Serialize;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Cluster;
+use crate::definition::Definition;
 use crate::error::Error;
 use crate::http::{Health, Listener, Part};
 use crate::limits::Limits;
 use crate::log::kafka::member::{self, Member};
 use crate::metrics::Totals;
-use crate::service::Definition;
 use crate::shutdown::Shutdown;
 use crate::startup::{co_partitioned, ready_topics};
 use crate::watch::{Calls, Report, Watch};

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::admin::{Admin, Broker, TopicInfo};
 use crate::config::Cluster;
+use crate::definition::Definition;
 use crate::error::{Class, Error, Outcome};
 use crate::limits::{self, Limits};
 use crate::policy::doubled;
-use crate::service::Definition;
 use crate::shutdown::Shutdown;
 
 /// How long one question may take before the wait is told.

@@ -12,7 +12,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Nullable, Raw};
+use crate::dead_letter::Bytes;
 use crate::error::Error;
 
 /// A typed topic: its name, what its keys and values are, and what it must look like on the cluster.
@@ -92,6 +93,21 @@ impl<K, V> Topic<K, V> {
         }
     }
 
+    /// The dead-letter topic of this one, `<name>.dlq`: the bytes of records that could not be processed, as
+    /// [`DeadLetter`](crate::DeadLetter) reads them. A service creates it so that it takes the largest record of this topic with
+    /// the headers of a dead letter, and with as many replicas as are declared here.
+    ///
+    /// To have one that differs, in its retention or its size, declare it by
+    /// [`Service::dead_letter_topic`](crate::Service::dead_letter_topic).
+    pub fn dead_letters(&self) -> Topic<Bytes, Bytes> {
+        static LETTERS: Topic<Bytes, Bytes> = Topic::new("", &Nullable(Raw), &Nullable(Raw));
+        let spec = self.spec().dead_letters();
+        Topic {
+            replication: spec.replication,
+            ..LETTERS.clone().named(spec.name)
+        }
+    }
+
     /// The name on the cluster.
     pub fn name(&self) -> &str {
         &self.name
@@ -167,6 +183,14 @@ impl TopicSpec {
         }
     }
 
+    /// The dead-letter topic of this one.
+    pub(crate) fn dead_letters(&self) -> Self {
+        Self {
+            replication: self.replication,
+            ..Self::named(dead_letter_topic(&self.name))
+        }
+    }
+
     /// Checks the name and the numbers, without a cluster.
     ///
     /// # Errors
@@ -191,6 +215,11 @@ impl TopicSpec {
         }
         Ok(())
     }
+}
+
+/// The name of the dead-letter topic of `topic`.
+pub(crate) fn dead_letter_topic(topic: &str) -> String {
+    format!("{topic}.dlq")
 }
 
 /// Kafka's rule for topic names (`org.apache.kafka.common.internals.Topic`).

@@ -129,6 +129,10 @@ fn lines(of: &Description) -> Vec<(&'static str, String)> {
     };
     lines.push(("delivery", delivery.to_owned()));
     lines.push(("on error", of.on_error.clone()));
+    for exception in &of.exceptions {
+        let (topic, policy) = (&exception.topic, &exception.on_error);
+        lines.push(("", format!("{topic}: {policy}")));
+    }
     several(
         &mut lines,
         "dead letters",

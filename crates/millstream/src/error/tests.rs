@@ -188,7 +188,7 @@ fn running() -> [(Error, &'static str); 10] {
 }
 
 /// Errors of the way to the cluster and of this machine.
-fn outside() -> [(Error, &'static str); 6] {
+fn outside() -> [(Error, &'static str); 8] {
     let codec = crate::codec::CodecError::null("json");
     [
         (
@@ -230,6 +230,24 @@ fn outside() -> [(Error, &'static str); 6] {
                 source: io::Error::from(io::ErrorKind::AddrInUse),
             },
             "failed to listen on `127.0.0.1:6066`",
+        ),
+        (
+            Error::Signals {
+                source: std::io::Error::other("no more handlers"),
+            },
+            "failed to listen to signals",
+        ),
+        (
+            Error::Undecodable(Box::new(Undecodable {
+                position: position(),
+                part: "value",
+                error: crate::codec::CodecError::null("json"),
+                key: None,
+                value: None,
+                headers: crate::record::Headers::new(),
+                timestamp: crate::record::Timestamp::UNKNOWN,
+            })),
+            "the value of calls[2]@17 cannot be decoded: failed to decode json: null where a value is needed",
         ),
         (
             Error::Recorder {

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
+use crate::definition::{Definition, Input, Timer};
 use crate::error::Error;
 use crate::log::Log;
 use crate::log::simulation::{Journal, MemberId, SimulatedLog, Simulation, Subscription};
-use crate::service::{Definition, Input, Service, Timer};
+use crate::service::Service;
 use crate::topic::TopicSpec;
 use crate::worker::{Progress, Worker};
 

@@ -134,9 +134,8 @@ fn one_seed_is_one_run() {
 #[test]
 fn poison_goes_to_the_dead_letter_topic_with_its_origin_and_the_rest_goes_on() {
     simulate(0..200, |world| {
-        let service = copier()
-            .on_error(OnError::retry(1).then_dead_letter())
-            .dead_letter_limit(1.0);
+        let service =
+            copier().on_error(OnError::retry(1).then_dead_letter().dead_letter_limit(1.0));
         world.start(service.threads(2)).unwrap();
         feed(world, 0..10);
         world.send_bytes("in", Some(Partition(1)), Some(b"k"), Some(b"{poison"));
@@ -363,10 +362,8 @@ fn a_panicking_handler_and_a_refused_effect_become_dead_letters() {
             .input(&IN, touchy)
             .output(&WORDS)
             .output(&OUT);
-        let policy = OnError::retry(1).then_dead_letter();
-        world
-            .start(service.on_error(policy).dead_letter_limit(1.0).threads(2))
-            .unwrap();
+        let policy = OnError::retry(1).then_dead_letter().dead_letter_limit(1.0);
+        world.start(service.on_error(policy).threads(2)).unwrap();
         feed(world, 0..20);
         world.run().unwrap();
         assert_eq!(

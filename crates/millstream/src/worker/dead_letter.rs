@@ -1,33 +1,17 @@
 //! Dead letters: what is written to `<topic>.dlq`, and how many may be.
 //!
 //! A dead letter is the record's own key, value and headers, untouched, with headers that tell why it is here and where
-//! it came from. It is an effect like any other: the input is committed after the dead letter is acknowledged. A bad
+//! it came from (`crate::dead_letter` reads them). It is an effect like any other: the input is committed after the dead letter is acknowledged. A bad
 //! deployment must not drain a topic into its dead letters, so their share of the latest records is bounded.
 
 use std::sync::Arc;
 
 use crate::context::Extras;
+use crate::dead_letter::{ATTEMPTS, ERROR, OFFSET, PARTITION, REASON, SERVICE, TIMESTAMP, TOPIC};
 use crate::log::Message;
 use crate::record::Headers;
 
 use super::failure::Failure;
-
-/// Why: `decode`, `process`, `panic` or `refused`.
-pub const REASON: &str = "millstream-dlq-reason";
-/// The error's text.
-pub const ERROR: &str = "millstream-dlq-error";
-/// The service that could not process it.
-pub const SERVICE: &str = "millstream-dlq-service";
-/// The topic it was read from.
-pub const TOPIC: &str = "millstream-dlq-topic";
-/// The partition it was read from.
-pub const PARTITION: &str = "millstream-dlq-partition";
-/// Its offset there.
-pub const OFFSET: &str = "millstream-dlq-offset";
-/// Its time there, in milliseconds since 1970.
-pub const TIMESTAMP: &str = "millstream-dlq-timestamp";
-/// How often it was tried.
-pub const ATTEMPTS: &str = "millstream-dlq-attempts";
 
 /// The headers of a dead letter: the record's own, then ours.
 pub(crate) fn extras(

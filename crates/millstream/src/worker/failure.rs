@@ -6,6 +6,7 @@
 use std::any::Any;
 
 use crate::codec;
+pub(crate) use crate::dead_letter::Reason;
 use crate::error::{Error, ProcessError};
 
 /// The longest text a failure carries: a header must not make a dead letter too large.
@@ -18,27 +19,6 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// Whether a retry would fail again.
     pub(crate) permanent: bool,
-}
-
-/// The kinds of failure; also the values of the metric label `reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    Decode,
-    Process,
-    Panic,
-    Refused,
-}
-
-impl Reason {
-    /// As it is written in headers and labels.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Decode => "decode",
-            Self::Process => "process",
-            Self::Panic => "panic",
-            Self::Refused => "refused",
-        }
-    }
 }
 
 impl Failure {

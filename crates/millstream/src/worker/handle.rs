@@ -65,7 +65,9 @@ impl<S> Core<S> {
         };
         if attempt == 1 {
             slot.meters.read.add(1);
-            self.seen += 1;
+            if let Some(share) = self.dead_letters.get_mut(slot.input) {
+                share.saw(1);
+            }
         }
         let place = slot.next_place();
         self.context
@@ -125,7 +127,7 @@ impl<S> Core<S> {
             error = %failure.text,
             "record failed"
         );
-        let policy = self.definition.settings.on_error;
+        let policy = self.definition.policy(&source.topic);
         if attempt <= policy.retries && !failure.permanent {
             self.meters.count_topic(RECORDS_RETRIED, &source.topic, 1);
             let parked = Parked {
@@ -156,14 +158,16 @@ impl<S> Core<S> {
             return;
         };
         let (input, source) = (slot.input, slot.source.clone());
-        let limit = self.definition.settings.dead_letter_limit;
-        self.dead_letters.saw(std::mem::take(&mut self.seen));
-        if !self.dead_letters.admits(limit) {
+        let limit = self.definition.policy(&source.topic).dead_letter_limit;
+        let Some(share) = self.dead_letters.get_mut(input) else {
+            return;
+        };
+        if !share.admits(limit) {
             let error = Error::DeadLetterLimit {
                 service: self.definition.name.to_string(),
                 position: position(&source.topic, source.partition, message),
-                dead: self.dead_letters.dead,
-                seen: self.dead_letters.seen,
+                dead: share.dead,
+                seen: share.seen,
                 limit,
                 reason: failure.text.clone(),
             };

@@ -16,7 +16,7 @@
 //! until its effects are handed back to the client.
 
 mod commit;
-pub mod dead_letter;
+mod dead_letter;
 pub(crate) mod failure;
 mod handle;
 mod handler_requests;
@@ -39,11 +39,12 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
 use crate::context::Context;
+use crate::definition::Definition;
 use crate::error::Error;
 use crate::log::{Event, Log, Message};
 use crate::metrics::{Meters, Totals};
 use crate::policy::Start;
-use crate::service::{Definition, dead_letter_topic};
+use crate::topic::dead_letter_topic;
 
 use dead_letter::Share;
 use handling::Handling;
@@ -99,7 +100,8 @@ struct Core<S> {
     failure: Option<Error>,
     /// The first dead letter that could not be written; the other partitions go on.
     halted: Option<Error>,
-    dead_letters: Share,
+    /// Of each input.
+    dead_letters: Vec<Share>,
     /// Units that are not free, so that the usual case needs no look at them.
     held: usize,
     commits: commit::Schedule,
@@ -107,7 +109,6 @@ struct Core<S> {
     next_meters: Moment,
     /// When it is asked next whether a partition that does not move has records.
     next_watch: Moment,
-    seen: u64,
     meters: Meters,
 }
 
@@ -133,6 +134,7 @@ impl<S, L: Log> Worker<S, L> {
         let now = clock.now();
         let core = Core {
             table: Table::new(definition.inputs.len()),
+            dead_letters: definition.inputs.iter().map(|_| Share::default()).collect(),
             meters: Meters::new(&definition.name, number, &targets),
             commits: commit::Schedule::new(now, definition.settings.commit_every),
             definition,
@@ -147,12 +149,10 @@ impl<S, L: Log> Worker<S, L> {
             phase: Phase::Joining,
             failure: None,
             halted: None,
-            dead_letters: Share::default(),
             held: 0,
             next_tick: None,
             next_meters: now.plus(METERS_EVERY),
             next_watch: now.plus(watchdog::LOOK_EVERY),
-            seen: 0,
         };
         Self { log, core }
     }
@@ -386,7 +386,6 @@ impl<S> Core<S> {
 
     /// Gives out what was counted.
     fn publish<L: Log>(&mut self, log: &L) {
-        self.dead_letters.saw(std::mem::take(&mut self.seen));
         let mut read = 0;
         let mut assigned = 0_u32;
         for slot in self.table.slots_mut() {

@@ -1,4 +1,4 @@
-//! What the library promises, held against a broker.
+//! What the library promises, held against a broker, and in the simulation where no broker is needed.
 //!
 //! The broker is Apache Kafka at `KAFKA=host:port`, or else the embedded one, started here on a port of its own.
 
@@ -6,6 +6,10 @@
 mod admin;
 #[cfg(test)]
 mod emitter;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod reader;
 #[cfg(test)]

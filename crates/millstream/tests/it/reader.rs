@@ -2,22 +2,17 @@
 
 use millstream::codec::{Json, Kind, Raw, Text};
 use millstream::reader::{Plan, Polled, Reader, Since, Until};
-use millstream::{Emitter, NextOffset, Partition, Timestamp, Topic};
+use millstream::{Emitter, Error, NextOffset, Partition, Timestamp, Topic};
 
 use crate::support::{NUMBERS, PATIENCE, cluster, numbers, unique, write};
 
 /// Reads to the end: partition and value of each record.
 fn read(plan: Plan<String, u64>) -> Vec<(i32, u64)> {
-    let mut reader = plan.open(&cluster()).unwrap();
-    let mut all = vec![];
-    loop {
-        match reader.poll(PATIENCE).unwrap() {
-            Polled::Record(record) => all.push((record.position.partition.0, record.value)),
-            Polled::Nothing => {}
-            Polled::Undecodable(bad) => panic!("{bad}"),
-            Polled::End => break,
-        }
-    }
+    let reader = plan.open(&cluster()).unwrap();
+    let records = reader.map(Result::unwrap);
+    let mut all: Vec<_> = records
+        .map(|record| (record.position.partition.0, record.value))
+        .collect();
     all.sort_by_key(|(partition, _)| *partition);
     all
 }
@@ -185,7 +180,7 @@ fn a_record_that_cannot_be_decoded_is_given_with_its_bytes_and_reading_goes_on()
     assert_eq!(
         first.to_string(),
         format!(
-            "the value of {name}[0]@1 is not readable: failed to decode json at line 1 column 1: invalid type: map, \
+            "the value of {name}[0]@1 cannot be decoded: failed to decode json at line 1 column 1: invalid type: map, \
              expected u64"
         )
     );
@@ -198,6 +193,25 @@ fn a_record_that_cannot_be_decoded_is_given_with_its_bytes_and_reading_goes_on()
         (second.key.as_deref(), second.value.as_deref()),
         (Some(b"k".as_slice()), Some(b"".as_slice()))
     );
+}
+
+#[test]
+fn as_an_iterator_a_reader_goes_on_after_what_it_cannot_decode() {
+    static TEXTS: Topic<String, Vec<u8>> = Topic::new("numbers", &Text, &Raw);
+    let topic = numbers(1);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let bytes = TEXTS.clone().named(topic.name());
+    for value in ["1", "two", "3"] {
+        emitter.send(&bytes, "k", value.as_bytes()).unwrap();
+    }
+    emitter.flush(PATIENCE).unwrap();
+    let reader = Reader::of(&topic).until(Until::End);
+    let read = reader.open(&cluster()).unwrap().map(|record| match record {
+        Ok(record) => record.value.to_string(),
+        Err(Error::Undecodable(bad)) => String::from_utf8(bad.value.unwrap()).unwrap(),
+        Err(error) => panic!("{error}"),
+    });
+    assert_eq!(read.collect::<Vec<_>>(), ["1", "two", "3"]);
 }
 
 #[test]

@@ -104,9 +104,9 @@ pub fn service(hands: Hands) -> Service<Worker> {
         .on_error(
             OnError::retry(TRIES - 1)
                 .backoff(Duration::from_millis(20), Duration::from_millis(100))
-                .then_dead_letter(),
+                .then_dead_letter()
+                .dead_letter_limit(0.5),
         )
-        .dead_letter_limit(0.5)
         .commit_every(COMMIT)
         .session_timeout(SESSION_TIMEOUT)
         .drain_within(DRAIN)

@@ -10,10 +10,10 @@ use super::member::{Fate, Member, Sent};
 use super::topics::Stored;
 use super::world::{MemberId, World, failure};
 use crate::clock::Clock as _;
+use crate::dead_letter;
 use crate::error::{Class, Error, Outcome};
 use crate::log::{Outgoing, SendError, Token};
 use crate::topic::{Partition, TopicPartition};
-use crate::worker::dead_letter;
 
 /// The largest record the cluster takes, as Kafka's default `max.message.bytes`.
 const LARGEST: usize = 1_048_588;
