@@ -188,7 +188,7 @@ fn running() -> [(Error, &'static str); 10] {
 }
 
 /// Errors of the way to the cluster and of this machine.
-fn outside() -> [(Error, &'static str); 8] {
+fn outside() -> [(Error, &'static str); 6] {
     let codec = crate::codec::CodecError::null("json");
     [
         (
@@ -232,6 +232,18 @@ fn outside() -> [(Error, &'static str); 8] {
             "failed to listen on `127.0.0.1:6066`",
         ),
         (
+            Error::Recorder {
+                reason: text("there is one"),
+            },
+            "failed to install the recorder of metrics: there is one",
+        ),
+    ]
+}
+
+/// Errors of readers and of signals.
+fn of_programs() -> [(Error, &'static str); 2] {
+    [
+        (
             Error::Signals {
                 source: std::io::Error::other("no more handlers"),
             },
@@ -249,18 +261,13 @@ fn outside() -> [(Error, &'static str); 8] {
             })),
             "the value of calls[2]@17 cannot be decoded: failed to decode json: null where a value is needed",
         ),
-        (
-            Error::Recorder {
-                reason: text("there is one"),
-            },
-            "failed to install the recorder of metrics: there is one",
-        ),
     ]
 }
 
 #[test]
 fn every_error_says_what_was_tried_and_on_what() {
-    let all = declared().into_iter().chain(running()).chain(outside());
+    let all = declared().into_iter().chain(running());
+    let all = all.chain(outside()).chain(of_programs());
     for (error, expected) in all {
         assert_eq!(error.to_string(), expected);
     }
@@ -268,7 +275,8 @@ fn every_error_says_what_was_tried_and_on_what() {
 
 #[test]
 fn only_the_clusters_errors_may_pass_or_have_an_unknown_outcome() {
-    let all = declared().into_iter().chain(running()).chain(outside());
+    let all = declared().into_iter().chain(running());
+    let all = all.chain(outside()).chain(of_programs());
     for (error, text) in all {
         let is_kafka = matches!(error, Error::Kafka { .. });
         let is_unknown = is_kafka || matches!(error, Error::Undelivered { .. });
