@@ -55,7 +55,7 @@ impl Stopper {
 }
 
 impl Crew {
-    /// A crew that is ended when this process is told to end.
+    /// A crew that is ended when this process is asked to end.
     pub(crate) fn guarded() -> Result<Self> {
         let crew = Self::default();
         let mut signals =

@@ -1,7 +1,7 @@
 //! `millstream-bench`: Millstream beside its peers, measured in one run. `scripts/bench` builds and starts it.
 //!
 //! Parses, starts the brokers, runs the suites that were asked for, prints the report. Progress goes to the
-//! standard error, the report to the standard output. What each row means is told in `docs/performance.md`.
+//! standard error, the report to the standard output. What each row means is in `docs/performance.md`.
 
 mod broker;
 mod brokers;

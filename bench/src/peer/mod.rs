@@ -1,6 +1,6 @@
 //! The peers written in Rust, each the whole of a process: `millstream-bench peer library|client|by-hand|flush`.
 //!
-//! All copy readings from one topic to another until they are told to end (SIGTERM), with the same
+//! All copy readings from one topic to another until they are asked to end (SIGTERM), with the same
 //! settings; `streams/src/Copy.java` takes the same arguments.
 
 mod by_hand;
@@ -29,7 +29,7 @@ pub(crate) enum Way {
     Flush,
 }
 
-/// What a peer is told.
+/// The arguments of a peer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Orders {
     way: Way,
@@ -59,7 +59,7 @@ impl Orders {
     }
 }
 
-/// Copies until it is told to end.
+/// Copies until it is asked to end.
 pub(crate) fn run(orders: &Orders) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop))?;

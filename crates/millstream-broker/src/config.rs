@@ -1,4 +1,4 @@
-//! What an embedded broker can be told, with the defaults of Apache Kafka 4.1 unless a field says otherwise.
+//! The settings of an embedded broker, with the defaults of Apache Kafka 4.1 unless a field says otherwise.
 //!
 //! A `Config` is the resolved configuration: whoever reads files, flags or the environment fills it in.
 //! Values are checked once, by [`Config::validate`], before anything is opened.
@@ -18,7 +18,7 @@ use crate::error::Error;
 pub struct Config {
     /// Address to listen on; port 0 lets the system choose. Loopback unless told otherwise.
     pub listen: SocketAddr,
-    /// Host and port that clients are told to connect to; the listening address when `None`.
+    /// Host and port that clients are given to connect to; the listening address when `None`.
     pub advertised: Option<(String, u16)>,
     /// The data folder; created when missing, owned by one broker at a time.
     pub data: PathBuf,

@@ -97,7 +97,7 @@ pub(crate) enum Unwritten {
 }
 
 impl Unwritten {
-    /// How a client is told: whether to try again, or to give up.
+    /// The error code for a client: whether to try again, or to give up.
     pub(crate) fn code(self) -> ResponseError {
         match self {
             Unwritten::NoSpace => ResponseError::CoordinatorNotAvailable,

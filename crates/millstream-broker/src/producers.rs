@@ -115,7 +115,7 @@ impl Producer {
     }
 }
 
-/// What is told about a producer (DescribeProducers).
+/// What is reported about a producer (DescribeProducers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProducerState {
     pub(crate) producer_id: i64,

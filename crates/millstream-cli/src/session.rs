@@ -38,7 +38,7 @@ impl Session {
         Ok(Self { common, cluster })
     }
 
-    /// Begins the life of a service process, and serves HTTP if it was told to.
+    /// Begins the life of a service process, and serves HTTP if it was asked to.
     pub(crate) fn serve(&self) -> anyhow::Result<Serving> {
         let (shutdown, health) = (life::begin()?, Health::new());
         let Some(address) = self.common.http else {

@@ -1,7 +1,7 @@
 //! How a service arrives at its cluster: waits until it answers, then sees to its topic.
 //!
 //! A broker that is not there yet is the ordinary case when everything starts at once, so it is no error: each failed
-//! try is told with the address, and the next comes after a growing pause (fault 13). A topic that is missing is
+//! try is logged with the address, and the next comes after a growing pause (fault 13). A topic that is missing is
 //! created; one that exists is taken as it is.
 
 use std::time::Duration;

@@ -1,9 +1,8 @@
 //! The cluster a program talks to: broker addresses and properties of the Kafka client.
 //!
-//! A property is checked the moment it is set, by name and by value. Its value is shown nowhere when it is a
-//! secret: not by `Debug`, not in errors, not in the client's own log lines. What Millstream's promises rest on
-//! (offsets are committed by the engine alone, for one) cannot be overridden, and trying is an error, not a
-//! surprise.
+//! A property is checked the moment it is set, by name and by value. The value of a secret is
+//! shown nowhere: not by `Debug`, not in errors, not in the client's own log lines. What Millstream's guarantees depend on
+//! (only the engine commits offsets, for example) cannot be overridden: setting it is an error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,7 +60,7 @@ const REFUSED: [(&str, &str); 12] = [
     ),
 ];
 
-/// A Kafka cluster: where it is, and how the client is to talk to it.
+/// A Kafka cluster: its bootstrap addresses, and the properties of the clients that connect to it.
 ///
 /// ```
 /// use millstream::Cluster;
@@ -95,12 +94,12 @@ impl Cluster {
         }
     }
 
-    /// Sets a property of librdkafka for every client of this cluster; consumers get only a consumer's, producers
-    /// only a producer's.
+    /// Sets a property of librdkafka for every client of this cluster; consumers get only the properties of
+    /// consumers, producers only those of producers.
     ///
     /// # Errors
-    /// The name is unknown (the nearest known one is suggested), the value is refused, or the property is not the
-    /// user's to set.
+    /// The name is unknown (the nearest known one is suggested), the value is refused, or the engine depends on the
+    /// property.
     pub fn property(
         mut self,
         name: impl Into<String>,
@@ -165,7 +164,7 @@ impl Cluster {
         })
     }
 
-    /// Checks the addresses, for whoever is about to make a client.
+    /// Checks the addresses, before a client is made.
     pub(crate) fn check_brokers(&self) -> Result<(), Error> {
         let mut addresses = self.brokers.split(',').map(str::trim).peekable();
         if self.brokers.trim().is_empty() {

@@ -15,7 +15,7 @@ use crate::record::{Headers, Timestamp};
 use crate::topic::{Offset, Partition, Topic};
 use crate::worker::PlaceId;
 
-/// Handed to every handler and timer.
+/// Passed to every handler and timer. None of its methods blocks.
 pub struct Context {
     service: Arc<str>,
     outputs: Arc<[Arc<str>]>,
@@ -28,6 +28,8 @@ pub struct Context {
     place: PlaceId,
     requests: HandlerRequests,
     misuse: Option<Error>,
+    /// Planted by a test: the next record emitted by this call is an error.
+    emit_fails: bool,
 }
 
 /// A record that a handler keeps open: handled, and not yet done. See [`Context::keep_open`].
@@ -73,6 +75,7 @@ impl Context {
             place: PlaceId::NOWHERE,
             requests: HandlerRequests::default(),
             misuse: None,
+            emit_fails: false,
         }
     }
 
@@ -118,7 +121,7 @@ impl Context {
         self.offset
     }
 
-    /// How often this record has been tried, this time included: 1 at first.
+    /// The number of this attempt at the record, from 1.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -129,14 +132,14 @@ impl Context {
     }
 
     /// Keeps the record being handled open: it is not committed, nor anything after it in its partition of its topic, until
-    /// [`close`](Self::close). Whoever takes the partition over reads from there, so a state that is a fold over its records
-    /// can be rebuilt: keep the record open from which the fold begins. In a timer there is nothing to keep open.
+    /// [`close`](Self::close). The next owner of the partition reads from there, so a state that is a fold over its records
+    /// can be rebuilt: keep the record open from which the fold begins. In a timer it has no effect.
     pub fn keep_open(&mut self) -> OpenRecord {
         self.requests.keep_open = true;
         OpenRecord(self.place)
     }
 
-    /// A record that was kept open is done, once the effects of this handler are acknowledged.
+    /// Closes a record that was kept open: it is done once the effects of this handler are acknowledged.
     pub fn close(&mut self, record: OpenRecord) {
         if record.0 == self.place {
             self.requests.keep_open = false;
@@ -145,8 +148,8 @@ impl Context {
         }
     }
 
-    /// Reads no more of this input in this partition until [`resume`](Self::resume); the other inputs go on. What is not
-    /// read stays in the topic: so a service bounds what it holds.
+    /// Stops reading this input in this partition until [`resume`](Self::resume); the other inputs go on. What is not
+    /// read stays in the topic, so a service can bound what it holds.
     pub fn pause<K, V>(&mut self, input: &Topic<K, V>) {
         self.requests.pauses.push((input.name().to_owned(), true));
     }
@@ -173,12 +176,33 @@ impl Context {
         &mut self.requests
     }
 
+    /// The same, to be looked at.
+    pub(crate) const fn requested(&self) -> &HandlerRequests {
+        &self.requests
+    }
+
+    /// The topic of an effect.
+    pub(crate) fn output_name(&self, output: usize) -> &str {
+        self.outputs.get(output).map_or("", |name| name)
+    }
+
+    /// For tests: the time comes from `clock`.
+    pub(crate) fn set_clock(&mut self, clock: Arc<dyn Clock + Send + Sync>) {
+        self.clock = clock;
+    }
+
+    /// For tests: the next record emitted by this call of a handler is an error that a retry may cure.
+    pub(crate) const fn fail_next_emit(&mut self) {
+        self.emit_fails = true;
+    }
+
     /// Readies the context for one call of a handler.
     pub(crate) fn begin(&mut self, partition: Partition, offset: Option<Offset>, attempt: u32) {
         self.effects.clear();
         self.requests.keep_open = false;
         self.requests.closed.clear();
         self.requests.pauses.clear();
+        self.emit_fails = false;
         self.place = PlaceId::NOWHERE;
         self.partition = partition;
         self.offset = offset;
@@ -199,6 +223,9 @@ impl Context {
     }
 
     fn output(&mut self, topic: &str) -> Result<usize, ProcessError> {
+        if std::mem::take(&mut self.emit_fails) {
+            return Err(ProcessError::new("the test has this attempt fail"));
+        }
         let output = self.outputs.iter().position(|name| **name == *topic);
         output.ok_or_else(|| self.undeclared(topic))
     }

@@ -26,13 +26,13 @@ pub struct Description {
     pub dead_letter_topics: Vec<String>,
     /// The intervals of its timers, in milliseconds.
     pub timers_ms: Vec<u64>,
-    /// What it promises.
+    /// Its delivery guarantee.
     pub delivery: Delivery,
-    /// What becomes of a record that cannot be processed.
+    /// What happens to a record that cannot be processed.
     pub on_error: String,
     /// The share of an input's records that may be dead-lettered before it stops.
     pub dead_letter_limit: f64,
-    /// Inputs for which something else is declared.
+    /// The policies of single inputs, where they are declared.
     pub exceptions: Vec<PolicyDescription>,
     /// Where it starts to read when nothing is committed.
     pub start_from: Start,
@@ -49,7 +49,7 @@ pub struct Description {
 pub struct PolicyDescription {
     /// The input.
     pub topic: String,
-    /// What becomes of its records that cannot be processed.
+    /// What happens to its records that cannot be processed.
     pub on_error: String,
     /// The share of them that may be dead-lettered before the service stops.
     pub dead_letter_limit: f64,

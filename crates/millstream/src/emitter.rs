@@ -3,7 +3,7 @@
 //! Records are encoded at once and sent in the background, idempotently and to all replicas unless the cluster's
 //! properties say otherwise. A full queue makes the sender wait, so memory is bounded (64 MiB). No failure is
 //! silent: each record either has a receipt that is called exactly once, or its failure is returned by the next
-//! [`Emitter::flush`]. Dropping the last handle flushes for a while and then says what was lost.
+//! [`Emitter::flush`]. Dropping the last handle flushes for 5 s at most and then logs how many records were not delivered.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ struct Shared {
 }
 
 impl Emitter {
-    /// Makes a producer for `cluster`. It connects by itself; a broker that is away shows as records that wait.
+    /// Makes a producer for `cluster`. It connects in the background; while no broker can be reached, records wait.
     ///
     /// # Errors
     /// An address or a combination of properties is refused.
@@ -95,7 +95,7 @@ impl Emitter {
         Draft::new(self, topic, key, value, buffer)
     }
 
-    /// Waits until every record sent before is decided.
+    /// Blocks until every record sent before is acknowledged or has failed, for `within` at most.
     ///
     /// # Errors
     /// [`Error::Undelivered`] when records without a receipt failed since the last flush, or when `within` passed
@@ -118,7 +118,7 @@ impl Emitter {
         })
     }
 
-    /// Refuses further records on every handle, then flushes.
+    /// Refuses further records on every handle, then flushes: blocks for `within` at most.
     ///
     /// # Errors
     /// As [`Emitter::flush`].
@@ -156,7 +156,7 @@ impl Drop for Shared {
 }
 
 impl Draft<'_, &Emitter> {
-    /// Sends it; as [`Emitter::send`].
+    /// Sends it, as [`Emitter::send`].
     ///
     /// # Errors
     /// As [`Emitter::send`].
@@ -176,7 +176,7 @@ impl Draft<'_, &Emitter> {
         self.hand_over(Some(Box::new(receipt)))
     }
 
-    /// Sends it and waits for its position. For a few records only: each costs a round trip.
+    /// Sends it and blocks until it is acknowledged or has failed. For a few records only: each costs a round trip.
     ///
     /// # Errors
     /// As [`Emitter::send`], or why the delivery failed.

@@ -1,4 +1,4 @@
-//! What can go wrong, in two kinds.
+//! Errors, of two kinds.
 //!
 //! [`Error`] is the library's own: configuration, cluster, a service that cannot go on. [`ProcessError`] is what a
 //! handler answers about one record; the service's declared policy decides what becomes of that record.
@@ -51,7 +51,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// A bootstrap address that is none.
+    /// A bootstrap address that is not valid.
     #[error("invalid broker address `{address}`: {reason}")]
     InvalidBrokers {
         /// The address as given.
@@ -363,7 +363,7 @@ fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
 }
 
-/// What a handler answers when it could not process a record.
+/// What a handler returns when it could not process a record.
 ///
 /// Any error converts into it, so `?` works in a handler. It is retried as the service declares; one made by
 /// [`permanent`](Self::permanent) goes straight to what follows the retries.
@@ -373,7 +373,7 @@ pub struct ProcessError {
 }
 
 impl ProcessError {
-    /// A failure told in words; may be retried.
+    /// A failure described by a text; may be retried.
     pub fn new(reason: impl Into<String>) -> Self {
         Self {
             source: reason.into().into(),
@@ -381,7 +381,7 @@ impl ProcessError {
         }
     }
 
-    /// The same failure, which no retry can mend: the record goes to what follows the retries at once.
+    /// The same failure, marked as one that no retry can cure: the record is not retried.
     #[must_use]
     pub fn permanent(self) -> Self {
         Self {
@@ -390,7 +390,7 @@ impl ProcessError {
         }
     }
 
-    /// Whether retrying is of no use.
+    /// Whether a retry cannot cure it.
     pub const fn is_permanent(&self) -> bool {
         self.permanent
     }

@@ -33,7 +33,7 @@ const CONNECTION_LIFE: Duration = Duration::from_secs(120);
 /// How often samples of histograms are folded while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// What Prometheus 3 insists on.
+/// What Prometheus 3 requires.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -59,7 +59,7 @@ struct HealthState {
     parts: Mutex<Vec<Part>>,
 }
 
-/// One part's say in [`Health`]; not ready at first.
+/// The readiness of one part of a [`Health`]; not ready at first.
 #[derive(Debug, Clone)]
 pub struct Part {
     name: Arc<str>,
@@ -67,7 +67,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// Says whether this part is ready now.
+    /// Sets whether this part is ready now.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }
@@ -80,7 +80,7 @@ impl Health {
         Health::default()
     }
 
-    /// Adds a part, not ready at first. Its name is shown to whoever asks `/readyz`.
+    /// Adds a part, not ready at first. `/readyz` names it while it is not ready.
     #[must_use]
     pub fn part(&self, name: &str) -> Part {
         let part = Part {
@@ -91,7 +91,7 @@ impl Health {
         part
     }
 
-    /// Says that the program is going to end; it is not ready from now on, for ever.
+    /// Marks the program as about to end: it is not ready from now on.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
@@ -149,7 +149,7 @@ impl Exposition for metrics_exporter_prometheus::PrometheusHandle {
     }
 }
 
-/// A listener that answers until it is dropped.
+/// A listener that serves until it is dropped.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,

@@ -21,7 +21,7 @@
 //! static CALLS: Topic<String, Call> = Topic::new("calls", &Text, &Json).partitions(4);
 //! static TOTALS: Topic<String, f64> = Topic::new("call-totals", &Text, &Json).partitions(4);
 //!
-//! /// What one partition knows: the seconds each caller has talked.
+//! /// The state of one partition: the seconds each caller has talked.
 //! #[derive(Default)]
 //! struct Totals(HashMap<String, f64>);
 //!
@@ -30,9 +30,12 @@
 //!         if call.value.seconds < 0.0 {
 //!             return Err(ProcessError::new("a call cannot take less than no time").permanent());
 //!         }
-//!         let total = self.0.entry(call.key.clone()).or_default();
-//!         *total += call.value.seconds;
-//!         context.emit(&TOTALS, &call.key, total)
+//!         let before = self.0.get(&call.key).copied().unwrap_or_default();
+//!         let total = before + call.value.seconds;
+//!         context.emit(&TOTALS, &call.key, &total)?;
+//!         // Last, when nothing can fail any more: a retry must not count the call twice.
+//!         self.0.insert(call.key, total);
+//!         Ok(())
 //!     }
 //! }
 //!
@@ -44,8 +47,9 @@
 //!         .commit_every(Duration::from_millis(500))
 //! }
 //!
-//! // The same service, in a simulated cluster: no broker, no waiting.
+//! // The same service, in a simulated cluster: no broker, no waiting. The first attempt at each call fails and is retried.
 //! let mut world = World::new();
+//! world.fail_first_attempts();
 //! world.start(call_totals())?;
 //! world.send(&CALLS, "ann", &Call { seconds: 60.0 });
 //! world.send(&CALLS, "ann", &Call { seconds: 30.0 });
@@ -55,13 +59,12 @@
 //! # Ok::<(), millstream::Error>(())
 //! ```
 //!
-//! In production the last part is two lines; the service then runs until it is told to stop, drains what is under way and
-//! commits it:
+//! In production the last part is two lines. The service runs until Ctrl-C or SIGTERM, drains what is under way and commits it:
 //!
 //! ```no_run
 //! # use millstream::{Cluster, Service, Shutdown};
-//! # fn call_totals() -> Service<()> { Service::new("call-totals", || ()) }
-//! let summary = call_totals().run(&Cluster::new("kafka:9092"), Shutdown::new())?;
+//! # fn call_totals() -> Service<()> { Service::stateless("call-totals") }
+//! let summary = call_totals().run(&Cluster::new("kafka:9092"), Shutdown::on_signals()?)?;
 //! println!("{} records", summary.read);
 //! # Ok::<(), millstream::Error>(())
 //! ```
@@ -71,11 +74,26 @@
 //! - A record is committed when all of its effects are acknowledged, and never before one that is not (at least once). A
 //!   commit stops nothing.
 //! - Effects leave only when the handler has returned `Ok`; a handler's panic is treated as an error.
-//! - A record that cannot be processed is retried, dead-lettered or stops the service, as declared; nothing is skipped in
-//!   silence.
+//! - A record that cannot be processed is retried, dead-lettered or stops the service, as declared; nothing is skipped
+//!   silently.
 //! - A partition that is taken away is drained and committed first; what is late afterwards is dropped.
 //! - What is sent and not yet acknowledged is bounded in bytes, whatever the cluster does.
 //! - State lives in memory and starts empty where a partition starts, also after a delivery that failed.
+//! - A failed attempt leaves the state as it was when the handler returned: see [`Service::new`].
+//!
+//! # What blocks
+//!
+//! | call | blocks |
+//! |---|---|
+//! | [`Service::run`] | until the service ends: a shutdown takes the drain budget and 5 s at most, then [`Error::Stuck`] |
+//! | a handler or a timer | its thread, and with it all partitions of that thread: no record, no commit. After 5 minutes Kafka takes the partitions away |
+//! | [`Context`] | never |
+//! | [`Emitter::send`] | while the queue is full, until the cluster has acknowledged enough of it or the client has given up on it |
+//! | [`Emitter::flush`], [`Emitter::close`] | until every record is decided, at most as long as it is given; dropping the last handle: at most 5 s |
+//! | [`reader::Plan::open`] | a few requests, each at most its [patience](reader::Plan::patience): 10 s |
+//! | [`Reader::poll`] | at most as long as it is given; as an iterator, until there is a record |
+//! | [`admin::Admin`] | each request at most its [patience](admin::Admin::patience): 15 s |
+//! | [`Shutdown::wait`] | until the request, at most as long as it is given |
 //!
 //! # Where things are
 //!

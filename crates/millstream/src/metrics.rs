@@ -155,10 +155,10 @@ pub fn describe() {
     }
 }
 
-/// The value of a series that is told no more: a recorder keeps every series for ever.
+/// The value of a series that is no longer reported: a recorder keeps every series.
 const GONE: f64 = f64::NAN;
 
-/// The text of a scrape without the series that are told no more. A lag of 0 would say that somebody keeps up.
+/// The text of a scrape without the series that are no longer reported. A lag of 0 would say that the group keeps up.
 pub(crate) fn without_gone(text: String) -> String {
     let is_gone = |line: &str| line.starts_with(LAG) && line.ends_with(" NaN");
     if text.lines().any(is_gone) {
@@ -258,7 +258,7 @@ impl PartitionMeters {
         self.lag.set(offsets as f64);
     }
 
-    /// The partition is no longer this worker's: its lag is not this worker's to tell, and is told no more.
+    /// The partition is no longer this worker's: its lag is no longer reported here.
     pub(crate) fn gone(&self) {
         self.lag.set(GONE);
     }

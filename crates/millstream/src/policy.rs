@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::http::Health;
 
-/// What becomes of a record that its handler refused.
+/// What happens to a record that cannot be processed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,8 +23,11 @@ use crate::http::Health;
 /// assert_eq!(policy.to_string(), "retry 5 times, then dead letter");
 /// ```
 ///
+/// A retry runs on the state that the failed attempt left: a handler that changes its state and fails afterwards changes it
+/// once more. See [`Service::new`](crate::Service::new) for the form that is right.
+///
 /// While a record waits for its retry, its partition waits with it, for order; the others go on. Bytes that cannot be
-/// decoded are not retried: they would be refused again.
+/// decoded are not retried: they would fail again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OnError {
     pub(crate) retries: u32,
@@ -53,7 +56,7 @@ impl OnError {
         }
     }
 
-    /// Stops the service at the first refusal; what came before is committed, the record is not.
+    /// Stops the service at the first failure. What came before the record is committed, the record is not.
     pub const fn stop() -> Self {
         Self::retry(0)
     }
@@ -63,7 +66,7 @@ impl OnError {
         Self::retry(0).then_dead_letter()
     }
 
-    /// How long to wait before the first retry, doubled for each further one up to `longest`. 100 ms and 10 s when not said.
+    /// How long to wait before the first retry, doubled for each further one up to `longest`. Default: 100 ms and 10 s.
     #[must_use]
     pub const fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.first_wait = first;
@@ -139,7 +142,7 @@ pub enum Start {
     Fail,
 }
 
-/// How delivery is promised.
+/// The delivery guarantee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

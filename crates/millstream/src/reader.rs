@@ -1,8 +1,8 @@
 //! A typed reader for programs that only read: no group, no commits, every position chosen here.
 //!
-//! It reads all partitions or some, from an offset, a time, the start, the end or the last few records, for ever
-//! or up to an end that is fixed when it opens. Order holds within a partition. A record that cannot be decoded is
-//! given to the caller with its bytes and its place: it is never skipped in silence, and it does not stop the
+//! It reads all partitions or some, from an offset, a time, the start, the end or the last few records, without an end
+//! or up to one that is fixed when it opens. Order holds within a partition. A record that cannot be decoded is
+//! returned with its bytes and its position: it is never skipped silently, and it does not stop the
 //! reading.
 
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::log::kafka::reader::{Found, PartitionReader};
 use crate::record::{Headers, OwnedRecord, Position, Record, Timestamp};
 use crate::topic::{NextOffset, Offset, Partition, Topic, TopicPartition};
 
-/// How long a question to the cluster may take when the reader opens, unless said otherwise.
+/// How long a request to the cluster may take by default when the reader opens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the iterator waits in the client at a time.
@@ -65,31 +65,31 @@ pub struct Plan<K: 'static, V: 'static> {
 }
 
 impl<K, V> Plan<K, V> {
-    /// Where to begin; the earliest record unless said here.
+    /// Where to begin. Default: the earliest record.
     pub fn since(mut self, since: Since) -> Self {
         self.since = since;
         self
     }
 
-    /// Where to end; never unless said here.
+    /// Where to end. Default: never.
     pub fn until(mut self, until: Until) -> Self {
         self.until = until;
         self
     }
 
-    /// Only these partitions; all of them unless said here.
+    /// Only these partitions. Default: all of them.
     pub fn partitions(mut self, partitions: impl IntoIterator<Item = Partition>) -> Self {
         self.partitions = Some(partitions.into_iter().collect());
         self
     }
 
-    /// How long each question to the cluster may take while opening; 10 s unless said here.
+    /// How long each request to the cluster may take while opening. Default: 10 s.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Asks the cluster for the positions and begins.
+    /// Asks the cluster for the positions and begins. Blocks for these requests, each at most its [patience](Self::patience).
     ///
     /// # Errors
     /// The topic or a partition does not exist, an offset is out of range, or the cluster does not answer.
@@ -249,7 +249,7 @@ pub struct Reader<K: 'static, V: 'static> {
     failed: bool,
 }
 
-/// What a poll gave.
+/// What a poll returned.
 #[derive(Debug)]
 #[must_use]
 pub enum Polled<K, V> {
@@ -257,9 +257,9 @@ pub enum Polled<K, V> {
     Record(OwnedRecord<K, V>),
     /// A record whose key or value is not what the topic says, with its bytes.
     Undecodable(Box<Undecodable>),
-    /// No record came in time.
+    /// No record arrived in time.
     Nothing,
-    /// Every partition was read to its end; there will be nothing more.
+    /// Every partition was read to its end; nothing follows.
     End,
 }
 
@@ -295,7 +295,7 @@ impl fmt::Display for Undecodable {
 impl std::error::Error for Undecodable {}
 
 impl<K, V> Reader<K, V> {
-    /// Plans a reader of `topic`: all partitions, from the earliest record, for ever.
+    /// Plans a reader of `topic`: all partitions, from the earliest record, without an end.
     pub fn of(topic: &Topic<K, V>) -> Plan<K, V> {
         Plan {
             topic: topic.clone(),
@@ -306,10 +306,10 @@ impl<K, V> Reader<K, V> {
         }
     }
 
-    /// Waits up to `wait` for the next record. A broker that is away shows as [`Polled::Nothing`].
+    /// Blocks up to `wait` for the next record. A broker that is away shows as [`Polled::Nothing`].
     ///
     /// # Errors
-    /// What does not pass by itself: no permission, a position that retention has overtaken, a topic deleted.
+    /// What waiting cannot cure: no permission, a position that retention has overtaken, a deleted topic.
     pub fn poll(&mut self, wait: Duration) -> Result<Polled<K, V>, Error> {
         if self.is_done() {
             return Ok(Polled::End);

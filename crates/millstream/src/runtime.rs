@@ -1,7 +1,7 @@
 //! A running service: its threads, and the request to end.
 //!
 //! Each thread owns one worker and all it needs. The thread that called `run` watches them (`watch`): when a shutdown is
-//! requested, or one of them fails or cannot be started, all are told to stop; each drains, commits and closes its client.
+//! requested, or one of them fails or cannot be started, all are asked to stop; each drains, commits and closes its client.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +31,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// What closing a client may take beyond the drain budget.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// What a service has done, told at its end.
+/// What a service has done, returned at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -177,7 +177,7 @@ impl<S: 'static> Thread<S> {
         })
     }
 
-    /// Drives the worker to its end; answers the client that is still to be closed.
+    /// Drives the worker to its end; returns the client that is still to be closed.
     fn work(
         &self,
         cluster: &Cluster,

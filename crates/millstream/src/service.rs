@@ -56,8 +56,31 @@ impl Service<()> {
 }
 
 impl<S: 'static> Service<S> {
-    /// A service named `name`, which is also its consumer group's. `init` makes the state of one partition: it is called
-    /// whenever this process is given a partition, and again when the partition has to be replayed.
+    /// A service named `name`, which is also the name of its consumer group. `init` makes the state of one partition: it is
+    /// called when this process is assigned a partition, and again when the partition has to be replayed.
+    ///
+    /// # The state and retries
+    /// The state is the service's own, and nothing undoes what a handler changed in it. A handler that fails, by an error or a
+    /// panic, is retried on the state that the failed attempt left, and a record that goes to the dead-letter topic leaves its
+    /// changes behind. So do what can fail first: compute, emit, and change the state last, when nothing can fail any more.
+    /// [`World::fail_first_attempts`](crate::testing::World::fail_first_attempts) shows whether a handler is right:
+    ///
+    /// ```
+    /// # use std::collections::HashMap;
+    /// # use millstream::{Context, ProcessError, Record, Topic};
+    /// # use millstream::codec::{Json, Text};
+    /// # static TOTALS: Topic<String, f64> = Topic::new("totals", &Text, &Json);
+    /// struct Totals(HashMap<String, f64>);
+    ///
+    /// impl Totals {
+    ///     fn on_call(&mut self, call: Record<String, f64>, context: &mut Context) -> Result<(), ProcessError> {
+    ///         let total = self.0.get(&call.key).copied().unwrap_or_default() + call.value;
+    ///         context.emit(&TOTALS, &call.key, &total)?;
+    ///         self.0.insert(call.key, total);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
     pub fn new(name: impl Into<String>, init: impl Fn() -> S + Send + Sync + 'static) -> Self {
         let name = name.into();
         Self {
@@ -75,7 +98,8 @@ impl<S: 'static> Service<S> {
         }
     }
 
-    /// Reads `topic`, one record at a time per partition. Several inputs must have equal partition counts: the records of
+    /// Reads `topic`, one record at a time per partition. A handler blocks its thread, and with it every partition of that
+    /// thread. Several inputs must have equal partition counts: the records of
     /// partition 3 of each meet in the state of partition 3.
     #[must_use]
     pub fn input<K: 'static, V: 'static>(
@@ -128,7 +152,7 @@ impl<S: 'static> Service<S> {
         service
     }
 
-    /// Declares that handlers and timers may emit to `topic`.
+    /// Declares that handlers and timers may emit to `topic`. Emitting to another topic stops the service.
     #[must_use]
     pub fn output<K, V>(mut self, topic: &Topic<K, V>) -> Self {
         self.definition.outputs.push(Output {
@@ -139,7 +163,7 @@ impl<S: 'static> Service<S> {
         self
     }
 
-    /// Calls `tick` for each partition held, every `every`, between two records.
+    /// Calls `tick` for each assigned partition, every `every`, between two records. It blocks its thread like a handler.
     #[must_use]
     pub fn every(
         mut self,
@@ -151,26 +175,26 @@ impl<S: 'static> Service<S> {
         self
     }
 
-    /// The consumer group, when it is not to be the service's name.
+    /// The consumer group. Default: the service's name.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.definition.group = group.into();
         self
     }
 
-    /// How many threads share the partitions, each a member of the group. 1 when not said.
+    /// How many threads share the partitions, each a member of the group. Default: 1.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         self.set(|settings| settings.threads = threads)
     }
 
-    /// What becomes of a record that cannot be processed. Default: three retries, then stop.
+    /// What happens to a record that cannot be processed. Default: three retries, then stop.
     #[must_use]
     pub fn on_error(self, policy: OnError) -> Self {
         self.set(|settings| settings.on_error = policy)
     }
 
-    /// What becomes of a record of this input that cannot be processed. Default: what [`on_error`](Self::on_error) says.
+    /// What happens to a record of this input that cannot be processed. Default: as [`on_error`](Self::on_error) declares.
     #[must_use]
     pub fn on_error_of<K, V>(mut self, input: &Topic<K, V>, policy: OnError) -> Self {
         let policies = &mut self.definition.policies;
@@ -201,31 +225,32 @@ impl<S: 'static> Service<S> {
         self
     }
 
-    /// Where to read from when nothing is committed, or what is committed is gone. The beginning when not said.
+    /// Where to read from when nothing is committed, or what is committed is gone. Default: [`Start::Earliest`].
     #[must_use]
     pub fn start_from(self, start: Start) -> Self {
         self.set(|settings| settings.start = start)
     }
 
-    /// How often to commit what is done. 1 s when not said. Committing does not stop the flow.
+    /// How often to commit what is done. Committing does not stop the flow. Default: 1 s.
     #[must_use]
     pub fn commit_every(self, every: Duration) -> Self {
         self.set(|settings| settings.commit_every = every)
     }
 
-    /// How long to wait for effects under way at revocation and shutdown. 3 s when not said.
+    /// How long to wait for unacknowledged effects at revocation and shutdown. Default: 3 s.
     #[must_use]
     pub fn drain_within(self, budget: Duration) -> Self {
         self.set(|settings| settings.drain_within = budget)
     }
 
-    /// After how long without a sign of life the group takes this member's partitions away. 45 s when not said.
+    /// After how long without a heartbeat the group takes this member's partitions away (`session.timeout.ms`). Default: 45 s.
     #[must_use]
     pub fn session_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.session_timeout = timeout)
     }
 
-    /// The most bytes that may be sent and not yet acknowledged, per thread; above it, reading pauses. 32 MiB when not said.
+    /// The most bytes that may be sent and not yet acknowledged, per thread; above it, reading pauses.
+    /// Default: 32 MiB.
     #[must_use]
     pub fn max_bytes_in_flight(self, bytes: usize) -> Self {
         self.set(|settings| settings.max_bytes_in_flight = bytes)
@@ -237,20 +262,21 @@ impl<S: 'static> Service<S> {
         self.set(|settings| settings.http = Some(address))
     }
 
-    /// Tells its readiness to this health, which the program serves itself: together with
+    /// Reports its readiness to this health, which the program serves itself: together with
     /// [`metrics::recorder`](crate::metrics::recorder) for programs that have one listener for more than this service.
     #[must_use]
     pub fn health(self, health: &Health) -> Self {
         self.set(|settings| settings.health = Some(health.clone()))
     }
 
-    /// What is declared, for people and programs; what `explain` prints.
+    /// The declaration as data; `millstream explain` prints it.
     pub fn describe(&self) -> Description {
         Description::of(&self.definition)
     }
 
-    /// Runs until `shutdown` is requested or the service cannot go on; blocks. All partitions are drained and committed
-    /// on the way out.
+    /// Runs until `shutdown` is requested or the service cannot go on. Blocks for all that time: the threads of the service are
+    /// its own. Before it returns, all partitions are drained and committed, within [`drain_within`](Self::drain_within) and
+    /// 5 s for closing the clients.
     ///
     /// # Errors
     /// The declaration is not valid, the topics are not as declared, a record stopped the service as declared, or the
@@ -263,6 +289,12 @@ impl<S: 'static> Service<S> {
     pub(crate) fn into_definition(self) -> Result<Definition<S>, Error> {
         self.definition.validate()?;
         Ok(self.definition)
+    }
+
+    /// What a context is made of.
+    pub(crate) fn name_and_outputs(&self) -> (Arc<str>, Arc<[Arc<str>]>) {
+        let definition = &self.definition;
+        (Arc::clone(&definition.name), definition.output_names())
     }
 
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {

@@ -1,6 +1,6 @@
 //! Before a service runs: the cluster is there, and its topics are as they are declared.
 //!
-//! A cluster that does not answer is waited for, with growing pauses and a line that says what is waited for; only what
+//! A cluster that does not answer is waited for, with exponential backoff and a log line that says what is waited for; only what
 //! no waiting can mend is an error. A broker may be reached at its bootstrap address and advertise another one that
 //! leads nowhere, which looks like a broker that is away: then the line names the advertised address.
 
@@ -15,7 +15,7 @@ use crate::limits::{self, Limits};
 use crate::policy::doubled;
 use crate::shutdown::Shutdown;
 
-/// How long one question may take before the wait is told.
+/// How long one request may take before the wait is logged.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a look at an advertised address may take.

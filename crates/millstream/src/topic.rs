@@ -1,8 +1,7 @@
 //! Topics, and the numbers that name a place in them.
 //!
 //! A topic is declared once, as a `static`, with its key and value types, its codecs and what it must look
-//! like on the cluster. Whoever reads or writes it takes the declaration, so a topic cannot be read as
-//! something else than what was written. Creating and checking it on a cluster is `admin`'s work, by [`TopicSpec`].
+//! like on the cluster. Reading and writing take the declaration, so a topic is read as it was written. Creating and checking it on a cluster is `admin`'s work, by [`TopicSpec`].
 //!
 //! Two kinds of offset never mix: [`Offset`] is a record's own place, [`NextOffset`] the next one to read, which is
 //! what a group commits. The only `+ 1` between them stands in [`Offset::next`].
@@ -39,7 +38,7 @@ pub struct Topic<K: 'static, V: 'static> {
 }
 
 impl<K, V> Topic<K, V> {
-    /// The topic `name`, its keys and values encoded by these codecs. The rest is left to the cluster until it is said here.
+    /// The topic `name`, its keys and values encoded by these codecs. The other settings are the cluster's defaults until they are set.
     pub const fn new(
         name: &'static str,
         key: &'static dyn Codec<K>,
@@ -56,21 +55,21 @@ impl<K, V> Topic<K, V> {
         }
     }
 
-    /// The number of partitions it is created with; an existing topic with another number is a clear error at start.
+    /// The number of partitions it is created with; an existing topic with another number is an error at start.
     #[must_use]
     pub const fn partitions(mut self, partitions: i32) -> Self {
         self.partitions = Some(partitions);
         self
     }
 
-    /// How many brokers keep a copy, when it is created. Not said: the cluster's default.
+    /// How many brokers keep a copy, when it is created. Default: the cluster's.
     #[must_use]
     pub const fn replication(mut self, replication: i32) -> Self {
         self.replication = Some(replication);
         self
     }
 
-    /// How long records are kept (`retention.ms`); an existing topic with another value is a clear error at start.
+    /// How long records are kept (`retention.ms`); an existing topic with another value is an error at start.
     #[must_use]
     pub const fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
@@ -172,7 +171,7 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// A topic of which only the name is asked.
+    /// A topic of which only the name is given.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),

@@ -83,7 +83,7 @@ impl Watch {
             self.warn(now);
             if deadline.is_some_and(|deadline| now >= deadline) && closed < self.threads {
                 if ended == self.threads && failed.is_none() {
-                    tracing::warn!(service = %self.service, "left without a farewell; the group misses the member when its session ends");
+                    tracing::warn!(service = %self.service, "the client did not leave the group in time; the group removes the member when its session ends");
                     return Ok(summary);
                 }
                 return Err(self.stuck(closed, failed, now));

@@ -47,7 +47,7 @@ pub(crate) struct Join {
     pub(crate) reason: StrBytes,
     /// Whether a member without id is given one and told to come again with it (version 4 on).
     pub(crate) id_required: bool,
-    /// Whether a leader can be told to keep the assignment (version 9 on).
+    /// Whether a leader can be asked to keep the assignment (version 9 on).
     pub(crate) can_skip_assignment: bool,
 }
 

@@ -138,7 +138,7 @@ pub(super) fn put_group(out: &mut Vec<u8>, group: &Group) {
     }
 }
 
-/// A group that is no more, with its offsets.
+/// A group that no longer exists, with its offsets.
 pub(super) fn put_removed(out: &mut Vec<u8>, group: &GroupId) {
     out.put_u8(REMOVED);
     put_text(out, group);

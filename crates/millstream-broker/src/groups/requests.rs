@@ -1,4 +1,4 @@
-//! The requests of clients, one method each: what is checked before a group is asked, and how its answer is told.
+//! The requests of clients, one method each: what is checked before a group is asked, and how its answer is written.
 //!
 //! What depends on a request's version beyond that is left to the files of `api`.
 

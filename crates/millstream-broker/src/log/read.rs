@@ -3,7 +3,7 @@
 //! Readers take no lock for longer than it takes to copy a number, and none while they read from the disk. A
 //! consumer that reads on where it stopped needs no index: the last few ends of reads are remembered with their
 //! places. A segment that retention removes under a reader is either still open, or the log's start has moved and
-//! the reader is told so.
+//! the reader gets an error.
 
 use std::io;
 use std::sync::atomic::Ordering;

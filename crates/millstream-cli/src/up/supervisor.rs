@@ -1,4 +1,4 @@
-//! Keeps the services of a plan running until told to stop: one loop that owns every service's state.
+//! Keeps the services of a plan running until asked to stop: one loop that owns every service's state.
 //!
 //! Children report their lives as events; the loop replies to an end with a restart, a back-off or giving up, shows
 //! the status, and on a stop asks all children to end, kills those that do not within `GRACE`, and returns when the

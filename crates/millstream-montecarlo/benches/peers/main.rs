@@ -1,7 +1,7 @@
 //! Millstream beside its Python peers, in one run: sampling rates, and the time to an equal error.
 //!
 //! `scripts/bench montecarlo` starts it with `--python` and `--script`, the peers of bench/montecarlo. Every peer has one core
-//! unless a row says otherwise; they take turns, round by round. What the rows mean is told in docs/performance.md.
+//! unless a row says otherwise; they take turns, round by round. What the rows mean is in docs/performance.md.
 
 #![expect(
     clippy::expect_used,

@@ -110,7 +110,7 @@ impl Job {
             warnings.push(if self.is_narrow() {
                 format!("the error bar is as narrow as asked for, but no further wave confirmed it within max_samples = {most}: allow more samples")
             } else {
-                format!("the aim was not reached within max_samples = {most}: allow more samples or a larger error")
+                format!("target error not reached within max_samples = {most}: allow more samples or a larger error")
             });
         }
         warnings

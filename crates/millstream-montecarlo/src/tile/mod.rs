@@ -2,7 +2,7 @@
 //!
 //! A [`Prepared`] wave holds the compiled integrand and the tables; a tile is a pure function of it and the tile's number.
 //! Neighbours are merged along the fixed tree (`tree`), in parallel wherever the tree forks, so the pool's size changes no
-//! bit. What a tile does with its samples is told by its kind, one file each.
+//! bit. What a tile does with its samples depends on its kind, one file each.
 
 mod block;
 mod plain;

@@ -45,7 +45,7 @@ pub struct Options {
     pub stats_every: Duration,
 }
 
-/// The receiver's service as `options` have it; what it has received is told by `received`.
+/// The receiver's service as `options` have it; what it has received is counted in `received`.
 #[must_use]
 pub fn service(options: &Options, received: &Received) -> Service<Received> {
     let received = received.clone();

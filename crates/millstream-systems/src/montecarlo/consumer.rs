@@ -81,7 +81,7 @@ struct Book {
     told: Moment,
 }
 
-/// The consumer's service; what it has received is told by `received`.
+/// The consumer's service; what it has received is counted in `received`.
 #[must_use]
 pub fn service(options: &Options, received: &Received) -> Service<Received> {
     let topics = Topics::new(&options.prefix);

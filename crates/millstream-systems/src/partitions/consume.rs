@@ -2,7 +2,7 @@
 //!
 //! A process is this same program with a number; it reports on its standard output, one JSON object a line, and
 //! ends when its standard input does. The parent never reads a record itself. When a process dies its partitions
-//! are not given to others: who reads what stays as it was shown, and the failure is told. (With a group, Kafka
+//! are not given to others: who reads what stays as it was shown, and the failure is printed. (With a group, Kafka
 //! moves them.)
 
 use std::ffi::OsString;

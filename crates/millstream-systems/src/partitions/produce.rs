@@ -19,7 +19,7 @@ use super::records::{Generator, Item};
 use super::topics::{ITEMS, PARTITIONS};
 use crate::{arrival, settings};
 
-/// How often progress is told.
+/// How often progress is printed.
 const PROGRESS: Duration = Duration::from_millis(200);
 /// When asked to stop, what is under way gets this long.
 const AFTER_STOP: Duration = Duration::from_secs(3);
@@ -125,7 +125,7 @@ impl Tally {
     }
 }
 
-/// Sends all records and waits for their outcome; `progress` is told (decided, wanted) now and then.
+/// Sends all records and waits for their outcome; `progress` is called with (decided, wanted) now and then.
 ///
 /// # Errors
 /// The cluster refuses the settings or the topic. A record that fails is no error here but a number in the summary.

@@ -245,11 +245,11 @@ impl Admin {
         })
     }
 
-    /// Carries out a plan and answers what is committed afterwards, read back from the cluster.
+    /// Carries out a plan and returns what is committed afterwards, read back from the cluster.
     ///
     /// # Errors
     /// [`Error::GroupActive`] if the group got members in the meantime, or the cluster refuses; nothing is then
-    /// changed as far as the cluster told.
+    /// changed, as far as the cluster reported.
     pub fn apply_reset(
         &self,
         plan: &ResetPlan,

@@ -1,7 +1,7 @@
 //! Administration for programs that manage: topics, their configuration, consumer groups and their offsets.
 //!
-//! All calls block until the cluster has answered or patience runs out; none needs an async runtime. What is
-//! dangerous takes two steps: resetting a group is planned first, and the plan can be shown before it is applied.
+//! Each call blocks until the cluster has answered, for the [patience](Admin::patience) of each request at most; none needs an
+//! async runtime. What is dangerous takes two steps: resetting a group is planned first, and the plan can be shown before it is applied.
 
 mod groups;
 mod topics;
@@ -16,7 +16,7 @@ use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::kafka::admin::Client;
 
-/// How long one request may take unless said otherwise.
+/// How long one request may take by default.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A connection for administration.
@@ -67,7 +67,7 @@ impl Admin {
         })
     }
 
-    /// How long each request may take; 15 s unless said here.
+    /// How long each request may take. Default: 15 s.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Admin {
         self.client.patience = patience;
@@ -82,8 +82,8 @@ impl Admin {
         self.client.cluster_info(self.client.patience)
     }
 
-    /// Waits until the cluster answers, trying again with growing pauses; `waiting` is told about each failed try
-    /// and goes on by answering true.
+    /// Waits until the cluster answers, trying again with exponential backoff. `waiting` is called after each failed try; it
+    /// returns whether to go on.
     ///
     /// # Errors
     /// It did not answer `within` that time, or `waiting` gave up; the last reason.

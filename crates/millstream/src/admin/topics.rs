@@ -69,7 +69,7 @@ pub struct TopicConfig {
     pub is_set_on_topic: bool,
 }
 
-/// Creates the topics that are missing and checks those that exist; answers all of them in the given order.
+/// Creates the topics that are missing and checks those that exist; returns all of them in the given order.
 ///
 /// # Errors
 /// [`Error::TopicMismatch`] names the first topic that is not what its declaration says, and both values.

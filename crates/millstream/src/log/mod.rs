@@ -164,8 +164,8 @@ pub(crate) enum Event<M> {
         /// The answer.
         result: Result<(), Error>,
     },
-    /// The position of a partition is not, or no longer, on the cluster. The log goes on by itself from where it was told to
-    /// start; told to fail, the partition stands still.
+    /// The position of a partition is not, or no longer, on the cluster. The log goes on from where it is set to
+    /// start; set to fail, the partition stands still.
     OutOfRange {
         /// The partition.
         partition: TopicPartition,

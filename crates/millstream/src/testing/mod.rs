@@ -10,8 +10,9 @@
 //! record skipped, a record handled by a worker that does not hold its partition end the run with the seed that
 //! replays it. The test adds what its outputs must be.
 //!
-//! For tests against real brokers there is [`eventually`].
+//! A [`TestContext`] calls one handler alone. For tests against real brokers there is [`eventually`].
 
+mod context;
 mod records;
 mod seat;
 mod seeds;
@@ -19,6 +20,7 @@ mod world;
 
 use std::time::Duration;
 
+pub use context::TestContext;
 pub use seeds::{simulate, simulate_with};
 pub use world::{Running, World};
 
@@ -39,7 +41,7 @@ pub fn eventually(deadline: Duration, what: &str, mut condition: impl FnMut() ->
     while !condition() {
         assert!(
             clock.now() < end,
-            "waited {deadline:?} in vain until {what}"
+            "waited {deadline:?}, but not yet: {what}"
         );
         std::thread::park_timeout(LOOK_EVERY);
     }

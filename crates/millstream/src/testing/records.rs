@@ -136,7 +136,12 @@ impl Draft<'_, &mut World> {
 
 #[track_caller]
 #[expect(clippy::panic, reason = "a failed assertion of a test")]
-fn decode<T>(part: &str, codec: &dyn Codec<T>, bytes: Option<&[u8]>, position: &Position) -> T {
+pub(super) fn decode<T>(
+    part: &str,
+    codec: &dyn Codec<T>,
+    bytes: Option<&[u8]>,
+    position: &Position,
+) -> T {
     codec
         .decode(bytes)
         .unwrap_or_else(|error| panic!("the {part} of {position}: {error}"))

@@ -5,6 +5,7 @@
 //! runs in production.
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ impl Declared {
     pub(super) fn new<S: 'static, L: Log + 'static>(
         service: Service<S>,
         journal: &Arc<Mutex<Journal>>,
+        first_attempts_fail: &Arc<AtomicBool>,
         dress: impl Fn(SimulatedLog) -> L + 'static,
     ) -> Result<Declared, Error> {
         let definition = service.into_definition()?;

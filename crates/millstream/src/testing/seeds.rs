@@ -1,6 +1,6 @@
 //! One test under many seeds.
 //!
-//! A seed decides everything that happens in a world, so a failure is told by its seed and found again by it. Panics of
+//! A seed decides everything that happens in a world, so a failure is named by its seed and found again by it. Panics of
 //! the test itself are passed on as they are, after the seed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -40,7 +40,7 @@ pub fn simulate(seeds: impl IntoIterator<Item = u64>, test: impl Fn(&mut World))
     simulate_with(seeds, Faults::all(), test);
 }
 
-/// As [`simulate`], with faults of one's own.
+/// As [`simulate`], with these faults.
 ///
 /// # Panics
 /// As there.

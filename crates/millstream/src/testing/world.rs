@@ -4,6 +4,7 @@
 //! longer than its group waits, move partitions. Harm comes in the first part of a run only, so that every run has to
 //! reach its end: after the storm everything must get done.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ const STORM: usize = 1_500;
 /// }
 ///
 /// let mut world = World::new();
-/// world.start(Service::new("alarms", || ()).input(&READINGS, on_reading).output(&ALARMS))?;
+/// world.start(Service::stateless("alarms").input(&READINGS, on_reading).output(&ALARMS))?;
 /// world.send(&READINGS, "kitchen", &21.5);
 /// world.send(&READINGS, "oven", &180.0);
 /// world.run()?;
@@ -52,6 +53,7 @@ pub struct World {
     seed: u64,
     pub(super) simulation: Simulation,
     journal: Arc<Mutex<Journal>>,
+    first_attempts_fail: Arc<AtomicBool>,
     pub(super) clock: VirtualClock,
     services: Vec<Declared>,
     seats: Vec<Seat>,
@@ -82,6 +84,7 @@ impl World {
             seed,
             clock: simulation.clock(),
             journal: simulation.journal(),
+            first_attempts_fail: Arc::default(),
             simulation,
             services: Vec::new(),
             seats: Vec::new(),
@@ -100,7 +103,7 @@ impl World {
     }
 
     /// Starts a service with as many workers as it declares threads. Its topics are created as they are declared, with
-    /// one partition where nothing is said.
+    /// one partition if none is declared.
     ///
     /// # Errors
     /// The declaration is not valid.
@@ -114,7 +117,7 @@ impl World {
         service: Service<S>,
         dress: impl Fn(SimulatedLog) -> L + 'static,
     ) -> Result<Running, Error> {
-        let declared = Declared::new(service, &self.journal, dress)?;
+        let declared = Declared::new(service, &self.journal, &self.first_attempts_fail, dress)?;
         for spec in &declared.topics {
             self.simulation
                 .topics(|topics| topics.create(&spec.name, spec.partitions.unwrap_or(1)));
@@ -166,7 +169,7 @@ impl World {
         }
     }
 
-    /// Has the group of a service deal its partitions anew.
+    /// Starts a rebalance in the group of a service.
     pub fn rebalance(&mut self, service: Running) {
         if let Some(declared) = self.services.get(service.0) {
             self.simulation.rebalance(&declared.group);
@@ -182,7 +185,7 @@ impl World {
     /// Stops all workers of a service in order: they drain, commit and leave.
     ///
     /// # Errors
-    /// What a service ended with, if not because it was asked to.
+    /// The error that a service ended with.
     pub fn stop(&mut self, service: Running) -> Result<(), Error> {
         self.restarts
             .retain(|(_, restarted)| *restarted != service.0);
@@ -199,6 +202,13 @@ impl World {
             self.assert_before(deadline);
         }
         self.outcome()
+    }
+
+    /// From now on the first attempt at each record fails where its handler first emits, as a panic of a codec would. A handler
+    /// that has changed its state by then is retried on the changed state: its outputs show it. The service's policy must
+    /// allow a retry.
+    pub fn fail_first_attempts(&mut self) {
+        self.first_attempts_fail.store(true, Ordering::Relaxed);
     }
 
     /// What the group of a service has committed in a partition.
@@ -220,7 +230,7 @@ impl World {
         self.clock.wall()
     }
 
-    /// How often handlers were called so far, repetitions included.
+    /// How often handlers have been called, retries and replays included.
     #[must_use]
     pub fn handled(&self) -> u64 {
         self.journal().handled()
@@ -229,7 +239,7 @@ impl World {
     /// Lets the services work while this much time passes.
     ///
     /// # Errors
-    /// What a service ended with, if not because it was asked to.
+    /// The error that a service ended with.
     ///
     /// # Panics
     /// A service broke at-least-once delivery.
@@ -245,7 +255,7 @@ impl World {
     /// Lets the services work until everything is processed, acknowledged and committed.
     ///
     /// # Errors
-    /// What a service ended with, if not because it was asked to.
+    /// The error that a service ended with.
     ///
     /// # Panics
     /// A service broke at-least-once delivery, or did not get done in hours of virtual time.
@@ -269,7 +279,7 @@ impl World {
         }
     }
 
-    /// Holds everything that happened against at-least-once delivery; [`World::run`] does so all the time.
+    /// Checks everything that happened against at-least-once delivery; [`World::run`] does so after each step.
     ///
     /// # Panics
     /// A service broke it.

@@ -1,7 +1,7 @@
 //! The worker: one group member, its partitions, and the loop that serves them.
 //!
 //! A worker is a step function over a [`Log`]: [`Worker::step`] does what is due, polls for a burst of records, and
-//! returns. It never blocks longer than it is told to and shares nothing, so a thread drives it in production and the
+//! returns. It never blocks longer than its caller allows and shares nothing, so a thread drives it in production and the
 //! simulation in any order it likes. The files beside this one each own one concern of the same [`Core`]:
 //!
 //! - `partition`: what is held; `watermark`: what of it is done

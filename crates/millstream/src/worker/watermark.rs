@@ -9,7 +9,7 @@
 //! so a place that is done is merged into the one before: the ring is as large as what is under way and what is kept open.
 //!
 //! A place is named by its number, which is never used twice; a report carries the lower bits of it, enough for what is under
-//! way. One for a place that is no more (the ring was cleared) is kept out before, by the partition's epoch.
+//! way. One for a place that no longer exists (the ring was cleared) is kept out before, by the partition's epoch.
 
 use std::collections::VecDeque;
 

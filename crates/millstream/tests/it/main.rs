@@ -15,4 +15,6 @@ mod reader;
 #[cfg(test)]
 mod service;
 #[cfg(test)]
+mod shutdown;
+#[cfg(test)]
 mod support;

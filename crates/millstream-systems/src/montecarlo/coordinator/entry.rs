@@ -1,6 +1,6 @@
 //! One job that is open: its checkpoint, what of its present wave is given out, and what has come back.
 //!
-//! An entry knows no topics and no clock: it is told what happened and answers what follows. A wave is worked on in chunks of
+//! An entry knows no topics and no clock: it takes what happened and returns what follows. A wave is worked on in chunks of
 //! equal length, or, while it is small, by one worker that runs the whole job on for a while; a run counts as one chunk.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

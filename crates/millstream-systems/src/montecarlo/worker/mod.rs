@@ -1,7 +1,7 @@
 //! The worker: takes tasks in a consumer group, computes them on all cores, and tells what came out.
 //!
 //! A task is computed inside the handler, and none takes longer than a second: the poll loop is never held for long. A task
-//! that fails is tried again here; one that kills its process is told of before it is begun, so that the coordinator can
+//! that fails is tried again here; one that kills its process was reported before it was begun, so that the coordinator can
 //! count. Poison goes to the dead letters of the tasks, and its job ends with the reason. A worker that computes another
 //! version of the numbers refuses the task and leaves it to others.
 
@@ -27,7 +27,7 @@ use crate::settings;
 
 /// How often a task is tried in one process before it is taken for poison.
 const TRIES: u32 = 3;
-/// After a partition came here, so many of its tasks are told of before they are begun: if one of them killed its last
+/// After a partition came here, so many of its tasks are reported before they are begun: if one of them killed its last
 /// worker, it is among the first.
 const WARY: u32 = 16;
 /// Tasks done and not committed are done again after a crash.
@@ -171,7 +171,7 @@ pub fn run(
     Ok(())
 }
 
-/// The key of what is told about a task: its job's place.
+/// The key of what is reported about a task: its job's place.
 fn key(task: &Task) -> String {
     format!("{}-{}", task.ticket.partition, task.ticket.offset)
 }

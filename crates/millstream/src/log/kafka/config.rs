@@ -22,7 +22,7 @@ pub(crate) enum Role {
     Consumer,
     /// A producer.
     Producer,
-    /// Neither: what a group's member may be told is nothing to it.
+    /// Neither: the properties of a group's member do not concern it.
     Admin,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns librdkafka's producer for programs that only produce. Every record taken is accounted for exactly once:
 //! delivered, or failed with its reason. Reports are served by one thread, so a sender that meets a full queue
-//! only has to wait. librdkafka drops what is queued when it is closed; here that is told as a failure of each
+//! only has to wait. librdkafka drops what is queued when it is closed; here that is reported as a failure of each
 //! record.
 
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long a purge may take to report what it dropped.
 const PURGE: Duration = Duration::from_secs(2);
 
-/// What is told about one record: where it was written, or why it was not.
+/// What is reported about one record: where it was written, or why it was not.
 pub(crate) type Receipt = Box<dyn FnOnce(Result<Position, Error>) + Send>;
 
 /// How many records were taken, and what became of them.
@@ -63,7 +63,7 @@ impl Counts {
     }
 }
 
-/// Failures that nobody was told about one by one.
+/// Failures that no receipt has reported.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
     pub(crate) count: u64,
@@ -150,7 +150,7 @@ impl Producer {
         self.client.context().wait(POLL);
     }
 
-    /// Waits until everything taken so far is decided, `within` at most; answers how much is not.
+    /// Waits until everything taken so far is decided, `within` at most; returns how much is not.
     pub(crate) fn drain(&self, within: Duration) -> u64 {
         let deadline = self.clock.now().plus(within);
         loop {

@@ -157,7 +157,7 @@ impl PartitionReader {
         .map_err(|error| self.fail("read topic", &error))
     }
 
-    /// Reads no more of this partition.
+    /// Stops reading this partition.
     pub(crate) fn finish(&self, partition: Partition) -> Result<(), Error> {
         self.finish_of(&self.topic, partition)
     }

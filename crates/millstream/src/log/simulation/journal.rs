@@ -70,7 +70,7 @@ impl Journal {
         self.active = Some(member);
     }
 
-    /// A member was told that it holds partitions.
+    /// A member has learned that it holds partitions.
     pub(super) fn hold(&mut self, member: MemberId, partitions: &[TopicPartition]) {
         self.held
             .entry(member)
@@ -206,7 +206,7 @@ impl Journal {
         }
     }
 
-    /// A member was told that an effect is on the cluster.
+    /// A member has learned that an effect is on the cluster.
     pub(super) fn acknowledge(&mut self, source: &Source, dead_letter: bool) {
         if let Some(attempt) = self.attempts.get_mut(&source.attempt) {
             attempt.acknowledged += 1;

@@ -44,7 +44,7 @@ pub(super) struct Sent {
     pub(super) bytes: usize,
     pub(super) due: Moment,
     pub(super) fate: Fate,
-    /// The cluster has decided; the member has not been told yet.
+    /// The cluster has decided; the member does not know yet.
     pub(super) is_decided: bool,
 }
 
@@ -92,7 +92,7 @@ pub(super) struct Member {
     pub(super) crashed: bool,
     pub(super) notices: VecDeque<Notice>,
     pub(super) under_way: Vec<Sent>,
-    /// What the worker was told that it holds and has not given back.
+    /// What the worker knows that it holds and has not given back.
     pub(super) told: BTreeSet<TopicPartition>,
     pub(super) lost: Option<Vec<TopicPartition>>,
     pub(super) held: BTreeMap<TopicPartition, Held>,

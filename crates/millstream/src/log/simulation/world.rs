@@ -112,7 +112,7 @@ impl Simulation {
         SimulatedLog::new(self.clone(), id)
     }
 
-    /// A member's process is killed: nobody is told, and what was under way may or may not arrive.
+    /// A member's process is killed: no one learns of it, and what was under way may or may not arrive.
     pub(crate) fn crash(&self, member: MemberId) {
         let mut world = self.world();
         world.abandon(member);

@@ -79,7 +79,7 @@ pub(crate) struct Member {
 /// What is known of the partitions without asking.
 #[derive(Default)]
 struct Known {
-    /// Where each admitted partition was told to start, until something was read from it.
+    /// Where each admitted partition is to start, until something was read from it.
     starts: HashMap<TopicPartition, NextOffset>,
     /// The ends, from the client's statistics.
     ends: HashMap<TopicPartition, NextOffset>,
