@@ -11,7 +11,8 @@ use std::sync::Arc;
 use crate::log::Message;
 use crate::topic::{Offset, Partition};
 
-/// One decoded record. In a handler its headers are still borrowed from the client; what a reader returns owns them ([`OwnedRecord`]).
+/// One decoded record. In a handler its headers are still borrowed from the client; what a reader returns
+/// owns them ([`OwnedRecord`]).
 #[derive(Clone, Debug)]
 pub struct Record<'a, K, V> {
     /// The key, decoded by the topic's key codec.

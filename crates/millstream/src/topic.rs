@@ -1,7 +1,8 @@
 //! Topics, and the numbers that name a place in them.
 //!
 //! A topic is declared once, as a `static`, with its key and value types, its codecs and what it must look
-//! like on the cluster. Reading and writing take the declaration, so a topic is read as it was written. Creating and checking it on a cluster is `admin`'s work, by [`TopicSpec`].
+//! like on the cluster. Reading and writing take the declaration, so a topic is read as it was written. Creating and
+//! checking it on a cluster is `admin`'s work, by [`TopicSpec`].
 //!
 //! Two kinds of offset never mix: [`Offset`] is a record's own place, [`NextOffset`] the next one to read, which is
 //! what a group commits. The only `+ 1` between them stands in [`Offset::next`].
@@ -38,7 +39,8 @@ pub struct Topic<K: 'static, V: 'static> {
 }
 
 impl<K, V> Topic<K, V> {
-    /// The topic `name`, its keys and values encoded by these codecs. The other settings are the cluster's defaults until they are set.
+    /// The topic `name`, its keys and values encoded by these codecs. The other settings are the cluster's defaults until
+    /// they are set.
     pub const fn new(
         name: &'static str,
         key: &'static dyn Codec<K>,

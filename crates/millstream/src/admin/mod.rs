@@ -1,7 +1,8 @@
 //! Administration for programs that manage: topics, their configuration, consumer groups and their offsets.
 //!
 //! Each call blocks until the cluster has answered, for the [patience](Admin::patience) of each request at most; none needs an
-//! async runtime. What is dangerous takes two steps: resetting a group is planned first, and the plan can be shown before it is applied.
+//! async runtime. What is dangerous takes two steps: resetting a group is planned first, and the plan can be shown
+//! before it is applied.
 
 mod groups;
 mod topics;
