@@ -9,10 +9,10 @@ use std::sync::Arc;
 use super::records::decode;
 use crate::clock::{Clock, Moment};
 use crate::context::Context;
-use crate::log::Token;
 use crate::record::{Headers, OwnedRecord, Position, Record, Timestamp};
 use crate::service::Service;
 use crate::topic::{Offset, Partition, Topic};
+use crate::worker::PlaceId;
 
 /// A [`Context`] to test a handler with. It is one: pass it where a handler takes `&mut Context`.
 ///
@@ -94,7 +94,7 @@ impl TestContext {
     ) -> OwnedRecord<K, V> {
         let offset = Offset::new(self.next);
         self.next += 1;
-        let place = Token(u64::try_from(offset.get()).unwrap_or(0));
+        let place = PlaceId::without_slot(u64::try_from(offset.get()).unwrap_or(0));
         self.context
             .begin_at(self.partition, offset, self.attempt, place);
         let position = Position {

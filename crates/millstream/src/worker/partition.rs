@@ -28,6 +28,14 @@ pub(crate) struct PlaceId {
 }
 
 impl PlaceId {
+    /// A place of no slot: for a context without a worker.
+    pub(crate) const fn without_slot(number: u64) -> Self {
+        Self {
+            number,
+            ..Self::NOWHERE
+        }
+    }
+
     /// No place of any slot.
     pub(crate) const NOWHERE: Self = Self {
         slot: SlotId(u16::MAX),
