@@ -62,7 +62,7 @@ impl TestContext {
 
     /// In this partition.
     #[must_use]
-    pub fn partition(mut self, partition: Partition) -> Self {
+    pub fn in_partition(mut self, partition: Partition) -> Self {
         self.partition = partition;
         self.tick();
         self
@@ -70,7 +70,7 @@ impl TestContext {
 
     /// The attempt that [`Context::attempt`] returns.
     #[must_use]
-    pub fn attempt(mut self, attempt: u32) -> Self {
+    pub fn at_attempt(mut self, attempt: u32) -> Self {
         self.attempt = attempt;
         self.tick();
         self
@@ -78,7 +78,7 @@ impl TestContext {
 
     /// The time that [`Context::now`] returns; also that of the records.
     #[must_use]
-    pub fn time(mut self, time: Timestamp) -> Self {
+    pub fn at_time(mut self, time: Timestamp) -> Self {
         self.time = time;
         self.context.set_clock(Arc::new(Fixed(time)));
         self
@@ -238,8 +238,8 @@ mod tests {
 
     #[test]
     fn what_one_call_of_a_handler_did_is_seen() {
-        let context = TestContext::of(&doubler()).partition(Partition(3));
-        let mut context = context.time(Timestamp::from_millis(17));
+        let context = TestContext::of(&doubler()).in_partition(Partition(3));
+        let mut context = context.at_time(Timestamp::from_millis(17));
         let mut sum = 0;
         let number = context.input(&NUMBERS, "a", 7_u64);
         assert_eq!(number.position.to_string(), "numbers[3]@0");
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_test_meets_the_error_of_an_output_that_is_not_declared() {
-        let mut context = TestContext::of(&doubler()).attempt(2);
+        let mut context = TestContext::of(&doubler()).at_attempt(2);
         assert_eq!((context.attempt(), context.offset()), (2, None));
         let refused = context.emit(&OTHERS, "a", &1).unwrap_err();
         assert_eq!(

@@ -68,11 +68,7 @@ impl Batches {
 }
 
 fn bench() -> Bench<()> {
-    let bench = Bench::new(
-        copier()
-            .on_error(OnError::dead_letter())
-            .dead_letter_limit(1.0),
-    );
+    let bench = Bench::new(copier().on_error(OnError::dead_letter().dead_letter_limit(1.0)));
     bench.log.acknowledge_at_once(false);
     bench
 }
