@@ -32,6 +32,9 @@ PHRASES = [
     (r"(?:;|\band) answers (?:what|all|how|the|whether|true|false)", "say `returns`"),
     (r"with growing pauses", "say `with exponential backoff`"),
     (r"(?:handler|worker)(?:'s|s)? wish(?:es)?", "say `requests`"),
+    (r"leaves? \S+ away", "say `remove ..`"),
+    (r"rooms? of the house", "say `the structure of the code`"),
+    (r"choke[sd]?|steer(?:s|ed)?", "say what it does, without a metaphor"),
 ]
 BANNED = [(re.compile(r"\b" + phrase + r"\b" if phrase[0].isalpha() else phrase, re.I), instead) for phrase, instead in PHRASES]
 

@@ -16,7 +16,7 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Address to listen on; port 0 lets the system choose. Loopback unless told otherwise.
+    /// Address to listen on; port 0 lets the system choose. Default: loopback.
     pub listen: SocketAddr,
     /// Host and port that clients are given to connect to; the listening address when `None`.
     pub advertised: Option<(String, u16)>,

@@ -10,11 +10,12 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Subcommand;
 use millstream::{Clock, Moment, SystemClock};
 use millstream_systems::partitions::board::Board;
 use millstream_systems::partitions::consume::{self, Told};
+use millstream_systems::partitions::records::Generator;
 use millstream_systems::partitions::{produce, worker};
 
 use crate::Outcome;
@@ -78,6 +79,10 @@ impl Args {
 
 impl Produce {
     fn run(self, session: &Session) -> anyhow::Result<Outcome> {
+        ensure!(
+            self.options.size.is_none() || self.options.generator == Generator::Text,
+            "--size is for the generator `text`; remove it, or add --generator text"
+        );
         let serving = session.serve()?;
         let mut bar = Bar::new();
         let summary = produce::run(

@@ -263,3 +263,49 @@ fn closed_outputs_are_no_reason_to_panic() {
         );
     }
 }
+
+/// An option that would have no effect is a mistake, and is named.
+#[test]
+fn an_option_without_effect_is_refused() {
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &["partitions", "produce", "--size", "5"],
+            "error: --size is for the generator `text`; remove it, or add --generator text",
+        ),
+        (
+            &["partitions", "consume", "--group", "--from", "latest"],
+            "cannot be used with '--from <FROM>'",
+        ),
+        (
+            &["montecarlo", "producer", "--file", "a", "--seed", "1"],
+            "cannot be used with '--seed <NUMBER>'",
+        ),
+        (
+            &["montecarlo", "producer", "--rel-error", "nan"],
+            "error: invalid value 'nan' for '--rel-error <NUMBER>': expected a finite number, 0 or more",
+        ),
+        (
+            &["topics", "list", "--http", "127.0.0.1:0"],
+            "error: option `--http` is for services and `up`; this command serves nothing",
+        ),
+        (
+            &["completions", "bash", "--brokers", "a:1"],
+            "error: option `--brokers` is for a cluster; this command connects to none",
+        ),
+        (
+            &["man", "-X", "linger.ms=5"],
+            "error: option `-X` is for a cluster; this command connects to none",
+        ),
+    ];
+    for (words, text) in cases {
+        let ended = in_folder("", words, &[]).expect(2);
+        assert!(
+            ended.stderr.starts_with(text),
+            "{words:?}: {}",
+            ended.stderr
+        );
+    }
+    // The same in the environment is meant for other commands.
+    let variables = [("KAFKA_BROKERS", "a:1"), ("MILLSTREAM_HTTP", "127.0.0.1:0")];
+    in_folder("", &["man"], &variables).expect(0);
+}

@@ -1,4 +1,4 @@
-//! The receiver: a service in a consumer group that tells of every message, and how long it was on its way.
+//! The receiver: a service in a consumer group that logs every message and its latency.
 //!
 //! Offsets are committed by hand, after the message was handled; several receivers share the partitions. What all
 //! partitions of one process have received is counted in one place, so that the figures are the process's own.

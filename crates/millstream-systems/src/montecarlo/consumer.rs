@@ -1,4 +1,4 @@
-//! The consumer: tells of every answer, compares it with the exact value where one is known, and stores it.
+//! The consumer: logs every answer, compares it with the exact value where one is known, and stores it.
 //!
 //! Progress records are counted and passed over; an answer is done when it stands in the file. What all partitions of one process
 //! have seen is counted in one place.

@@ -38,10 +38,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "catalogue")]
     pub file: Option<PathBuf>,
     /// Target relative error, instead of that of each request
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = target)]
     pub rel_error: Option<f64>,
     /// Seed of the random choice of requests
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "file")]
     pub seed: Option<u64>,
 }
 
@@ -53,6 +53,13 @@ fn rate(text: &str) -> Result<f64, String> {
         Ok(rate)
     } else {
         Err("a rate is above 0 and at most 1000000 a second".to_owned())
+    }
+}
+
+fn target(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(error) if error.is_finite() && error >= 0.0 => Ok(error),
+        _ => Err("expected a finite number, 0 or more".to_owned()),
     }
 }
 

@@ -12,7 +12,7 @@ use millstream::{Topic, TopicSpec};
 use super::records::{Control, Outcome};
 use super::wire::{Event, Task};
 
-/// What all names begin with, unless told otherwise.
+/// Prefix of all names, by default.
 pub const PREFIX: &str = "integration";
 /// Partitions of requests, partials, control and results: what a coordinator's work is divided by.
 pub const PARTITIONS: i32 = 8;

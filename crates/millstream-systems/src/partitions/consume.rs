@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "partitions-consumers")]
     pub group: Option<String>,
     /// Where reading starts without --group. A group continues at its committed offsets
-    #[arg(long, value_enum, default_value_t = Beginning::Earliest)]
+    #[arg(long, value_enum, default_value_t = Beginning::Earliest, conflicts_with = "group")]
     pub from: Beginning,
     /// Stops when at least this many records are read
     #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]

@@ -21,6 +21,8 @@ use crate::{arrival, settings};
 
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_millis(200);
+/// Bytes of a text when no size is given.
+const SIZE: u32 = 100;
 /// When asked to stop, what is under way gets this long.
 const AFTER_STOP: Duration = Duration::from_secs(3);
 
@@ -42,9 +44,9 @@ pub struct Options {
     /// Kind of records
     #[arg(long, value_enum, default_value_t = Generator::Orders, value_name = "KIND")]
     pub generator: Generator,
-    /// Size of each record of the generator `text`
-    #[arg(long, default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_000_000))]
-    pub size: u32,
+    /// Size of each record of the generator `text` [default: 100]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_000_000))]
+    pub size: Option<u32>,
 }
 
 /// How a run went.
@@ -189,7 +191,7 @@ fn send_all(
     shutdown: &Shutdown,
 ) {
     let meters = Meters::new(topic.name());
-    let size = usize::try_from(options.size).unwrap_or(usize::MAX);
+    let size = usize::try_from(options.size.unwrap_or(SIZE)).unwrap_or(usize::MAX);
     for number in 1..=options.messages_per_thread {
         if shutdown.is_requested() {
             return;

@@ -10,5 +10,5 @@ use super::records::Item;
 /// Generated items by thread and number.
 pub static ITEMS: Topic<String, Item> = Topic::new("partition-items", &Text, &Json);
 
-/// Partitions of a topic that this system creates, unless told otherwise.
+/// Partitions of a topic that this system creates, by default.
 pub const PARTITIONS: i32 = 6;
