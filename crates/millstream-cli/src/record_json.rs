@@ -142,7 +142,7 @@ pub(crate) fn parse(line: &[u8]) -> anyhow::Result<Draft> {
     })
 }
 
-/// The fields of a text, or of bytes that are none.
+/// The fields of a text, or of bytes that are not UTF-8.
 fn text_or_hex(bytes: Option<&[u8]>) -> (Option<Option<Cow<'_, str>>>, Option<String>) {
     match bytes.map(|bytes| std::str::from_utf8(bytes).map_err(|_| bytes)) {
         None => (Some(None), None),

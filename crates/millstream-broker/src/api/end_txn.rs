@@ -1,6 +1,6 @@
 //! EndTxn: a producer commits or aborts its transaction.
 //!
-//! The answer leaves when the decision is in the journal and everybody who takes part was told, so that who reads or begins again after it
+//! The answer leaves when the decision is in the journal and every participant was notified, so that who reads or begins again after it
 //! finds the transaction ended. Since version 5 the producer goes on with the epoch in the answer (KIP-890).
 
 use kafka_protocol::ResponseError;

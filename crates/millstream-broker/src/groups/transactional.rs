@@ -1,6 +1,6 @@
 //! Offsets of transactions: they wait in their group until the coordinator of transactions says how it ends.
 //!
-//! What waits is seen by nobody, but readers who ask for stable offsets are held back by it. An end that a group was told before
+//! What waits is seen by nobody, but readers who ask for stable offsets are held back by it. An end that a group was notified of before
 //! changes nothing.
 
 use kafka_protocol::ResponseError;

@@ -11,7 +11,7 @@
 //! The state of all ids is behind one lock, which is held while the journal takes a record (and, once in a thousand new ids, while the
 //! next of them are reserved), never while a sync or a participant is waited for. Offsets of a transaction are put in their group under it, so that none come after the decision; partitions see to that
 //! themselves (`log/append`). One task, [`Transactions::run`], aborts what has been open for too long, tells those again who could not
-//! be told, and forgets ids that nobody uses.
+//! be notified, and forgets ids that nobody uses.
 
 mod participants;
 mod records;

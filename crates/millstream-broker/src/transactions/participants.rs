@@ -1,6 +1,6 @@
-//! Those who are told how a transaction ends: partitions by a marker, groups by a record of their journal.
+//! The participants of a transaction, notified of its end: partitions by a marker, groups by a record of their journal.
 //!
-//! Being told twice changes nothing, so that after a kill all are told again. What takes part in no transaction that the coordinator
+//! A second notification changes nothing, so that after a kill all are notified again. What takes part in no transaction that the coordinator
 //! knows, after a power cut took the end of its journal, is aborted at the start: no transaction stays open for ever.
 
 use kafka_protocol::messages::{GroupId, TopicName};
@@ -53,7 +53,7 @@ impl Participants for Everyone<'_> {
     }
 }
 
-/// Tells all that take part in `transaction`; they have to be told again after an error.
+/// Tells all that take part in `transaction`; after an error they have to be notified again.
 pub(super) fn tell_all(
     transaction: &Transaction,
     outcome: Outcome,

@@ -13,7 +13,7 @@ use super::transaction::{Producer, Scope, State, Transaction};
 use crate::alarms::{Alarms, NEVER};
 use crate::journal::{Journal, Unwritten, Written};
 
-/// After how long those who could not be told are told again.
+/// After how long participants that could not be notified are notified again.
 pub(super) const TELL_AGAIN_MS: i64 = 1000;
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Slot {
     pub(super) transaction: Transaction,
     /// Somebody is telling all how it ends.
     pub(super) telling: bool,
-    /// When those who could not be told are told again.
+    /// When participants that could not be notified are notified again.
     pub(super) again_at: i64,
 }
 

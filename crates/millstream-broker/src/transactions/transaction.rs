@@ -65,7 +65,7 @@ pub(crate) enum State {
     Ongoing,
     /// How it ends is decided; partitions and groups are being told.
     Prepare(Outcome),
-    /// All were told.
+    /// All were notified.
     Complete(Outcome),
 }
 
@@ -172,7 +172,7 @@ pub(crate) struct Ending {
 pub(crate) enum End {
     /// It was done before; who the producer is from now on.
     Done(Producer),
-    /// Partitions and groups are to be told.
+    /// Partitions and groups are to be notified.
     Prepare(Transaction),
 }
 
@@ -387,7 +387,7 @@ impl Transaction {
         }
     }
 
-    /// The transaction when all partitions and groups were told.
+    /// The transaction when all partitions and groups were notified.
     pub(crate) fn completed(&self, outcome: Outcome, now_ms: i64) -> Transaction {
         let producer = match self.successor {
             Some(id) => Producer { id, epoch: 0 },

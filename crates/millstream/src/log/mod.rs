@@ -134,9 +134,9 @@ pub(crate) trait Message: Sync {
 pub(crate) enum Begin {
     /// At the offset that the group has committed.
     Committed(NextOffset),
-    /// The group has committed nothing: where the log was told to start.
+    /// The group has committed nothing: where the log is set to start.
     Chosen(NextOffset),
-    /// The group has committed nothing and the log was told to fail: nothing flows.
+    /// The group has committed nothing and the log is set to fail: nothing flows.
     Refused {
         /// The first offset the cluster has.
         start: NextOffset,

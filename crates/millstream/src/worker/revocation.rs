@@ -187,7 +187,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// Takes admitted partitions in, and lets those flow that have no reason to stand still: what a client was told to pause
+    /// Takes admitted partitions in, and lets those flow that have no reason to stand still: what a client was asked to pause
     /// before a partition left is still paused when it comes back.
     fn take_in<L: Log>(&mut self, log: &L, begins: Vec<(TopicPartition, Begin)>) {
         let partitions: Vec<_> = begins.iter().map(|(source, _)| source.clone()).collect();

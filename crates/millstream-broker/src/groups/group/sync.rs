@@ -18,7 +18,7 @@ use crate::alarms::NEVER;
 use crate::groups::group::join;
 use crate::groups::member::Waiter;
 
-/// Who wants to commit offsets.
+/// The member that commits offsets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Committer<'a> {
     pub(crate) member_id: &'a StrBytes,

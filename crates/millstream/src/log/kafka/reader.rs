@@ -162,7 +162,7 @@ impl PartitionReader {
         self.finish_of(&self.topic, partition)
     }
 
-    /// Reads no more of this partition of `topic`.
+    /// Stops reading this partition of `topic`.
     pub(crate) fn finish_of(&self, topic: &str, partition: Partition) -> Result<(), Error> {
         let mut list = TopicPartitionList::new();
         list.add_partition(topic, partition.0);

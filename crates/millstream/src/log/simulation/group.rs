@@ -1,9 +1,9 @@
 //! A consumer group: who holds which partition, and how partitions move.
 //!
-//! A state machine without time or chance. A partition is owned from the moment its member is told of it until the
-//! member has given it back or was thrown out; the next owner is told only then. With the cooperative way only what
+//! A state machine without time or chance. A partition is owned from the moment its member learns of it until the
+//! member has given it back or was thrown out; the next owner learns of it only then. With the cooperative way only what
 //! moves is taken back; with the eager way everything is, and nothing is given out before everything is back. A member for
-//! which nothing is left is told so.
+//! which nothing is left learns that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) struct Group {
     /// Owned, and asked back.
     asked_back: BTreeSet<TopicPartition>,
     rounds: usize,
-    /// Members that have not been told their share in this round.
+    /// Members that have not learned their share in this round.
     untold: BTreeSet<MemberId>,
     /// Commits are refused until then.
     pub(super) unsettled_until: Moment,
