@@ -57,7 +57,9 @@ impl Declared {
     ) -> Result<Declared, Error> {
         let definition = service.into_definition()?;
         let group: Arc<str> = definition.group.as_str().into();
-        let definition = Arc::new(watch(definition, &group, journal));
+        let mut definition = watch(definition, &group, journal);
+        fail_first_attempts(&mut definition, first_attempts_fail);
+        let definition = Arc::new(definition);
         let inputs = definition.input_names();
         let subscription = Subscription {
             group: Arc::clone(&group),
@@ -131,6 +133,8 @@ fn watch<S: 'static>(
             .map(|input| watch_input(input, group, journal))
             .collect(),
         outputs: definition.outputs,
+        dead_letters: definition.dead_letters,
+        policies: definition.policies,
         timers: timers.map(|timer| watch_timer(timer, journal)).collect(),
         settings: definition.settings,
     }
@@ -163,6 +167,24 @@ fn watch_input<S: 'static>(
         ),
         paused: input.paused,
     }
+}
+
+/// Has the first attempt at each record fail where the handler first emits, as long as `fail` is set.
+fn fail_first_attempts<S: 'static>(definition: &mut Definition<S>, fail: &Arc<AtomicBool>) {
+    let inputs = std::mem::take(&mut definition.inputs);
+    let wrap = |input: Input<S>| {
+        let (fail, handle) = (Arc::clone(fail), input.handle);
+        Input {
+            handle: Box::new(move |state, source, message, context| {
+                if context.attempt() == 1 && fail.load(Ordering::Relaxed) {
+                    context.fail_next_emit();
+                }
+                handle(state, source, message, context)
+            }),
+            ..input
+        }
+    };
+    definition.inputs = inputs.into_iter().map(wrap).collect();
 }
 
 fn watch_timer<S: 'static>(timer: Timer<S>, journal: &Arc<Mutex<Journal>>) -> Timer<Numbered<S>> {

@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::definition::Definition;
 use crate::error::Error;
 use crate::log::{Begin, Log};
 use crate::metrics::{Meters, REBALANCES};
 use crate::policy::Start;
-use crate::service::Definition;
 use crate::topic::{Partition, TopicPartition};
 
 use super::Core;
