@@ -10,7 +10,7 @@ use millstream::http::Health;
 use millstream::reader::{Polled, Reader, Until};
 use millstream::{
     Clock as _, Cluster, Context, Emitter, Error, OnError, Partition, Record, Service, Shutdown,
-    SystemClock, Topic,
+    Start, SystemClock, Topic,
 };
 use millstream_broker::{Config, Server};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -52,11 +52,15 @@ impl Outage {
     }
 
     fn write(&self, topic: &Numbers, numbers: std::ops::Range<u64>) {
+        self.write_to(topic, Partition(0), numbers);
+    }
+
+    fn write_to(&self, topic: &Numbers, partition: Partition, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let key = number.to_string();
             self.emitter
                 .record(topic, &key, &number)
-                .partition(Partition(0))
+                .partition(partition)
                 .send()
                 .unwrap();
         }
@@ -407,4 +411,68 @@ fn a_handler_that_does_not_return_is_reported_while_it_runs_and_blamed_for_the_s
         other => panic!("the handler has not returned: {other:?}"),
     }
     release.request();
+}
+
+// fault 17
+/// A commit that meets a group between two generations is refused; before a partition goes it is tried until the group has
+/// settled.
+#[test]
+fn a_commit_of_an_old_generation_is_tried_again_before_partitions_are_given_back() {
+    let outage = Outage::new();
+    let (from, to) = (NUMBERS.clone().named(unique("from")), outage.topic("to"));
+    outage.mock.create_topic(from.name(), 2, 1).unwrap();
+    for partition in 0..2 {
+        outage.write_to(&from, Partition(partition), 0..50);
+    }
+    let name = group();
+    let service = || {
+        let service = copy(&name, &from, &to).drain_within(Duration::from_secs(60));
+        service.commit_every(Duration::from_secs(600))
+    };
+    let first = Running::on(outage.cluster.clone(), service());
+    eventually("everything is copied", || {
+        outage.numbers_on(&to).len() == 100
+    });
+    let refusals = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION; 3];
+    outage
+        .mock
+        .request_errors(RDKafkaApiKey::OffsetCommit, &refusals);
+    let health = Health::new();
+    let second = Running::on(outage.cluster.clone(), service().health(&health));
+    eventually("the second member has its share", || health.is_ready());
+    // One more record in each: they come after whatever is read again.
+    for partition in 0..2 {
+        outage.write_to(&from, Partition(partition), 50..51);
+    }
+    eventually("the last records are copied", || {
+        let copied = outage.numbers_on(&to);
+        copied.iter().filter(|number| **number == 50).count() == 2
+    });
+    second.stop().unwrap();
+    first.stop().unwrap();
+    assert_eq!(outage.numbers_on(&to).len(), 102, "nothing is done twice");
+}
+
+// fault 22
+/// The cluster is slow to say where the partition starts and ends: the service waits for it instead of standing still.
+#[test]
+fn a_service_told_to_fail_does_so_when_the_cluster_is_slow_to_give_its_offsets() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    outage.write(&from, 0..10);
+    let name = group();
+    let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE; 20];
+    outage
+        .mock
+        .request_errors(RDKafkaApiKey::ListOffsets, &errors);
+    let service = copy(&name, &from, &to).start_from(Start::Fail);
+    let error = Running::on(outage.cluster.clone(), service)
+        .ended()
+        .unwrap_err()
+        .to_string();
+    let from = from.name();
+    assert_eq!(
+        error,
+        format!("service `{name}` cannot read {from}[0] from offset none: the cluster has 0 to 10")
+    );
 }
