@@ -320,6 +320,6 @@ fn a_member_that_still_waits_to_join_has_nothing_to_wait_for_when_it_stops() {
         found.is_some_and(|found| found.group.state == "PreparingRebalance")
     });
     assert_eq!(running.stop().unwrap().read, 0);
-    assert!(lines.tell(&["left without a farewell", &name]));
+    assert!(lines.tell(&["the client did not leave the group in time", &name]));
     drop(silent);
 }
