@@ -299,11 +299,7 @@ fn an_option_without_effect_is_refused() {
     ];
     for (words, text) in cases {
         let ended = in_folder("", words, &[]).expect(2);
-        assert!(
-            ended.stderr.starts_with(text),
-            "{words:?}: {}",
-            ended.stderr
-        );
+        assert!(ended.stderr.contains(text), "{words:?}: {}", ended.stderr);
     }
     // The same in the environment is meant for other commands.
     let variables = [("KAFKA_BROKERS", "a:1"), ("MILLSTREAM_HTTP", "127.0.0.1:0")];

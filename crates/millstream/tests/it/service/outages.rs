@@ -413,46 +413,6 @@ fn a_handler_that_does_not_return_is_reported_while_it_runs_and_blamed_for_the_s
     release.request();
 }
 
-// fault 17
-/// A commit that meets a group between two generations is refused; before a partition goes it is tried until the group has
-/// settled.
-#[test]
-fn a_commit_of_an_old_generation_is_tried_again_before_partitions_are_given_back() {
-    let outage = Outage::new();
-    let (from, to) = (NUMBERS.clone().named(unique("from")), outage.topic("to"));
-    outage.mock.create_topic(from.name(), 2, 1).unwrap();
-    for partition in 0..2 {
-        outage.write_to(&from, Partition(partition), 0..50);
-    }
-    let name = group();
-    let service = || {
-        let service = copy(&name, &from, &to).drain_within(Duration::from_secs(60));
-        service.commit_every(Duration::from_secs(600))
-    };
-    let first = Running::on(outage.cluster.clone(), service());
-    eventually("everything is copied", || {
-        outage.numbers_on(&to).len() == 100
-    });
-    let refusals = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION; 3];
-    outage
-        .mock
-        .request_errors(RDKafkaApiKey::OffsetCommit, &refusals);
-    let health = Health::new();
-    let second = Running::on(outage.cluster.clone(), service().health(&health));
-    eventually("the second member has its share", || health.is_ready());
-    // One more record in each: they come after whatever is read again.
-    for partition in 0..2 {
-        outage.write_to(&from, Partition(partition), 50..51);
-    }
-    eventually("the last records are copied", || {
-        let copied = outage.numbers_on(&to);
-        copied.iter().filter(|number| **number == 50).count() == 2
-    });
-    second.stop().unwrap();
-    first.stop().unwrap();
-    assert_eq!(outage.numbers_on(&to).len(), 102, "nothing is done twice");
-}
-
 // fault 22
 /// The cluster is slow to say where the partition starts and ends: the service waits for it instead of standing still.
 #[test]
