@@ -1,7 +1,7 @@
 //! The requests that this client sends, the versions of each that it speaks, and the way from bytes to responses.
 //!
 //! One table. Only flexible versions are spoken: every cluster since Apache Kafka 3.7 has them, and in them each length is a variable-length integer,
-//! so that [`Guarded`] can compare it with the bytes that are left before the generated decoders reserve memory for it. Topics go by name, not
+//! so that `Guarded` can compare it with the bytes that are left before the generated decoders reserve memory for it. Topics go by name, not
 //! by id, which bounds the versions of Produce, Fetch and Metadata from above.
 
 use bytes::{Buf, BufMut as _, Bytes, TryGetError};

@@ -22,7 +22,7 @@ pub(super) struct Options {
     /// Only records with this key
     #[arg(long, short, value_name = "TEXT")]
     key: Option<String>,
-    /// Prints one line per record: time, topic[partition]@offset, key, value, headers. Default at a terminal
+    /// Prints one line per record: time, partition and offset, key, value, headers. Default at a terminal
     #[arg(long, short, conflicts_with_all = ["json", "format"])]
     long: bool,
     /// Prints each record in this format: %s value, %S its length, %k key, %K its length, %t topic, %p partition, %o offset, %T time in ms, %h headers
