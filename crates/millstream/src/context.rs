@@ -171,7 +171,12 @@ impl Context {
         self.place = place;
     }
 
-    /// What the handler requested besides effects.
+    /// Where the record being handled stands.
+    pub(crate) const fn place(&self) -> PlaceId {
+        self.place
+    }
+
+    /// What the handler requested.
     pub(crate) fn requests(&mut self) -> &mut HandlerRequests {
         &mut self.requests
     }

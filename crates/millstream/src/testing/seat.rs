@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
+use crate::context::Context;
 use crate::definition::{Definition, Input, Timer};
 use crate::error::Error;
 use crate::log::Log;
-use crate::log::simulation::{Journal, MemberId, SimulatedLog, Simulation, Subscription};
+use crate::log::simulation::{
+    Journal, MemberId, Requested, SimulatedLog, Simulation, Subscription,
+};
 use crate::service::Service;
-use crate::topic::TopicSpec;
+use crate::topic::{TopicPartition, TopicSpec};
 use crate::worker::{Progress, Worker};
 
 /// A worker of any service.
@@ -120,6 +123,10 @@ fn watch<S: 'static>(
     journal: &Arc<Mutex<Journal>>,
 ) -> Definition<Numbered<S>> {
     let (init, states) = (definition.init, Arc::clone(journal));
+    let only_input = match &*definition.inputs {
+        [input] => Some(Arc::clone(&input.topic)),
+        _ => None,
+    };
     let inputs = definition.inputs.into_iter();
     let timers = definition.timers.into_iter();
     Definition {
@@ -135,7 +142,9 @@ fn watch<S: 'static>(
         outputs: definition.outputs,
         dead_letters: definition.dead_letters,
         policies: definition.policies,
-        timers: timers.map(|timer| watch_timer(timer, journal)).collect(),
+        timers: timers
+            .map(|timer| watch_timer(timer, group, only_input.clone(), journal))
+            .collect(),
         settings: definition.settings,
     }
 }
@@ -155,13 +164,12 @@ fn watch_input<S: 'static>(
                 let offset = message.offset().get();
                 note(&journal, |journal| journal.begin(&group, source, offset));
                 let answer = handle(&mut numbered.state, source, message, context);
-                let effects = context.effects().len();
-                note(&journal, |journal| {
-                    journal.end(answer.is_ok(), effects);
-                    if answer.is_ok() {
-                        journal.apply(numbered.number, source, offset);
-                    }
-                });
+                note_end(&journal, answer.is_ok(), context);
+                if answer.is_ok() {
+                    note(&journal, |journal| {
+                        journal.apply(numbered.number, source, offset)
+                    });
+                }
                 answer
             },
         ),
@@ -187,15 +195,39 @@ fn fail_first_attempts<S: 'static>(definition: &mut Definition<S>, fail: &Arc<At
     definition.inputs = inputs.into_iter().map(wrap).collect();
 }
 
-fn watch_timer<S: 'static>(timer: Timer<S>, journal: &Arc<Mutex<Journal>>) -> Timer<Numbered<S>> {
-    let (journal, tick) = (Arc::clone(journal), timer.tick);
+/// The effects of a timer hold the records of the first input of its partition; with several inputs that is one of them.
+fn watch_timer<S: 'static>(
+    timer: Timer<S>,
+    group: &Arc<str>,
+    input: Option<Arc<str>>,
+    journal: &Arc<Mutex<Journal>>,
+) -> Timer<Numbered<S>> {
+    let (group, journal, tick) = (Arc::clone(group), Arc::clone(journal), timer.tick);
     Timer {
         every: timer.every,
         tick: Box::new(move |numbered: &mut Numbered<S>, context| {
-            note(&journal, Journal::tick);
-            tick(&mut numbered.state, context)
+            let input = input.clone();
+            let held = input.map(|input| TopicPartition::new(input, context.partition()));
+            note(&journal, |journal| journal.tick(&group, held));
+            let answer = tick(&mut numbered.state, context);
+            note_end(&journal, answer.is_ok(), context);
+            answer
         }),
     }
+}
+
+/// Has the journal told of the end of a call.
+fn note_end(journal: &Mutex<Journal>, succeeded: bool, context: &mut Context) {
+    let (effects, place) = (context.effects().len(), context.place());
+    let requests = context.requests();
+    let requested = Requested {
+        place,
+        open: requests.keep_open,
+        closed: requests.closed.clone(),
+    };
+    note(journal, |journal| {
+        journal.end(succeeded, effects, requested)
+    });
 }
 
 fn note<T>(journal: &Mutex<Journal>, change: impl FnOnce(&mut Journal) -> T) -> T {

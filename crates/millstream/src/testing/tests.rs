@@ -1,5 +1,6 @@
 //! The engine in the simulation: what it promises under every fault, and that the oracle would notice if it did not.
 
+mod cluster;
 mod rebalances;
 
 use std::collections::BTreeSet;
@@ -83,7 +84,7 @@ fn any_copier(world: &World) -> Service<u64> {
         .drain_within(millis(50..5_000))
         .session_timeout(millis(6_000..60_000));
     service
-        .max_bytes_in_flight(random.usize(1..2_000))
+        .max_bytes_in_flight(random.usize(1..30_000))
         .threads(random.usize(1..4))
 }
 
@@ -162,6 +163,17 @@ fn poison_goes_to_the_dead_letter_topic_with_its_origin_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_comes_before_a_record_that_stops_the_service_is_committed() {
+    let mut world = World::new();
+    let running = world.start(copier().on_error(OnError::stop())).unwrap();
+    world.record(&IN, "a", &1).partition(Partition(0)).send();
+    world.send_bytes("in", Some(Partition(0)), Some(b"k"), Some(b"{poison"));
+    world.run().unwrap_err();
+    let committed = world.committed(running, "in", Partition(0));
+    assert_eq!(committed, Some(NextOffset::new(1)));
+}
+
+#[test]
 fn a_record_that_stops_the_service_is_named_and_not_committed() {
     simulate(0..100, |world| {
         let running = world.start(copier().on_error(OnError::stop())).unwrap();
@@ -202,12 +214,28 @@ fn failures_that_pass_are_retried_in_order() {
             &(record.value, record.position.offset.get()),
         )
     }
+    let service = || Service::new("flaky", || 0).input(&IN, flaky).output(&OUT);
     simulate(0..200, |world| {
-        let service = Service::new("flaky", || 0).input(&IN, flaky).output(&OUT);
-        world.start(service.on_error(OnError::retry(5))).unwrap();
+        world.start(service().on_error(OnError::retry(5))).unwrap();
         feed(world, 0..40);
         world.run().unwrap();
         assert_eq!(copied(world), (0..40).collect());
+    });
+    // Of one key, each once and in order, as long as no delivery fails and nobody takes over.
+    let faults = Faults {
+        full_queue: 0.2,
+        failed_commit: 0.1,
+        empty_poll: 0.2,
+        ..Faults::none()
+    };
+    simulate_with(0..100, faults, |world| {
+        world.start(service().on_error(OnError::retry(5))).unwrap();
+        for number in 0..40 {
+            world.send(&IN, "one key", &number);
+        }
+        world.run().unwrap();
+        let copies = world.read(&OUT).into_iter().map(|copy| copy.value.0);
+        assert_eq!(copies.collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
     });
 }
 

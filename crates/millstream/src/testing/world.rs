@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::seat::{Declared, Seat};
 use crate::clock::{Clock as _, Moment};
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::log::Log;
 use crate::log::simulation::{Faults, Journal, SimulatedLog, Simulation, VirtualClock};
 use crate::record::Timestamp;
@@ -121,6 +121,11 @@ impl World {
         for spec in &declared.topics {
             self.simulation
                 .topics(|topics| topics.create(&spec.name, spec.partitions.unwrap_or(1)));
+            if let Some(bytes) = spec.max_message_bytes {
+                let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                self.simulation
+                    .topics(|topics| topics.set_limit(&spec.name, bytes));
+            }
         }
         self.co_partitioned(&declared)?;
         let threads = declared.threads;
@@ -271,7 +276,9 @@ impl World {
             for _ in 0..16 {
                 self.turn();
             }
-            let is_calm = self.storm == 0 && self.simulation.unfinished().is_empty();
+            let is_calm = self.storm == 0
+                && !self.simulation.is_away()
+                && self.simulation.unfinished().is_empty();
             if is_calm || !self.ended.is_empty() {
                 return self.outcome();
             }
@@ -345,15 +352,25 @@ impl World {
             Ok(Progress::Idle) => self.idle += 1,
             Ok(Progress::Stopped) => drop(self.seats.swap_remove(index)),
             Err(error) => {
-                self.ended.push(error);
+                let service = seat.service;
                 drop(self.seats.swap_remove(index));
+                if is_of_the_client(&error) && self.simulation.faults().fatal_send > 0.0 {
+                    // A supervisor starts it again.
+                    let at = self.clock.now().plus(Duration::from_secs(1));
+                    self.restarts.push((at, service));
+                } else {
+                    self.ended.push(error);
+                }
             }
         }
     }
 
     /// Little while there is work, more while all wait for something.
     fn pass_time(&mut self) {
-        let most = if self.idle > 2 * self.seats.len() {
+        let most = if self.simulation.is_away() {
+            // Whoever waits for room is busy all the time.
+            200_000
+        } else if self.idle > 2 * self.seats.len() {
             5_000 << (2 * self.simulation.below(4))
         } else if self.simulation.chance(0.1) {
             20_000
@@ -385,6 +402,10 @@ impl World {
         if self.simulation.chance(faults.rebalance) {
             let service = self.simulation.below(self.services.len());
             self.rebalance(Running(service));
+        }
+        if self.simulation.chance(faults.outage) {
+            let millis = u64::try_from(self.simulation.below(20 * 60_000)).unwrap_or(0);
+            self.simulation.outage(Duration::from_millis(millis));
         }
         if self.simulation.chance(faults.retention) {
             self.simulation.retain();
@@ -421,6 +442,15 @@ impl World {
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the client failed, rather than a record.
+fn is_of_the_client(error: &Error) -> bool {
+    let class = match error {
+        Error::Kafka { class, .. } => *class,
+        _ => return false,
+    };
+    matches!(class, Class::Fatal | Class::Fenced)
 }
 
 impl Default for World {

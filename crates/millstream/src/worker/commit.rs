@@ -50,7 +50,7 @@ impl<S> Core<S> {
             return;
         }
         self.moved();
-        let offsets = self.to_commit(|_| true);
+        let offsets = self.to_commit();
         if offsets.is_empty() {
             return;
         }
@@ -62,7 +62,12 @@ impl<S> Core<S> {
 
     /// Commits what is done in some partitions and waits for the answer; whether there is nothing more to try.
     pub(super) fn commit_now<L: Log>(&mut self, log: &L, which: &[TopicPartition]) -> bool {
-        let offsets = self.to_commit(|source| which.contains(source));
+        let slots = which
+            .iter()
+            .filter_map(|source| self.slot_of_source(source));
+        let offsets: Vec<_> = slots
+            .filter_map(|slot| Some((slot.source.clone(), slot.to_commit()?)))
+            .collect();
         if offsets.is_empty() {
             return true;
         }
@@ -99,7 +104,8 @@ impl<S> Core<S> {
 
     fn note(&mut self, offsets: &[(TopicPartition, NextOffset)]) {
         for (source, offset) in offsets {
-            if let Some(slot) = self.table.by_source(source) {
+            let id = self.slot_of_source(source).map(|slot| slot.id);
+            if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
                 slot.committed = Some(*offset);
             }
         }
@@ -111,11 +117,8 @@ impl<S> Core<S> {
         tracing::warn!(service = %self.definition.name, error = %error, "commit failed");
     }
 
-    fn to_commit(
-        &self,
-        which: impl Fn(&TopicPartition) -> bool,
-    ) -> Vec<(TopicPartition, NextOffset)> {
-        let slots = self.table.slots().filter(|slot| which(&slot.source));
+    fn to_commit(&self) -> Vec<(TopicPartition, NextOffset)> {
+        let slots = self.table.slots();
         slots
             .filter_map(|slot| Some((slot.source.clone(), slot.to_commit()?)))
             .collect()

@@ -10,12 +10,12 @@ use crate::log::{Log, Message};
 use crate::metrics::{PANICS, RECORDS_RETRIED};
 use crate::policy::Last;
 use crate::record::Position;
-use crate::topic::Partition;
+use crate::topic::{Partition, TopicPartition};
 
 use super::Core;
 use super::dead_letter;
 use super::failure::{Failure, Reason};
-use super::partition::{Hold, SlotId};
+use super::partition::{Hold, Slot, SlotId};
 use super::retry::{OwnedRecord, Parked};
 
 impl<S> Core<S> {
@@ -198,8 +198,15 @@ impl<S> Core<S> {
         self.fail(error);
     }
 
+    /// The slot of a partition by name, if it is held.
+    pub(super) fn slot_of_source(&self, source: &TopicPartition) -> Option<&Slot> {
+        let mut inputs = self.definition.inputs.iter();
+        let input = inputs.position(|input| *input.topic == *source.topic)?;
+        self.table.slot(self.table.find(input, source.partition)?)
+    }
+
     /// Which input a record belongs to. With one input there is nothing to ask.
-    fn input_of<M: Message>(&self, message: &M) -> Option<usize> {
+    pub(super) fn input_of<M: Message>(&self, message: &M) -> Option<usize> {
         let inputs = &self.definition.inputs;
         if inputs.len() == 1 {
             return Some(0);

@@ -49,9 +49,10 @@ use crate::topic::dead_letter_topic;
 use dead_letter::Share;
 use handling::Handling;
 use partition::Table;
-pub(crate) use partition::{MOST_TARGETS, PlaceId};
+pub(crate) use partition::{MOST_TARGETS, PlaceId, SHARED};
 use revocation::Phase;
 use send::Pending;
+pub(crate) use watermark::REPORTED_BITS;
 
 /// How many records one step takes at most before it looks after everything else.
 const BURST: usize = 256;

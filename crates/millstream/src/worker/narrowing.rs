@@ -52,7 +52,11 @@ impl<S> Core<S> {
         others_failed: bool,
     ) -> Option<SlotId> {
         let batch = self.refused_batch(failures);
-        let is_alone = !others_failed && batch.len() == 1;
+        let mut refused = failures
+            .iter()
+            .map(|(_, failed)| (failed.slot, failed.number));
+        let first = refused.next();
+        let is_alone = !others_failed && refused.all(|other| Some(other) == first);
         let mut to_blame = None;
         for refused in batch {
             let is_isolated = self.isolated == Some(refused.slot);

@@ -15,12 +15,12 @@ use super::retry::Parked;
 use super::watermark::{REPORTED_BITS, Ring};
 
 /// The number of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SlotId(u16);
 
 /// A place in the ring of a slot, as long as the slot is not released or replayed. Unlike a token it is never ambiguous: a record
 /// may be kept open for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PlaceId {
     slot: SlotId,
     epoch: u16,
@@ -52,6 +52,9 @@ pub(crate) const MOST_TARGETS: usize = 1 << TARGET_BITS;
 
 /// The rest of a token is the epoch: 4,096 replays before one could be taken for another.
 const EPOCH_BITS: u32 = 64 - 16 - TARGET_BITS - REPORTED_BITS;
+
+/// Above these bits of a token is what the records of a slot share until it is released or replayed.
+pub(crate) const SHARED: u32 = TARGET_BITS + REPORTED_BITS;
 
 /// One assigned partition of one input.
 pub(crate) struct Slot {
@@ -253,16 +256,11 @@ impl<S> Table<S> {
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().flatten()
+        self.slots.iter().flatten().inspect(|_| visited())
     }
 
     pub(crate) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
-        self.slots.iter_mut().flatten()
-    }
-
-    /// The slot of a partition by name.
-    pub(crate) fn by_source(&mut self, source: &TopicPartition) -> Option<&mut Slot> {
-        self.slots_mut().find(|slot| slot.source == *source)
+        self.slots.iter_mut().flatten().inspect(|_| visited())
     }
 
     /// Whether records of a slot are to be taken now.
@@ -350,6 +348,17 @@ impl<S> Table<S> {
         grown(&mut self.epochs, index, || 0);
         Some(id)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many slots were looked at one after the other: what must not grow with the square of the partitions.
+    pub(crate) static VISITED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+fn visited() {
+    #[cfg(test)]
+    VISITED.set(VISITED.get() + 1);
 }
 
 /// The target an effect went to.

@@ -5,6 +5,7 @@
 //! holder starts where this one ended. What was lost is dropped at once, nothing committed: it already has another
 //! holder. Reports that come after either find nothing, by epoch. Stopping is giving everything away.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -276,6 +277,7 @@ impl<S> Core<S> {
     /// Commits where the group begins, before any record is handled: else a successor would begin later and what was under
     /// way would be lost. Partitions for which that fails stand still until it is done.
     pub(super) fn commit_starts<L: Log>(&mut self, log: &L, partitions: &[Partition]) {
+        let partitions: HashSet<Partition> = partitions.iter().copied().collect();
         let slots = self.table.slots();
         let starts: Vec<_> = slots
             .filter(|slot| slot.begins.is_some() && slot.committed.is_none())
@@ -284,7 +286,7 @@ impl<S> Core<S> {
             .collect();
         self.commit_now(log, &starts);
         for source in starts {
-            let slot = self.table.by_source(&source);
+            let slot = self.slot_of_source(&source);
             if slot.is_some_and(|slot| slot.committed.is_none()) {
                 let again = self.now.plus(ADMIT_AGAIN);
                 self.hold(log, source.partition, Hold::Starting(again));
@@ -303,9 +305,10 @@ impl<S> Core<S> {
         let mut since = self.now;
         let mut until = self.now.plus(self.definition.settings.drain_within);
         if let Some(earlier) = self.phase.drain() {
+            let known: HashSet<&TopicPartition> = partitions.iter().collect();
             let others = earlier.partitions.iter();
             let others: Vec<_> = others
-                .filter(|source| !partitions.contains(source))
+                .filter(|source| !known.contains(source))
                 .cloned()
                 .collect();
             partitions.extend(others);
@@ -325,12 +328,9 @@ impl<S> Core<S> {
             return true;
         };
         let pending = self.pending.as_ref().map(|pending| pending.slot);
-        let mut slots = self.table.slots();
-        let under_way = slots.any(|slot| {
-            (Some(slot.id) == pending || !slot.ring.is_settled())
-                && drain.partitions.contains(&slot.source)
-        });
-        !under_way
+        let sources = drain.partitions.iter();
+        let mut slots = sources.filter_map(|source| self.slot_of_source(source));
+        slots.all(|slot| Some(slot.id) != pending && slot.ring.is_settled())
     }
 
     fn drained<L: Log>(&mut self, log: &L) {
@@ -368,12 +368,10 @@ impl<S> Core<S> {
 
     /// Forgets partitions and all that is under way in them.
     fn give_up(&mut self, partitions: &[TopicPartition]) {
-        let ids: Vec<_> = self
-            .table
-            .slots()
-            .filter(|slot| partitions.contains(&slot.source))
-            .map(|slot| slot.id)
-            .collect();
+        let slots = partitions
+            .iter()
+            .filter_map(|source| self.slot_of_source(source));
+        let ids: Vec<_> = slots.map(|slot| slot.id).collect();
         for id in ids {
             if self
                 .pending

@@ -236,13 +236,9 @@ impl<S> Core<S> {
 
     /// A record came while its partition is paused: reading goes on with it later.
     pub(super) fn miss<M: Message>(&mut self, message: &M) {
-        let topic = message.topic();
-        let partition = message.partition();
-        let slot = self
-            .table
-            .slots_mut()
-            .find(|slot| slot.source.partition == partition && *slot.source.topic == *topic);
-        if let Some(slot) = slot {
+        let input = self.input_of(message);
+        let id = input.and_then(|input| self.table.find(input, message.partition()));
+        if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
             slot.first.get_or_insert(message.offset());
             slot.missed.get_or_insert(message.offset());
         }

@@ -126,7 +126,7 @@ impl World {
         {
             return Some(Err(unsettled()));
         }
-        if self.chance(faults.dropped_commit) {
+        if self.is_away() || self.chance(faults.dropped_commit) {
             return None;
         }
         if self.chance(faults.failed_commit) {

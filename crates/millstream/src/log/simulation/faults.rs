@@ -26,6 +26,12 @@ pub struct Faults {
     pub failed_send: f64,
     /// A record sent is reported as timed out although it was written.
     pub unknown_send: f64,
+    /// A batch of several records is refused as a whole, though each of them alone would be taken.
+    pub refused_batch: f64,
+    /// A member's producer fails for good: its sequence is broken, or it may not write any more. For each record sent.
+    pub fatal_send: f64,
+    /// No broker answers for up to twenty minutes. For each step.
+    pub outage: f64,
     /// A record sent is written twice.
     pub duplicated_send: f64,
     /// The member's queue of sent records is full.
@@ -65,6 +71,9 @@ impl Faults {
             eager: 0.0,
             failed_send: 0.0,
             unknown_send: 0.0,
+            refused_batch: 0.0,
+            fatal_send: 0.0,
+            outage: 0.0,
             duplicated_send: 0.0,
             full_queue: 0.0,
             failed_commit: 0.0,
@@ -91,6 +100,9 @@ impl Faults {
             eager: 0.3,
             failed_send: 0.01,
             unknown_send: 0.01,
+            refused_batch: 0.01,
+            fatal_send: 0.001,
+            outage: 0.0005,
             duplicated_send: 0.01,
             full_queue: 0.05,
             failed_commit: 0.1,

@@ -3,13 +3,16 @@
 //! The journal notes each call of a handler and each effect's fate. A commit is right only if everything before it
 //! is done: its handler succeeded and all its effects are acknowledged, or its dead letter is. The first call for a
 //! record must not come before the first calls for the records before it, and a member may only process what it
-//! holds. A broken rule is noted with its sequence of events; the scheduler fails the run with it.
+//! holds. A record kept open is done when the effects of the call that closed it are acknowledged; what a timer wrote holds what
+//! was handled after it; and what one member writes to a partition is in the order of its calls. A broken rule is noted with its sequence of events; the scheduler fails the run with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::world::MemberId;
+use crate::log::Token;
 use crate::topic::{NextOffset, TopicPartition};
+use crate::worker::{PlaceId, REPORTED_BITS, SHARED};
 
 /// One try of one record, or one tick of a timer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +24,17 @@ pub(crate) struct Source {
     pub(crate) attempt: u64,
 }
 
+/// What a handler requested for records.
+#[derive(Debug, Clone)]
+pub(crate) struct Requested {
+    /// Where the record being handled stands.
+    pub(crate) place: PlaceId,
+    /// It is kept open.
+    pub(crate) open: bool,
+    /// Records kept open that are done now.
+    pub(crate) closed: Vec<PlaceId>,
+}
+
 /// How a try went so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct Attempt {
@@ -28,11 +42,14 @@ struct Attempt {
     effects: usize,
     acknowledged: usize,
     dead_lettered: bool,
+    /// Kept open, and not closed by this call yet.
+    open: bool,
+    closed_by: Option<u64>,
 }
 
 impl Attempt {
-    fn is_done(self) -> bool {
-        self.dead_lettered || (self.succeeded && self.acknowledged >= self.effects)
+    fn is_acknowledged(self) -> bool {
+        self.succeeded && self.acknowledged >= self.effects
     }
 }
 
@@ -53,6 +70,12 @@ pub(crate) struct Journal {
     ways: BTreeMap<(Arc<str>, TopicPartition), Way>,
     /// The try whose effects each member is sending.
     current: BTreeMap<MemberId, Source>,
+    /// The calls whose records are kept open, by member and place.
+    kept_open: BTreeMap<(MemberId, PlaceId), u64>,
+    /// The timers of each member whose effects may still be under way, and their partition.
+    ticks: BTreeMap<MemberId, Vec<(TopicPartition, u64)>>,
+    /// The place of the record whose effect was sent last, by member and partition.
+    sent: BTreeMap<(MemberId, u64), u64>,
     /// The member that is being stepped.
     active: Option<MemberId>,
     held: BTreeMap<MemberId, BTreeSet<TopicPartition>>,
@@ -162,20 +185,93 @@ impl Journal {
         self.current.insert(member, source);
     }
 
-    /// The handler has answered, with so many effects.
-    pub(crate) fn end(&mut self, succeeded: bool, effects: usize) {
-        let source = self.active.and_then(|member| self.current.get(&member));
-        if let Some(attempt) = source.and_then(|source| self.attempts.get_mut(&source.attempt)) {
+    /// The handler has answered, with so many effects, and what it requested for records.
+    pub(crate) fn end(&mut self, succeeded: bool, effects: usize, requested: Requested) {
+        let Some(member) = self.active else { return };
+        let Some(call) = self.current.get(&member).map(|source| source.attempt) else {
+            return;
+        };
+        if let Some(attempt) = self.attempts.get_mut(&call) {
             attempt.succeeded = succeeded;
             attempt.effects = effects;
+            attempt.open = succeeded && requested.open;
+        }
+        if !succeeded {
+            return;
+        }
+        if requested.open {
+            self.kept_open.insert((member, requested.place), call);
+        }
+        for place in requested.closed {
+            let closed = self.kept_open.remove(&(member, place));
+            if let Some(attempt) = closed.and_then(|closed| self.attempts.get_mut(&closed)) {
+                attempt.closed_by = Some(call);
+            }
         }
     }
 
-    /// A timer ticks: what follows belongs to no record.
-    pub(crate) fn tick(&mut self) {
-        if let Some(member) = self.active {
-            self.current.remove(&member);
+    /// A timer of a partition is called: what follows belongs to no record, and `partition` is what waits for it.
+    pub(crate) fn tick(&mut self, group: &Arc<str>, partition: Option<TopicPartition>) {
+        let Some(member) = self.active else { return };
+        self.current.remove(&member);
+        let Some(partition) = partition else { return };
+        self.count += 1;
+        let attempt = self.count;
+        self.attempts.insert(attempt, Attempt::default());
+        let attempts = &self.attempts;
+        let ticks = self.ticks.entry(member).or_default();
+        ticks.retain(|(_, tick)| {
+            attempts
+                .get(tick)
+                .is_some_and(|tick| !tick.is_acknowledged())
+        });
+        ticks.push((partition.clone(), attempt));
+        let source = Source {
+            group: Arc::clone(group),
+            partition,
+            offset: -1,
+            attempt,
+        };
+        self.current.insert(member, source);
+    }
+
+    /// A member reads a partition anew, or was told that an effect of it failed: what its timers wrote is given up.
+    pub(super) fn forget_ticks(&mut self, member: MemberId, partition: &TopicPartition) {
+        if let Some(ticks) = self.ticks.get_mut(&member) {
+            ticks.retain(|(of, _)| of != partition);
         }
+    }
+
+    /// A member sends an effect. Its token has the place of its record in the lower bits, and above them what is the same for all
+    /// records of a partition until it is read anew.
+    pub(super) fn sent(&mut self, member: MemberId, token: Token) {
+        let (of, place) = (token.0 >> SHARED, token.0 & ((1 << REPORTED_BITS) - 1));
+        let before = self.sent.insert((member, of), place);
+        if before.is_some_and(|before| before > place) {
+            self.broken.push(format!(
+                "{member} sent an effect after what it emitted later"
+            ));
+        }
+    }
+
+    /// Whether a call has done what it is to do.
+    fn is_done(&self, call: u64) -> bool {
+        let Some(attempt) = self.attempts.get(&call) else {
+            return false;
+        };
+        let closed = attempt.closed_by.and_then(|by| self.attempts.get(&by));
+        let is_open = attempt.open && !closed.is_some_and(|by| by.is_acknowledged());
+        attempt.dead_lettered || (attempt.is_acknowledged() && !is_open)
+    }
+
+    /// The first timer of a member in a partition whose effects are not acknowledged.
+    fn tick_under_way(&self, member: MemberId, partition: &TopicPartition) -> Option<u64> {
+        let ticks = self.ticks.get(&member)?.iter();
+        let mut under_way = ticks.filter(|(of, call)| {
+            let attempt = self.attempts.get(call);
+            of == partition && attempt.is_some_and(|tick| tick.succeeded && !tick.is_acknowledged())
+        });
+        under_way.next().map(|(_, call)| *call)
     }
 
     /// The try whose effects a member is sending.
@@ -227,25 +323,24 @@ impl Journal {
                 "{member} committed {partition} back from {from} to {to}"
             ));
         }
-        let way = self
-            .ways
-            .entry((Arc::clone(group), partition.clone()))
-            .or_default();
+        let tick = self.tick_under_way(member, partition);
+        let place = (Arc::clone(group), partition.clone());
+        let mut way = self.ways.remove(&place).unwrap_or_default();
         for offset in from.max(start).get()..to.get() {
             let tries = way.open.get(&offset).map_or(&[][..], Vec::as_slice);
-            let is_done = |attempt: &u64| {
-                self.attempts
-                    .get(attempt)
-                    .is_some_and(|attempt| attempt.is_done())
-            };
-            if way.done.contains(&offset) || tries.iter().any(is_done) {
+            let done = tries.iter().filter(|call| self.is_done(**call));
+            let waits = |call: &&u64| tick.is_none_or(|tick| **call < tick);
+            if way.done.contains(&offset) || done.clone().any(|call| waits(&call)) {
                 way.done.insert(offset);
+            } else if done.count() > 0 {
+                self.broken.push(format!("{member} committed {partition} to {to}, but the effects of a timer before {partition}@{offset} are not acknowledged"));
             } else {
                 let state = match tries.last().and_then(|attempt| self.attempts.get(attempt)) {
                     None => "it was never handled".to_owned(),
                     Some(attempt) if !attempt.succeeded => {
                         "its handler has not succeeded".to_owned()
                     }
+                    Some(attempt) if attempt.is_acknowledged() => "it is kept open".to_owned(),
                     Some(attempt) => {
                         format!(
                             "{} of its {} effects are acknowledged",
@@ -257,6 +352,7 @@ impl Journal {
                     .push(format!("{member} committed {partition} to {to}, but {partition}@{offset} is not done: {state}"));
             }
         }
+        self.ways.insert(place, way);
     }
 
     /// A group that has committed nothing begins at `start`, where the cluster has records from `first` on: not beyond one that

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::member::Member;
 use super::topics::Stored;
 use super::world::{MemberId, Simulation};
 use crate::error::Error;
@@ -79,9 +80,8 @@ impl Log for SimulatedLog {
 
     fn in_flight_bytes(&self) -> usize {
         let world = self.simulation.world();
-        world.members.get(&self.id).map_or(0, |member| {
-            member.under_way.iter().map(|sent| sent.bytes).sum()
-        })
+        let member = world.members.get(&self.id);
+        member.map_or(0, Member::in_flight)
     }
 
     fn commit(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {

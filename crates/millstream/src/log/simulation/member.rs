@@ -33,6 +33,20 @@ pub(super) enum Fate {
     /// Written, and reported as timed out.
     Unknown,
     Failed,
+    /// Not written for so long that the client gave up on it.
+    TimedOut,
+    /// In a batch that was refused; whether there was another record in it.
+    Refused {
+        alone: bool,
+    },
+    /// The producer failed for good.
+    Fatal,
+}
+
+impl Fate {
+    pub(super) const fn is_written(self) -> bool {
+        matches!(self, Self::Written | Self::WrittenTwice | Self::Unknown)
+    }
 }
 
 /// A record on its way.
@@ -41,7 +55,11 @@ pub(super) struct Sent {
     pub(super) topic: Arc<str>,
     pub(super) partition: Partition,
     pub(super) record: Stored,
-    pub(super) bytes: usize,
+    /// What it counts against the bound of its member.
+    pub(super) memory: usize,
+    /// Records of one batch are decided together.
+    pub(super) batch: u64,
+    pub(super) sent: Moment,
     pub(super) due: Moment,
     pub(super) fate: Fate,
     /// The cluster has decided; the member does not know yet.
@@ -49,6 +67,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Its size for the cluster.
+    pub(super) fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        length(&self.record.key) + length(&self.record.value)
+    }
+
     pub(super) fn write(&self, topics: &mut Topics) {
         let times = if self.fate == Fate::WrittenTwice {
             2
@@ -68,6 +92,14 @@ pub(super) struct Held {
     pub(super) late: usize,
     /// Out of range, and told not to choose: stands still.
     pub(super) stuck: bool,
+}
+
+/// A batch that takes further records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OpenBatch {
+    pub(super) number: u64,
+    pub(super) closes: Moment,
+    pub(super) due: Moment,
 }
 
 /// A commit on its way to the cluster.
@@ -100,7 +132,10 @@ pub(super) struct Member {
     pub(super) paused: BTreeSet<TopicPartition>,
     pub(super) late: VecDeque<LateCommit>,
     pub(super) asked: VecDeque<Asked>,
-    pub(super) last_due: BTreeMap<(Arc<str>, Partition), Moment>,
+    /// The latest batch of each partition.
+    pub(super) batches: BTreeMap<(Arc<str>, Partition), OpenBatch>,
+    /// Its producer has failed for good.
+    pub(super) is_broken: bool,
 }
 
 impl Member {
@@ -117,8 +152,14 @@ impl Member {
             paused: BTreeSet::new(),
             late: VecDeque::new(),
             asked: VecDeque::new(),
-            last_due: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            is_broken: false,
         }
+    }
+
+    /// What it has sent and not been told of.
+    pub(super) fn in_flight(&self) -> usize {
+        self.under_way.iter().map(|sent| sent.memory).sum()
     }
 
     /// The group has thrown this member out; it learns of it when it polls.

@@ -21,7 +21,7 @@ mod writing;
 
 pub(crate) use clock::VirtualClock;
 pub use faults::Faults;
-pub(crate) use journal::Journal;
+pub(crate) use journal::{Journal, Requested};
 pub(crate) use log::SimulatedLog;
 pub(crate) use member::Subscription;
 pub(crate) use topics::Stored;

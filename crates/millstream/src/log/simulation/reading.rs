@@ -22,6 +22,12 @@ impl World {
             return Event::Idle;
         };
         member.last_poll = now;
+        if self.is_away() {
+            return Event::Idle;
+        }
+        let Some(member) = self.members.get_mut(&id) else {
+            return Event::Idle;
+        };
         if let Some(lost) = member.lost.take() {
             self.log_book().give_back(id, &lost);
             return Event::Lost(lost);
@@ -143,7 +149,7 @@ impl World {
         id: MemberId,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
-        if self.chance(self.faults.failed_admit) {
+        if self.is_away() || self.chance(self.faults.failed_admit) {
             return Err(failure(
                 "ask for committed offsets",
                 "not coordinator",
@@ -204,6 +210,9 @@ impl World {
             ));
         }
         self.log_book().give_back(id, partitions);
+        for partition in partitions {
+            self.log_book().forget_ticks(id, partition);
+        }
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
@@ -258,6 +267,7 @@ impl World {
         };
         held.next = offset;
         held.late = 0;
+        self.log_book().forget_ticks(id, partition);
         Ok(())
     }
 

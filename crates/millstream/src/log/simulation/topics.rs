@@ -11,6 +11,9 @@ use super::partitioner::partition_of;
 use crate::record::{Headers, Timestamp};
 use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
+/// The largest batch that a topic takes, as Kafka's default `max.message.bytes`.
+pub(super) const LARGEST: usize = 1_048_588;
+
 /// A record as it lies in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -34,6 +37,8 @@ struct Lane {
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     topics: BTreeMap<Arc<str>, Vec<Lane>>,
+    /// The largest batch that a topic takes, where that is not the default.
+    limits: BTreeMap<Arc<str>, usize>,
     written: u64,
 }
 
@@ -61,6 +66,16 @@ impl Topics {
     /// Whether there is such a partition.
     pub(crate) fn has(&self, partition: &TopicPartition) -> bool {
         self.lane(&partition.topic, partition.partition).is_some()
+    }
+
+    /// Sets the largest batch that a topic takes.
+    pub(crate) fn set_limit(&mut self, name: &str, bytes: usize) {
+        self.limits.insert(Arc::from(name), bytes);
+    }
+
+    /// The largest batch that a topic takes.
+    pub(crate) fn limit(&self, name: &str) -> usize {
+        self.limits.get(name).copied().unwrap_or(LARGEST)
     }
 
     /// The number of partitions, `None` for a topic that does not exist.

@@ -21,6 +21,18 @@ use crate::clock::{Clock as _, Moment};
 use crate::error::{Class, Error, Outcome};
 use crate::topic::{NextOffset, TopicPartition};
 
+/// A batch about to be decided: how many records of which calls, and how much their topic takes.
+#[derive(Default)]
+struct Due {
+    count: usize,
+    bytes: usize,
+    calls: BTreeSet<u64>,
+    limit: usize,
+}
+
+/// How long a client tries to write a record.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
 /// A member of a group, dead or alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MemberId(pub(crate) u64);
@@ -42,6 +54,13 @@ pub(super) struct World {
     journal: Arc<Mutex<Journal>>,
     eager: bool,
     last_member: u64,
+    pub(super) last_batch: u64,
+    /// Batches that were decided.
+    decided: u64,
+    /// No broker answers before this time.
+    pub(super) away_until: Moment,
+    /// The most bytes that a member had in flight.
+    most_in_flight: usize,
 }
 
 /// A handle to the simulated cluster.
@@ -62,6 +81,10 @@ impl Simulation {
             journal: Arc::default(),
             eager,
             last_member: 0,
+            last_batch: 0,
+            decided: 0,
+            away_until: Moment::default(),
+            most_in_flight: 0,
         })))
     }
 
@@ -119,6 +142,38 @@ impl Simulation {
         if let Some(member) = world.members.get_mut(&member) {
             member.crashed = true;
         }
+    }
+
+    /// No broker answers for this long: what is under way arrives afterwards, or is given up.
+    pub(crate) fn outage(&self, time: Duration) {
+        let mut world = self.world();
+        let until = world.clock.now().plus(time);
+        world.away_until = until.max(world.away_until);
+        for member in world.members.values_mut() {
+            for sent in member.under_way.iter_mut().filter(|sent| !sent.is_decided) {
+                sent.due = sent.due.max(until);
+            }
+            for batch in member.batches.values_mut() {
+                batch.due = batch.due.max(until);
+            }
+        }
+    }
+
+    /// Whether no broker answers at the moment.
+    pub(crate) fn is_away(&self) -> bool {
+        self.world().is_away()
+    }
+
+    /// How many batches were written or refused: each is a round trip.
+    #[cfg(test)]
+    pub(crate) fn batches(&self) -> u64 {
+        self.world().decided
+    }
+
+    /// The most bytes that any member had in flight.
+    #[cfg(test)]
+    pub(crate) fn most_in_flight(&self) -> usize {
+        self.world().most_in_flight
     }
 
     /// The group deals its partitions anew.
@@ -181,6 +236,10 @@ impl Simulation {
     pub(crate) fn advance(&self, by: Duration) {
         let mut world = self.world();
         world.clock.advance(by);
+        let in_flight = world.members.values().map(Member::in_flight).max();
+        world.most_in_flight = world.most_in_flight.max(in_flight.unwrap_or(0));
+        world.time_out();
+        world.refuse_due();
         world.write_due();
         let now = world.clock.now();
         let members: Vec<MemberId> = world.members.keys().copied().collect();
@@ -225,6 +284,10 @@ impl Simulation {
             }
         }
         for (id, member) in world.members.iter().filter(|(_, member)| !member.crashed) {
+            let group = world.groups.get(&member.subscription.group);
+            if group.is_none_or(|group| !group.has(*id)) {
+                unfinished.push(format!("{id} is not in its group"));
+            }
             if !member.under_way.is_empty() {
                 unfinished.push(format!(
                     "{id} has {} records under way",
@@ -288,8 +351,65 @@ impl World {
         for sent in under_way {
             // What was sent later does not arrive when what was sent earlier did not.
             cut |= self.random.bool();
-            if !cut && !sent.is_decided {
+            if !cut && !sent.is_decided && sent.fate.is_written() {
                 sent.write(&mut self.topics);
+            }
+        }
+    }
+
+    pub(super) fn is_away(&self) -> bool {
+        self.clock.now() < self.away_until
+    }
+
+    /// The clients give up on what they could not write for too long.
+    fn time_out(&mut self) {
+        let now = self.clock.now();
+        for member in self.members.values_mut() {
+            let waiting = member.under_way.iter_mut();
+            for sent in waiting.filter(|sent| !sent.is_decided && sent.due > now) {
+                if now.since(sent.sent) > DELIVERY_TIMEOUT {
+                    sent.is_decided = true;
+                    sent.fate = Fate::TimedOut;
+                }
+            }
+        }
+    }
+
+    /// Refuses the batches that are due and larger than their topic takes.
+    fn refuse_due(&mut self) {
+        let now = self.clock.now();
+        let mut batches: BTreeMap<(MemberId, u64), Due> = BTreeMap::new();
+        for (id, member) in &self.members {
+            let due = member.under_way.iter();
+            for sent in due.filter(|sent| !sent.is_decided && sent.due <= now) {
+                let batch = batches.entry((*id, sent.batch)).or_default();
+                batch.count += 1;
+                batch.bytes += sent.bytes();
+                let origin = sent.record.origin.as_ref();
+                batch.calls.extend(origin.map(|origin| origin.attempt));
+                batch.limit = self.topics.limit(&sent.topic);
+            }
+        }
+        for ((id, number), batch) in batches {
+            self.decided += 1;
+            // Effects of one record alone would be taken for its fault.
+            let by_chance = batch.calls.len() > 1 && self.chance(self.faults.refused_batch);
+            if batch.bytes <= batch.limit && !by_chance {
+                continue;
+            }
+            let Some(member) = self.members.get_mut(&id) else {
+                continue;
+            };
+            for sent in member
+                .under_way
+                .iter_mut()
+                .filter(|sent| sent.batch == number)
+            {
+                if !sent.is_decided {
+                    sent.fate = Fate::Refused {
+                        alone: batch.count == 1,
+                    };
+                }
             }
         }
     }
@@ -308,7 +428,7 @@ impl World {
             let member = self.members.get_mut(&id);
             if let Some(sent) = member.and_then(|member| member.under_way.get_mut(index)) {
                 sent.is_decided = true;
-                if !matches!(sent.fate, Fate::Failed) {
+                if sent.fate.is_written() {
                     sent.write(&mut self.topics);
                 }
             }
@@ -317,6 +437,9 @@ impl World {
 
     /// Throws out who has not polled for longer than its session lasts.
     fn expel_due(&mut self) {
+        if self.is_away() {
+            return;
+        }
         let now = self.clock.now();
         let is_late =
             |member: &Member| now.since(member.last_poll) > member.subscription.session_timeout;

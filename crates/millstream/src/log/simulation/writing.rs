@@ -4,10 +4,11 @@
 //! against the journal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::journal::Source;
-use super::member::{Fate, Member, Sent};
-use super::topics::Stored;
+use super::member::{Fate, OpenBatch, Sent};
+use super::topics::{LARGEST, Stored};
 use super::world::{MemberId, World, failure};
 use crate::clock::Clock as _;
 use crate::dead_letter;
@@ -15,8 +16,8 @@ use crate::error::{Class, Error, Outcome};
 use crate::log::{Outgoing, SendError, Token};
 use crate::topic::{Partition, TopicPartition};
 
-/// The largest record the cluster takes, as Kafka's default `max.message.bytes`.
-const LARGEST: usize = 1_048_588;
+/// How long a batch waits for further records.
+const LINGER: Duration = Duration::from_millis(5);
 
 impl World {
     pub(super) fn send(
@@ -35,7 +36,8 @@ impl World {
                 outcome: Outcome::NotApplied,
             }))
         };
-        if bytes > LARGEST {
+        // A client knows no topic to take less than the default, and finds out.
+        if bytes > LARGEST.max(self.topics.limit(record.topic)) {
             return refused("message size too large");
         }
         let random = self.random.usize(..);
@@ -45,28 +47,66 @@ impl World {
         else {
             return refused("unknown topic");
         };
-        let in_flight = |member: &Member| {
-            member
-                .under_way
-                .iter()
-                .map(|sent| sent.bytes)
-                .sum::<usize>()
-        };
+        let memory = record.memory();
         let is_full = self.members.get(&id).is_some_and(|member| {
-            let in_flight = in_flight(member);
-            in_flight > 0 && in_flight + bytes > member.subscription.max_bytes_in_flight
+            let in_flight = member.in_flight();
+            in_flight > 0 && in_flight + memory > member.subscription.max_bytes_in_flight
         });
         if is_full || self.chance(self.faults.full_queue) {
             return Err(SendError::Full);
         }
+        if self.breaks(id) {
+            return Err(SendError::Failed(fatal("send a record")));
+        }
+        self.log_book().sent(id, token);
         let sent = self.on_the_way(id, record, partition, token);
         if let Some(member) = self.members.get_mut(&id) {
-            member
-                .last_due
-                .insert((Arc::clone(&sent.topic), partition), sent.due);
             member.under_way.push(sent);
         }
         Ok(())
+    }
+
+    /// Whether a member's producer fails now, or has failed: then nothing that is under way arrives.
+    fn breaks(&mut self, id: MemberId) -> bool {
+        let breaks = self.chance(self.faults.fatal_send);
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        if breaks && !member.is_broken {
+            member.is_broken = true;
+            for sent in member.under_way.iter_mut().filter(|sent| !sent.is_decided) {
+                sent.is_decided = true;
+                sent.fate = Fate::Fatal;
+            }
+        }
+        member.is_broken
+    }
+
+    /// The batch that a record to a partition joins.
+    fn batch(&mut self, id: MemberId, topic: &Arc<str>, partition: Partition) -> OpenBatch {
+        let now = self.clock.now();
+        let place = (Arc::clone(topic), partition);
+        let latest = self
+            .members
+            .get(&id)
+            .and_then(|member| member.batches.get(&place))
+            .copied();
+        if let Some(batch) = latest.filter(|batch| now < batch.closes) {
+            return batch;
+        }
+        let closes = now.plus(LINGER);
+        let earlier = latest.map(|batch| batch.due).unwrap_or_default();
+        let due = closes.plus(self.delay()).max(earlier).max(self.away_until);
+        self.last_batch += 1;
+        let batch = OpenBatch {
+            number: self.last_batch,
+            closes,
+            due,
+        };
+        if let Some(member) = self.members.get_mut(&id) {
+            member.batches.insert(place, batch);
+        }
+        batch
     }
 
     fn on_the_way(
@@ -87,17 +127,14 @@ impl World {
             Fate::Written
         };
         let topic: Arc<str> = record.topic.into();
-        let mut due = self.clock.now().plus(self.delay());
-        let earlier = self
-            .members
-            .get(&id)
-            .and_then(|member| member.last_due.get(&(Arc::clone(&topic), partition)));
-        due = due.max(earlier.copied().unwrap_or_default());
+        let batch = self.batch(id, &topic, partition);
         Sent {
             token,
             topic,
             partition,
-            bytes: record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len),
+            memory: record.memory(),
+            batch: batch.number,
+            sent: self.clock.now(),
             record: Stored {
                 key: record.key.map(<[u8]>::to_vec),
                 value: record.value.map(<[u8]>::to_vec),
@@ -106,7 +143,7 @@ impl World {
                 origin: self.origin(id, record),
                 sequence: 0,
             },
-            due,
+            due: batch.due,
             fate,
             is_decided: false,
         }
@@ -141,10 +178,26 @@ impl World {
             .collect();
         let mut reports = Vec::with_capacity(decided.len());
         for sent in decided {
+            if let (true, Some(source)) = (!sent.fate.is_written(), &sent.record.origin) {
+                self.log_book().forget_ticks(id, &source.partition);
+            }
             let action = || format!("deliver a record to topic `{}`", sent.topic);
             let result = match sent.fate {
                 Fate::Written | Fate::WrittenTwice => Ok(()),
-                Fate::Unknown => Err(failure(&action(), "message timed out", Outcome::Unknown)),
+                Fate::Unknown | Fate::TimedOut => {
+                    Err(failure(&action(), "message timed out", Outcome::Unknown))
+                }
+                Fate::Refused { alone } => Err(Error::Kafka {
+                    action: action(),
+                    reason: "message size too large".to_owned(),
+                    class: if alone {
+                        Class::Refused
+                    } else {
+                        Class::Abortable
+                    },
+                    outcome: Outcome::NotApplied,
+                }),
+                Fate::Fatal => Err(fatal(&action())),
                 Fate::Failed => Err(failure(
                     &action(),
                     "not enough replicas",
@@ -158,6 +211,16 @@ impl World {
             reports.push((sent.token, result));
         }
         reports
+    }
+}
+
+/// A producer that is of no more use.
+fn fatal(action: &str) -> Error {
+    Error::Kafka {
+        action: action.to_owned(),
+        reason: "out of order sequence number".to_owned(),
+        class: Class::Fatal,
+        outcome: Outcome::Unknown,
     }
 }
 

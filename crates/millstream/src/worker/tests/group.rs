@@ -12,6 +12,7 @@ use crate::policy::{OnError, Start};
 use crate::record::Record;
 use crate::service::Service;
 use crate::topic::{NextOffset, Partition, Topic, TopicPartition};
+use crate::worker::partition::VISITED;
 
 #[test]
 fn a_revoked_partition_is_drained_and_committed_before_it_is_released() {
@@ -288,4 +289,30 @@ fn an_input_that_has_grown_alone_stops_the_worker_when_partitions_are_assigned()
         bench.failed(),
         "the inputs of service `join` must have equal partition counts: `in` has 2, `right` has 1"
     );
+}
+
+/// Looking for each partition among all of them costs the square of their number.
+#[test]
+fn the_work_of_commits_and_drains_grows_with_the_partitions_and_not_with_their_square() {
+    const PARTITIONS: i32 = 400;
+    let mut bench = Bench::new(copier());
+    let all = || (0..PARTITIONS).map(part).collect::<Vec<_>>();
+    for number in 0..PARTITIONS {
+        bench.log.write(number, &["a"]);
+    }
+    bench.log.assign(0..PARTITIONS);
+    bench.settle();
+    let before = VISITED.get();
+    bench.after(SECOND);
+    let offsets = all().into_iter().map(|part| (part, NextOffset::new(1)));
+    bench.log.event(Event::Committed {
+        offsets: offsets.collect(),
+        result: Ok(()),
+    });
+    bench.settle();
+    bench.log.event(Event::Revoked(all()));
+    bench.settle();
+    let visited = VISITED.get() - before;
+    let most = 20 * u64::try_from(PARTITIONS).unwrap();
+    assert!(visited < most, "{visited} slots were looked at");
 }
