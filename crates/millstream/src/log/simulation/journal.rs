@@ -235,7 +235,7 @@ impl Journal {
         self.current.insert(member, source);
     }
 
-    /// A member reads a partition anew, or was told that an effect of it failed: what its timers wrote is given up.
+    /// A member reads a partition anew, or learned that an effect of it failed: what its timers wrote is given up.
     pub(super) fn forget_ticks(&mut self, member: MemberId, partition: &TopicPartition) {
         if let Some(ticks) = self.ticks.get_mut(&member) {
             ticks.retain(|(of, _)| of != partition);

@@ -157,7 +157,7 @@ impl Member {
         }
     }
 
-    /// What it has sent and not been told of.
+    /// What it has sent and has no report of.
     pub(super) fn in_flight(&self) -> usize {
         self.under_way.iter().map(|sent| sent.memory).sum()
     }
