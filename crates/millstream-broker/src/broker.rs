@@ -33,6 +33,8 @@ pub struct Broker {
     pub(crate) host: StrBytes,
     pub(crate) port: i32,
     pub(crate) request_room: Room,
+    /// Held by the one request that may take more than its room, so that many of which each has a part do not wait for one another.
+    pub(crate) request_overdraft: Arc<Semaphore>,
     pub(crate) fetch_room: Room,
     pub(crate) stopping: Stopping,
     pub(crate) metrics: PerRequest,
@@ -59,6 +61,7 @@ impl Broker {
             host: StrBytes::from_string(host),
             port: i32::from(port),
             request_room: Room::new(config.max_bytes_in_flight),
+            request_overdraft: Arc::new(Semaphore::new(1)),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),
             stopping: Stopping::new(),
             metrics: PerRequest::new(api::table().map(|served| (served.key as i16, served.name))),
@@ -146,6 +149,11 @@ impl Room {
     pub(crate) async fn take(&self, bytes: usize) -> Option<Taken> {
         let share = u32::try_from(bytes.min(self.size)).unwrap_or(u32::MAX);
         Arc::clone(&self.bytes).acquire_many_owned(share).await.ok()
+    }
+
+    /// How much is free now.
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.available_permits()
     }
 
     /// Takes `bytes` if they are free now.

@@ -40,7 +40,8 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// Most connections at a time; excess ones are closed at once (Kafka: unlimited).
     pub max_connections: usize,
-    /// Memory that the frames being read, and the records being appended, may take together; others wait their turn.
+    /// Memory that frames above 16 KiB, as far as they have come, and the records being appended may take together; others wait their turn,
+    /// but for one at a time.
     pub max_bytes_in_flight: usize,
     /// Memory that the records of all fetch answers may take together until they are sent.
     pub max_fetch_bytes_in_flight: usize,

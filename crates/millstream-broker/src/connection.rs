@@ -4,6 +4,9 @@
 //! request and one answer. A broken frame, a peer that is silent in the middle of a frame or takes nothing of its
 //! answer, and a connection without requests for long are ended here; other connections never notice. A request whose
 //! peer is gone is given up when it has not been answered soon after.
+//!
+//! A large frame takes its share of the memory of all requests as its bytes come, so that one that is announced and does not come holds
+//! nothing. When there is none left, one frame at a time may go on without: of many that have a part each, all are read in the end.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -16,6 +19,7 @@ use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::{self, Answer, Client};
@@ -27,6 +31,12 @@ const IDLE_BUFFER: usize = 512;
 /// A larger buffer is given back when no request follows within [`LINGER`].
 const LARGE_BUFFER: usize = 16 << 10;
 const LINGER: Duration = Duration::from_secs(1);
+/// A frame up to this size takes no share: a heartbeat never waits for records.
+const SMALL_FRAME: usize = LARGE_BUFFER;
+/// The first share of a larger one; each further share doubles what it has.
+const FIRST_SHARE: usize = 64 << 10;
+/// Bytes for which a peer is given one more step of patience.
+const PATIENCE_BYTES: usize = 64 << 10;
 /// Parts of an answer that one system call is given.
 const PARTS_AT_ONCE: usize = 64;
 
@@ -50,13 +60,41 @@ pub(crate) enum Ended {
 /// A frame with its share of the memory that requests may take.
 struct Request {
     frame: Bytes,
-    room: Option<Taken>,
+    share: Share,
 }
 
-/// How long a peer may be silent in the middle of a frame, and how long all of the frame may take.
+/// What a frame may take of the memory of all requests.
+#[derive(Default)]
+struct Share {
+    bytes: usize,
+    room: Option<Taken>,
+    overdraft: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Makes room for as much again as there is, at most for all of a frame of `length`.
+    async fn grow(&mut self, broker: &Broker, length: usize) {
+        let more = self.bytes.max(FIRST_SHARE).min(length - self.bytes);
+        if self.overdraft.is_none() {
+            let overdraft = Arc::clone(&broker.request_overdraft).acquire_owned();
+            tokio::select! {
+                biased;
+                room = broker.request_room.take(more) => match (&mut self.room, room) {
+                    (Some(all), Some(room)) => all.merge(room),
+                    (_, room) => self.room = room,
+                },
+                overdraft = overdraft => self.overdraft = overdraft.ok(),
+            }
+        }
+        self.bytes += more;
+    }
+}
+
+/// How long a peer may be silent in the middle of a frame, and how long all of the frame may take: longer, the more of it has come or gone.
 struct Patience {
     step: Duration,
     end: Instant,
+    moved: usize,
 }
 
 impl Patience {
@@ -64,6 +102,16 @@ impl Patience {
         Patience {
             step,
             end: Instant::now() + step * 4,
+            moved: 0,
+        }
+    }
+
+    /// Bytes came or went: a slow link is given the time that it needs, one that is held up on purpose is not.
+    fn progress(&mut self, bytes: usize) {
+        self.moved += bytes;
+        while self.moved >= PATIENCE_BYTES {
+            self.moved -= PATIENCE_BYTES;
+            self.end += self.step;
         }
     }
 
@@ -111,7 +159,7 @@ impl Connection {
             length = self.read_length() => length?,
             () = stopping.wait() => return Err(Ended::Stopping),
         };
-        let Request { mut frame, room } = self.read_frame(length).await?;
+        let Request { mut frame, share } = self.read_frame(length).await?;
         self.broker
             .metrics
             .received_bytes
@@ -120,7 +168,7 @@ impl Connection {
         self.know_client(header.client_id.as_ref());
         // Only records are large while they are served, and only appending them never waits for others: a fetch or a
         // join that kept its share while it sleeps could keep everyone from producing.
-        let _room = room.filter(|_| header.key == ApiKey::Produce as i16);
+        let _share = Some(share).filter(|_| header.key == ApiKey::Produce as i16);
         let answer = {
             let mut answering = pin!(api::answer(&self.broker, &self.client, &header, frame));
             tokio::select! {
@@ -132,7 +180,7 @@ impl Connection {
                     .map_err(|_| Ended::Closed)??,
             }
         };
-        drop(_room);
+        drop(_share);
         match answer {
             Some(answer) => self.write(answer).await,
             None => Ok(()),
@@ -168,6 +216,12 @@ impl Connection {
             if read.map_err(|_| Ended::Stalled)?? == 0 {
                 return Err(Ended::Closed);
             }
+            if let Some(length) = self.buffer.first_chunk() {
+                // One that no request can have is not waited for.
+                let produce = ApiKey::Produce as i16;
+                let length = i64::from(i32::from_be_bytes(*length));
+                frame::check_length(length, produce, self.broker.config.max_frame_bytes)?;
+            }
         }
         let length = i64::from(self.buffer.get_i32());
         let key = self
@@ -182,20 +236,33 @@ impl Connection {
     }
 
     async fn read_frame(&mut self, length: usize) -> Result<Request, Ended> {
-        let room = self.broker.request_room.take(length).await;
-        let patience = Patience::new(self.broker.config.io_timeout);
+        let mut patience = Patience::new(self.broker.config.io_timeout);
+        let mut share = Share::default();
         self.held = self.held.max(length);
-        self.buffer
-            .reserve(length.saturating_sub(self.buffer.len()));
+        if length <= SMALL_FRAME {
+            share.bytes = length;
+            self.buffer
+                .reserve(length.saturating_sub(self.buffer.len()));
+        }
         while self.buffer.len() < length {
-            let read = timeout_at(patience.next(), self.stream.read_buf(&mut self.buffer)).await;
-            if read.map_err(|_| Ended::Stalled)?? == 0 {
-                return Err(Ended::Closed);
+            let wanted = share.bytes.saturating_sub(self.buffer.len());
+            if wanted == 0 {
+                share.grow(&self.broker, length).await;
+                // What was waited for is not the peer's fault.
+                patience = Patience::new(self.broker.config.io_timeout);
+                continue;
+            }
+            self.buffer.reserve(wanted);
+            let mut stream = (&mut self.stream).take(wanted as u64);
+            let read = timeout_at(patience.next(), stream.read_buf(&mut self.buffer)).await;
+            match read.map_err(|_| Ended::Stalled)?? {
+                0 => return Err(Ended::Closed),
+                read => patience.progress(read),
             }
         }
         Ok(Request {
             frame: self.buffer.split_to(length).freeze(),
-            room,
+            share,
         })
     }
 
@@ -207,7 +274,7 @@ impl Connection {
     }
 
     async fn write(&mut self, mut answer: Answer) -> Result<(), Ended> {
-        let patience = Patience::new(self.broker.config.io_timeout);
+        let mut patience = Patience::new(self.broker.config.io_timeout);
         let mut sent = 0;
         while !answer.parts.is_empty() {
             let written = {
@@ -221,6 +288,7 @@ impl Connection {
                 return Err(Ended::Closed);
             }
             sent += written;
+            patience.progress(written);
             forget_written(&mut answer.parts, written);
         }
         self.broker
@@ -253,5 +321,24 @@ fn forget_written(parts: &mut std::collections::VecDeque<Bytes>, mut written: us
         }
         written -= part.len();
         parts.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_link_is_given_time_as_long_as_it_moves() {
+        let step = Duration::from_secs(30);
+        let mut patience = Patience::new(step);
+        let start = patience.end - step * 4;
+        patience.progress(PATIENCE_BYTES - 1);
+        assert_eq!(patience.end, start + step * 4);
+        patience.progress(1);
+        assert_eq!(patience.end, start + step * 5);
+        // 16 MiB, the largest answer, at 2.2 KB a second.
+        patience.progress(16 << 20);
+        assert_eq!(patience.end, start + step * 261);
     }
 }

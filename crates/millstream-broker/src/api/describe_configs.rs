@@ -12,7 +12,7 @@ use kafka_protocol::messages::describe_configs_response::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::Client;
+use super::{Client, once};
 use crate::broker::Broker;
 use crate::config::names::{self, BrokerConfig};
 use crate::topics::config::{self, DEFINITIONS, Definition, Overrides, Source};
@@ -32,7 +32,9 @@ pub(crate) async fn handle(
         types: version >= 3,
         help: version >= 3 && request.include_documentation,
     };
-    let results = request.resources.into_iter().map(|wanted| {
+    let place =
+        |wanted: &DescribeConfigsResource| (wanted.resource_type, wanted.resource_name.clone());
+    let results = once(request.resources, place).map(|wanted| {
         let result = DescribeConfigsResult::default()
             .with_resource_type(wanted.resource_type)
             .with_resource_name(wanted.resource_name.clone());

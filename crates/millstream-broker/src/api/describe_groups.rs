@@ -8,7 +8,7 @@ use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 use kafka_protocol::protocol::StrBytes;
 
-use super::Client;
+use super::{Client, once};
 use crate::broker::Broker;
 
 /// Everything that may be done to a group, as bits: there is no authorizer.
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
         true if version >= 3 => GROUP_OPERATIONS,
         _ => i32::MIN,
     };
-    let groups = request.groups.into_iter().map(|id| {
+    let groups = once(request.groups, GroupId::clone).map(|id| {
         let described = broker.groups.describe(&id);
         described
             .unwrap_or_else(|| dead(id, version))

@@ -9,7 +9,7 @@ use kafka_protocol::messages::describe_producers_response::{
     DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
 };
 
-use super::Client;
+use super::{Client, once};
 use crate::broker::Broker;
 use crate::producers;
 
@@ -19,11 +19,11 @@ pub(crate) async fn handle(
     request: DescribeProducersRequest,
     _version: i16,
 ) -> DescribeProducersResponse {
-    let topics = request.topics.into_iter().map(|wanted| {
+    let topics = once(request.topics, |wanted| wanted.name.clone()).map(|wanted| {
         let topic = broker.topics.get(&wanted.name);
-        let partitions = wanted.partition_indexes.iter().map(|index| {
-            let response = PartitionResponse::default().with_partition_index(*index);
-            match topic.as_ref().and_then(|topic| topic.partition(*index)) {
+        let partitions = once(wanted.partition_indexes, |index| *index).map(|index| {
+            let response = PartitionResponse::default().with_partition_index(index);
+            match topic.as_ref().and_then(|topic| topic.partition(index)) {
                 Some(partition) => response.with_active_producers(
                     partition.producers().into_iter().map(describe).collect(),
                 ),

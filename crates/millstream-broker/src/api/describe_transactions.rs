@@ -6,7 +6,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_transactions_response::TransactionState;
 use kafka_protocol::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 
-use super::Client;
+use super::{Client, once};
 use crate::broker::Broker;
 
 pub(crate) async fn handle(
@@ -15,7 +15,7 @@ pub(crate) async fn handle(
     request: DescribeTransactionsRequest,
     _version: i16,
 ) -> DescribeTransactionsResponse {
-    let states = request.transactional_ids.into_iter().map(|id| {
+    let states = once(request.transactional_ids, Clone::clone).map(|id| {
         let described = match id.is_empty() {
             true => Err(ResponseError::InvalidRequest),
             false => broker.transactions.describe(&id),

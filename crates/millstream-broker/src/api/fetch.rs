@@ -2,8 +2,9 @@
 //!
 //! A fetch that finds too little registers one waiter at its partitions, looks again, and sleeps; an append wakes exactly the
 //! fetches that wait for its partition, and only partitions that have grown are read again. What is read takes its share
-//! of `max_fetch_bytes_in_flight` before it is read and keeps it until the answer is sent. Fetch sessions are not kept:
-//! answering session 0 to whoever asks for one makes every client send whole requests.
+//! of `max_fetch_bytes_in_flight` before it is read and keeps it until the answer is sent; the less is left, the less is read, so that
+//! consumers that stopped reading block nobody. Fetch sessions are not kept: answering session 0 to whoever asks for one makes
+//! every client send whole requests.
 
 mod wire;
 
@@ -63,16 +64,44 @@ async fn handle(
     let min_bytes = usize::try_from(request.min_bytes)
         .unwrap_or(0)
         .min(reads.max_bytes);
-    reads.read_grown(broker).await;
+    reads.read_grown(broker);
     if !reads.complete(min_bytes) && !wait.is_zero() {
         reads.wait(broker, min_bytes, wait).await;
     }
     reads.respond(request)
 }
 
+/// Read however little room is left: an answer without records would be asked for again at once.
+const LEAST_BYTES: usize = 64 << 10;
+
+/// Where a partition of a request is.
+enum Place {
+    Found(Arc<Partition>),
+    /// There was none when the request came: the others are waited for all the same.
+    Missing(ResponseError),
+    /// It cannot be read as it is asked for.
+    Failed(ResponseError),
+}
+
+impl Place {
+    fn found(&self) -> Option<&Arc<Partition>> {
+        match self {
+            Place::Found(partition) => Some(partition),
+            Place::Missing(_) | Place::Failed(_) => None,
+        }
+    }
+
+    fn error(&self) -> Option<ResponseError> {
+        match self {
+            Place::Found(_) => None,
+            Place::Missing(code) | Place::Failed(code) => Some(*code),
+        }
+    }
+}
+
 /// One partition of a request and what was read of it.
 struct Read {
-    partition: Result<Arc<Partition>, ResponseError>,
+    place: Place,
     isolation: Isolation,
     from: i64,
     max_bytes: usize,
@@ -113,11 +142,11 @@ impl Reads {
                 )
             };
             for part in &wanted.partitions {
-                let partition = match &topic {
+                let place = match &topic {
                     Some(topic) => find(topic.partition(part.partition), part),
-                    None => Err(unknown),
+                    None => Place::Missing(unknown),
                 };
-                all.push(Read::new(partition, part, isolation));
+                all.push(Read::new(place, part, isolation));
             }
         }
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
@@ -134,10 +163,12 @@ impl Reads {
 
     /// Whether the answer need not wait: enough was read, or something is wrong and the client should know.
     fn complete(&self, min_bytes: usize) -> bool {
-        self.all.is_empty()
-            || self.crowded
+        let missing = |read: &Read| matches!(read.place, Place::Missing(_));
+        let failed = |read: &Read| matches!(read.place, Place::Failed(_));
+        self.crowded
             || self.all.iter().map(Read::counted).sum::<usize>() >= min_bytes
-            || self.all.iter().any(|read| read.partition.is_err())
+            || self.all.iter().all(missing)
+            || self.all.iter().any(failed)
     }
 
     fn any_grown(&self) -> bool {
@@ -145,7 +176,7 @@ impl Reads {
     }
 
     /// Reads every partition that has grown since it was last read.
-    async fn read_grown(&mut self, broker: &Broker) {
+    fn read_grown(&mut self, broker: &Broker) {
         let mut total = self.total();
         for read in &mut self.all {
             if !read.has_grown() {
@@ -157,15 +188,12 @@ impl Reads {
                 read.cut_at = Some(0);
                 continue;
             }
-            let room = match broker.fetch_room.try_take(limit) {
-                Some(room) => Some(room),
-                // Waiting while holding a share could wait for ever: what was read so far is the answer then.
-                None if total > 0 => {
-                    self.crowded = true;
-                    continue;
-                }
-                None => broker.fetch_room.take(limit).await,
-            };
+            let limit = limit.min((broker.fetch_room.left() / 4).max(LEAST_BYTES));
+            let room = broker.fetch_room.try_take(limit);
+            if room.is_none() && total > 0 {
+                self.crowded = true;
+                continue;
+            }
             read.read(limit, total == 0, room);
             total += read.records.len();
         }
@@ -178,7 +206,7 @@ impl Reads {
         let _registered: Vec<_> = self
             .all
             .iter()
-            .filter_map(|read| Some(read.partition.as_ref().ok()?.on_append(&waiter)))
+            .filter_map(|read| Some(read.place.found()?.on_append(&waiter)))
             .collect();
         let mut late = std::pin::pin!(sleep_until(deadline));
         let mut stopping = std::pin::pin!(broker.stopping.wait());
@@ -194,7 +222,7 @@ impl Reads {
                     self.all.iter_mut().for_each(Read::look_again);
                 }
             }
-            self.read_grown(broker).await;
+            self.read_grown(broker);
             if self.complete(min_bytes) {
                 return;
             }
@@ -241,22 +269,21 @@ fn end_of(mut batches: &[u8]) -> Option<i64> {
     end
 }
 
-fn find(
-    partition: Option<Arc<Partition>>,
-    wanted: &FetchPartition,
-) -> Result<Arc<Partition>, ResponseError> {
-    super::check_leader_epoch(wanted.current_leader_epoch)?;
-    partition.ok_or(ResponseError::UnknownTopicOrPartition)
+fn find(partition: Option<Arc<Partition>>, wanted: &FetchPartition) -> Place {
+    match (
+        partition,
+        super::check_leader_epoch(wanted.current_leader_epoch),
+    ) {
+        (None, _) => Place::Missing(ResponseError::UnknownTopicOrPartition),
+        (Some(_), Err(code)) => Place::Failed(code),
+        (Some(partition), Ok(())) => Place::Found(partition),
+    }
 }
 
 impl Read {
-    fn new(
-        partition: Result<Arc<Partition>, ResponseError>,
-        wanted: &FetchPartition,
-        isolation: Isolation,
-    ) -> Read {
+    fn new(place: Place, wanted: &FetchPartition, isolation: Isolation) -> Read {
         Read {
-            partition,
+            place,
             isolation,
             from: wanted.fetch_offset,
             max_bytes: usize::try_from(wanted.partition_max_bytes).unwrap_or(0),
@@ -272,11 +299,7 @@ impl Read {
     }
 
     fn has_grown(&self) -> bool {
-        let partition = self
-            .partition
-            .as_ref()
-            .ok()
-            .filter(|_| self.cut_at.is_none());
+        let partition = self.place.found().filter(|_| self.cut_at.is_none());
         partition.is_some_and(|partition| partition.readable_end(self.isolation) != self.seen_end)
     }
 
@@ -297,7 +320,7 @@ impl Read {
     }
 
     fn read(&mut self, limit: usize, at_least_one: bool, room: Option<Taken>) {
-        let Ok(partition) = &self.partition else {
+        let Place::Found(partition) = &self.place else {
             return;
         };
         let span = Span {
@@ -326,12 +349,12 @@ impl Read {
                 self.records = fetched.records;
                 self.aborted = fetched.aborted;
             }
-            Err(error) => self.partition = Err(error.code()),
+            Err(error) => self.place = Place::Failed(error.code()),
         }
     }
 
     fn respond(self, index: i32) -> PartitionData {
-        let code = self.partition.as_ref().err().map_or(0, ResponseError::code);
+        let code = self.place.error().map_or(0, |code| code.code());
         let known = if code == 0 {
             (self.high_watermark, self.last_stable, self.log_start_offset)
         } else {

@@ -11,7 +11,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{BrokerId, TopicName};
 use uuid::Uuid;
 
-use super::{CLUSTER_OPERATIONS, Client, LEADER_EPOCH, TOPIC_OPERATIONS};
+use super::{CLUSTER_OPERATIONS, Client, LEADER_EPOCH, TOPIC_OPERATIONS, once};
 use crate::broker::Broker;
 use crate::topics::config::Overrides;
 use crate::topics::{Refused, Topic, name};
@@ -29,10 +29,11 @@ pub(crate) async fn handle(
         version,
     };
     let topics = match request.topics {
-        Some(named) if version > 0 || !named.is_empty() => named
-            .into_iter()
-            .map(|topic| ask.named(broker, topic))
-            .collect(),
+        Some(named) if version > 0 || !named.is_empty() => {
+            once(named, |topic| (topic.topic_id, topic.name.clone()))
+                .map(|topic| ask.named(broker, topic))
+                .collect()
+        }
         _ => broker
             .topics
             .all()

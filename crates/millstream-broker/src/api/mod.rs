@@ -42,7 +42,8 @@ mod produce;
 mod sync_group;
 mod txn_offset_commit;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -247,6 +248,16 @@ pub(crate) async fn answer(
     }?;
     broker.metrics.answered(header.key, watch.seconds());
     Ok(answer)
+}
+
+/// Leaves out what was there before, by `key`: what is asked for many times in one request is answered once, so that a small request
+/// cannot ask for an answer of any size.
+fn once<T, K: Hash + Eq>(
+    items: impl IntoIterator<Item = T>,
+    key: impl Fn(&T) -> K,
+) -> impl Iterator<Item = T> {
+    let mut seen = HashSet::new();
+    items.into_iter().filter(move |item| seen.insert(key(item)))
 }
 
 /// Puts a response behind its length and header.

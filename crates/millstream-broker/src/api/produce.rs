@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{Answer, Client, encode, unverified_as_known};
 use crate::broker::Broker;
 use crate::frame::{Broken, Header};
-use crate::log::{self, AppendError, Appended, Partition};
+use crate::log::{self, AppendError, Appended, HEADER_SIZE, Partition};
 use crate::topics::Topic;
 use crate::transactions::{Generation, Producer, Scope};
 
@@ -40,6 +40,7 @@ pub(super) async fn answer(
     let request = Reader {
         rest: body,
         flexible: header.version >= 9,
+        empty: 0,
     }
     .request(header.version)?;
     let answered = request.acks != 0;
@@ -227,10 +228,14 @@ fn append(
     }
 }
 
+/// Most topics and partitions of one request that come without records: each costs more to answer than to send.
+const MOST_EMPTY: usize = 10_000;
+
 /// Reads a request's body without trusting a length in it.
 struct Reader {
     rest: Bytes,
     flexible: bool,
+    empty: usize,
 }
 
 impl Reader {
@@ -254,7 +259,11 @@ impl Reader {
         } else {
             topic.name = self.string()?.ok_or(Broken::Short)?.into();
         }
-        for _ in 0..self.count()? {
+        let partitions = self.count()?;
+        if partitions <= 0 {
+            self.note_empty()?;
+        }
+        for _ in 0..partitions {
             let index = self.rest.try_get_i32()?;
             let length = if self.flexible {
                 self.varint()? - 1
@@ -262,6 +271,12 @@ impl Reader {
                 i64::from(self.rest.try_get_i32()?)
             };
             let records = self.bytes(length)?;
+            if records
+                .as_ref()
+                .is_none_or(|records| records.len() < HEADER_SIZE)
+            {
+                self.note_empty()?;
+            }
             self.skip_tags()?;
             topic.partition_data.push(
                 PartitionProduceData::default()
@@ -271,6 +286,16 @@ impl Reader {
         }
         self.skip_tags()?;
         Ok(topic)
+    }
+
+    fn note_empty(&mut self) -> Result<(), Broken> {
+        self.empty += 1;
+        match self.empty {
+            ..=MOST_EMPTY => Ok(()),
+            _ => Err(Broken::Decode {
+                reason: format!("more than {MOST_EMPTY} topics and partitions without records"),
+            }),
+        }
     }
 
     fn count(&mut self) -> Result<i64, Broken> {

@@ -36,7 +36,7 @@ mod waiter;
 
 pub(crate) use aborted::Aborted;
 pub(crate) use append::Appended;
-pub(crate) use batch::Header;
+pub(crate) use batch::{HEADER_SIZE, Header};
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
 pub(crate) use isolation::Isolation;

@@ -162,6 +162,53 @@ fn a_fetch_waits_for_records_and_is_woken_by_them() {
 }
 
 #[test]
+fn an_unknown_place_beside_a_good_one_does_not_end_the_wait() {
+    let cluster = Cluster::start();
+    let (mut consumer, name) = cluster.with_topic("beside", 1);
+    let mut producer = cluster.connect();
+    let mut request = fetch_request(&name, 0, 0).with_max_wait_ms(30_000);
+    let missing = request.topics[0].partitions[0].clone().with_partition(7);
+    request.topics[0].partitions.push(missing);
+    let gone = fetch_request(&unique("gone"), 0, 0).topics.remove(0);
+    request.topics.push(gone);
+    consumer.send(12, &request);
+    producer.produce_at(&name, 0, &[("awaited", 1000)]);
+    let response = consumer.receive::<FetchRequest>(12);
+    let unknown = ResponseError::UnknownTopicOrPartition.code();
+    // Kafka lists what it does not know first.
+    let parts = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions);
+    let mut told: Vec<_> = parts
+        .map(|data| (data.partition_index, data.error_code, values(data)))
+        .collect();
+    told.sort();
+    let awaited = vec!["awaited".to_owned()];
+    assert_eq!(
+        told,
+        [(0, 0, awaited), (0, unknown, vec![]), (7, unknown, vec![])]
+    );
+}
+
+#[test]
+fn what_is_out_of_range_beside_a_good_one_is_told_at_once() {
+    let (mut consumer, name) = Cluster::start().with_topic("at-once", 2);
+    // Longer than the client waits for an answer.
+    let mut request = fetch_request(&name, 0, 0).with_max_wait_ms(600_000);
+    let beyond = request.topics[0].partitions[0].clone();
+    request.topics[0]
+        .partitions
+        .push(beyond.with_partition(1).with_fetch_offset(5));
+    let response = consumer.call(12, &request);
+    let codes = response.responses[0].partitions.iter();
+    let codes: Vec<_> = codes
+        .map(|data| (data.partition_index, data.error_code))
+        .collect();
+    assert_eq!(codes, [(0, 0), (1, ResponseError::OffsetOutOfRange.code())]);
+}
+
+#[test]
 fn a_fetch_waits_for_min_bytes_in_total() {
     let cluster = Cluster::start();
     let (mut consumer, name) = cluster.with_topic("minimum", 2);

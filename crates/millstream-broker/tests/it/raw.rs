@@ -94,6 +94,11 @@ impl Client {
         self.fill(&mut frame).then(|| Bytes::from(frame))
     }
 
+    /// Takes the length of a frame and nothing of what follows.
+    pub(crate) fn receive_length(&mut self) {
+        assert!(self.fill(&mut [0; 4]), "the connection was closed");
+    }
+
     fn fill(&mut self, bytes: &mut [u8]) -> bool {
         match self.stream.read_exact(bytes) {
             Ok(()) => true,

@@ -3,11 +3,21 @@
 use std::process::Command;
 use std::time::Duration;
 
-use kafka_protocol::messages::MetadataRequest;
+use bytes::Bytes;
+use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_producers_request::TopicRequest;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest, GroupId,
+    MetadataRequest,
+};
 use millstream_broker::{Config, Server};
 
 use crate::cluster::{Cluster, Deadline, eventually};
-use crate::raw::{Client, batch, fetch_request, frame, produce_request, records};
+use crate::raw::{Client, batch, fetch_request, frame, produce_request, records, text, topic_name};
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_frame_above_the_limit_closes_its_connection_only() {
@@ -94,6 +104,109 @@ fn a_reader_that_takes_nothing_is_cut_off_and_others_are_served() {
         assert!(!deadline.passed());
     }
     assert!(taken < 4 * 16_000_000, "{taken} bytes came through");
+}
+
+#[test]
+fn a_frame_of_length_zero_closes_its_connection() {
+    let cluster = Cluster::embedded(|config| config.io_timeout = NEVER);
+    let mut client = cluster.connect();
+    client.write(&[0, 0, 0, 0]);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_large_frame_that_does_not_come_stalls_nobody() {
+    let cluster = Cluster::embedded(|config| {
+        config.max_bytes_in_flight = 200_000;
+        config.io_timeout = NEVER;
+    });
+    let (mut client, name) = cluster.with_topic("announced", 1);
+    // A produce request of as much as all may take together, of which only the beginning comes.
+    let mut slow = cluster.connect();
+    slow.write(&[0, 3, 0x0d, 0x40, 0, 0, 0, 9]);
+    client.call(12, &MetadataRequest::default());
+    let value = "x".repeat(100_000);
+    assert_eq!(client.produce_at(&name, 0, &[(&value, 1)]), 0);
+    drop(slow);
+}
+
+#[test]
+fn large_frames_that_come_together_are_all_taken() {
+    let cluster = Cluster::embedded(|config| {
+        config.max_bytes_in_flight = 200_000;
+        config.io_timeout = NEVER;
+    });
+    let (mut client, name) = cluster.with_topic("together", 1);
+    let value = "x".repeat(180_000);
+    let request = frame(9, 1, &produce_request(&name, 0, batch(&[(&value, 1)])));
+    let (first, rest) = request.split_at(120_000);
+    let mut clients: Vec<Client> = (0..4).map(|_| cluster.connect()).collect();
+    // Two halves are more than there is room for.
+    for client in &mut clients {
+        client.write(first);
+    }
+    for client in &mut clients {
+        client.write(rest);
+    }
+    for client in &mut clients {
+        assert!(client.receive_frame().is_some());
+    }
+    assert_eq!(client.list_offset(&name, 0, -1).offset, 4);
+}
+
+#[test]
+fn consumers_that_stopped_reading_block_no_other_fetch() {
+    let cluster = Cluster::embedded(|config| config.io_timeout = NEVER);
+    let (mut client, name) = cluster.with_topic("stopped", 1);
+    let value = "x".repeat(1_000_000);
+    for _ in 0..20 {
+        client.produce_at(&name, 0, &[(&value, 1)]);
+    }
+    let mut request = fetch_request(&name, 0, 0);
+    request.topics[0].partitions[0].partition_max_bytes = 64 << 20;
+    let mut stopped: Vec<Client> = (0..8).map(|_| cluster.connect()).collect();
+    for client in &mut stopped {
+        client.send(12, &request);
+        // Its length has come: it was read, and takes its memory until it is sent.
+        client.receive_length();
+    }
+    assert_eq!(records(&client.fetch(&name, 0, 19)).len(), 1);
+    drop(stopped);
+}
+
+#[test]
+fn what_is_asked_for_many_times_is_answered_once() {
+    let cluster = Cluster::embedded(|_| {});
+    let (mut client, name) = cluster.with_topic("often", 1);
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name(&name)));
+    let request = MetadataRequest::default().with_topics(Some(vec![topic; 1000]));
+    assert_eq!(client.call(12, &request).topics.len(), 1);
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text(&name));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 1000]);
+    assert_eq!(client.call(4, &request).results.len(), 1);
+    let group = GroupId(text("often"));
+    let request = DescribeGroupsRequest::default().with_groups(vec![group; 1000]);
+    assert_eq!(client.call(5, &request).groups.len(), 1);
+    let topic = TopicRequest::default()
+        .with_name(topic_name(&name))
+        .with_partition_indexes(vec![0; 1000]);
+    let request = DescribeProducersRequest::default().with_topics(vec![topic; 3]);
+    let response = client.call(0, &request);
+    assert_eq!(response.topics.len(), 1);
+    assert_eq!(response.topics[0].partitions.len(), 1);
+}
+
+#[test]
+fn a_produce_of_many_places_without_records_is_broken() {
+    let cluster = Cluster::embedded(|_| {});
+    let (mut client, name) = cluster.with_topic("empty", 1);
+    let mut request = produce_request(&name, 0, Bytes::new());
+    let empty = request.topic_data[0].partition_data[0].clone();
+    request.topic_data[0].partition_data = vec![empty; 20_000];
+    client.write(&frame(9, 1, &request));
+    assert!(client.is_closed());
 }
 
 #[test]
