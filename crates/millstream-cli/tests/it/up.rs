@@ -310,6 +310,19 @@ fn a_run_of_no_time_starts_and_stops_everything() {
     }
 }
 
+/// Stopped while the group still shares its partitions out: no receiver waits for another that has left without a word.
+#[test]
+fn receivers_stopped_in_their_first_rebalances_end_in_time() {
+    let up = Up::new();
+    let arguments = ["--scale", "receive=2", "--for", "1s", "messages"];
+    for _ in 0..2 {
+        let ended = up.run(&arguments).expect(0);
+        for row in ended.json() {
+            assert_eq!(row["state"], "stopped", "{row}\n{}", ended.stderr);
+        }
+    }
+}
+
 #[test]
 fn a_cluster_that_does_not_respond_is_an_error_with_its_address() {
     let folder = tempfile::tempdir().unwrap();

@@ -9,9 +9,12 @@ use millstream::{
     Context, NextOffset, OnError, ProcessError, Record, Service, Start, Topic, TopicSpec,
 };
 
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
 use super::delivery::copy;
 use super::running::{Running, group, lag, numbers_on, quick};
-use crate::support::{admin, eventually, numbers, write};
+use crate::support::{admin, brokers, eventually, numbers, write};
 
 type Numbers = Topic<String, u64>;
 
@@ -216,4 +219,69 @@ fn a_topic_that_vanishes_and_comes_back_is_read_from_its_start() {
     write(&from, 0, [4, 5]);
     wait_for_all(&to, &[4, 5]);
     running.stop().unwrap();
+}
+
+/// A member without partitions that did not say so would hold up each rebalance until its session ends.
+#[test]
+fn a_member_without_partitions_leaves_the_group_when_it_stops() {
+    let (from, to) = (numbers(1), numbers(1));
+    let name = group();
+    let idle = Health::new();
+    // No session ends while the test waits.
+    let service = || copy(&name, &from, &to).session_timeout(Duration::from_secs(120));
+    let busy = Running::start(service());
+    wait_for_members(&name, 1);
+    let second = Running::start(service().health(&idle));
+    eventually("the second member has its share", || idle.is_ready());
+    second.stop().unwrap();
+    wait_for_members(&name, 1);
+    busy.stop().unwrap();
+    eventually("nobody is left in the group", || {
+        let found = admin().group(&name).ok();
+        found.is_some_and(|found| found.group.members.is_empty())
+    });
+}
+
+/// A member that is never polled: it joins, and as long as what it is given waits for a poll, it does not join again.
+fn member_without_polls(group: &str, topic: &Numbers) -> BaseConsumer {
+    let member: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .set("group.id", group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .create()
+        .unwrap();
+    member.subscribe(&[topic.name()]).unwrap();
+    member
+}
+
+// fault 17
+/// The commit of a member that stops in the middle of a rebalance meets a group of a new generation, and is made again.
+#[test]
+fn a_stop_in_the_middle_of_a_rebalance_commits_what_is_done() {
+    let (from, to) = (numbers(2), numbers(1));
+    let name = group();
+    for partition in 0..2 {
+        write(&from, partition, 0..50);
+    }
+    let health = Health::new();
+    let service = copy(&name, &from, &to).commit_every(Duration::from_secs(600));
+    let first = Running::start(service.health(&health));
+    eventually("everything is copied", || numbers_on(&to).len() == 100);
+    let second = member_without_polls(&name, &from);
+    // The first member gives one partition away and joins again, to which the group waits for the second.
+    eventually("one partition is given away", || {
+        lag(&name).contains(&Some(0))
+    });
+    eventually("the group waits for the second member", || {
+        let found = admin().group(&name).ok();
+        found.is_some_and(|found| found.group.state == "PreparingRebalance")
+    });
+    let stopping = std::thread::spawn(move || first.stop());
+    eventually("the first member stops", || health.is_draining());
+    eventually("the first member has stopped", || {
+        second.poll(Duration::from_millis(10));
+        stopping.is_finished()
+    });
+    stopping.join().unwrap().unwrap();
+    assert_eq!(lag(&name), [Some(0), Some(0)]);
 }

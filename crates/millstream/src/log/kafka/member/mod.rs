@@ -423,6 +423,11 @@ impl Drop for Member {
             .context()
             .closing
             .store(true, Ordering::Release);
+        // The client's close alone does not tell the group that a member without partitions leaves. A member with a name of its
+        // own stays in the group: it is expected back.
+        if self.settings.instance.is_none() {
+            self.consumer.unsubscribe();
+        }
     }
 }
 
