@@ -1,6 +1,7 @@
 //! ApiVersions, version edges, and what becomes of requests that are not served.
 
 use bytes::{Buf, BufMut, BytesMut};
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Request};
 
@@ -139,13 +140,13 @@ fn an_unknown_api_closes_its_connection_only() {
 fn sweep<R: Request + Default>(
     client: &mut Client,
     apis: &ApiVersionsResponse,
-    change: fn(&mut R),
+    change: fn(&mut R, i16),
 ) {
     let key = ApiKey::try_from(R::KEY).unwrap();
     let (min, max) = range(apis, key).unwrap_or_else(|| panic!("{key:?} is not advertised"));
     for version in min.max(R::VERSIONS.min)..=max {
         let mut request = R::default();
-        change(&mut request);
+        change(&mut request, version);
         client.send(version, &request);
         // Decoding the answer checks that it is whole, and nothing behind it.
         client.receive::<R>(version);
@@ -156,38 +157,43 @@ fn sweep<R: Request + Default>(
 fn every_version_of_every_api_is_answered() {
     let mut client = Cluster::start().connect();
     let apis = ask(&mut client, 4);
-    sweep::<ProduceRequest>(&mut client, &apis, |request| request.acks = 1);
-    sweep::<FetchRequest>(&mut client, &apis, |_| {});
-    sweep::<ListOffsetsRequest>(&mut client, &apis, |_| {});
-    sweep::<MetadataRequest>(&mut client, &apis, |_| {});
-    sweep::<OffsetCommitRequest>(&mut client, &apis, |_| {});
-    sweep::<OffsetFetchRequest>(&mut client, &apis, |_| {});
-    sweep::<FindCoordinatorRequest>(&mut client, &apis, |_| {});
-    sweep::<JoinGroupRequest>(&mut client, &apis, |_| {});
-    sweep::<HeartbeatRequest>(&mut client, &apis, |_| {});
-    sweep::<LeaveGroupRequest>(&mut client, &apis, |_| {});
-    sweep::<SyncGroupRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeGroupsRequest>(&mut client, &apis, |_| {});
-    sweep::<ListGroupsRequest>(&mut client, &apis, |_| {});
-    sweep::<CreateTopicsRequest>(&mut client, &apis, |_| {});
-    sweep::<DeleteTopicsRequest>(&mut client, &apis, |_| {});
-    sweep::<DeleteRecordsRequest>(&mut client, &apis, |_| {});
-    sweep::<InitProducerIdRequest>(&mut client, &apis, |_| {});
-    sweep::<AddPartitionsToTxnRequest>(&mut client, &apis, |_| {});
-    sweep::<AddOffsetsToTxnRequest>(&mut client, &apis, |_| {});
-    sweep::<EndTxnRequest>(&mut client, &apis, |_| {});
-    sweep::<TxnOffsetCommitRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeTransactionsRequest>(&mut client, &apis, |_| {});
-    sweep::<ListTransactionsRequest>(&mut client, &apis, |_| {});
-    sweep::<OffsetForLeaderEpochRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeConfigsRequest>(&mut client, &apis, |_| {});
-    sweep::<AlterConfigsRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeLogDirsRequest>(&mut client, &apis, |_| {});
-    sweep::<CreatePartitionsRequest>(&mut client, &apis, |_| {});
-    sweep::<DeleteGroupsRequest>(&mut client, &apis, |_| {});
-    sweep::<IncrementalAlterConfigsRequest>(&mut client, &apis, |_| {});
-    sweep::<OffsetDeleteRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeClusterRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeProducersRequest>(&mut client, &apis, |_| {});
-    sweep::<DescribeTopicPartitionsRequest>(&mut client, &apis, |_| {});
+    sweep::<ProduceRequest>(&mut client, &apis, |request, _| request.acks = 1);
+    sweep::<FetchRequest>(&mut client, &apis, |_, _| {});
+    sweep::<ListOffsetsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<MetadataRequest>(&mut client, &apis, |_, _| {});
+    sweep::<OffsetCommitRequest>(&mut client, &apis, |_, _| {});
+    sweep::<OffsetFetchRequest>(&mut client, &apis, |_, _| {});
+    sweep::<FindCoordinatorRequest>(&mut client, &apis, |_, _| {});
+    sweep::<JoinGroupRequest>(&mut client, &apis, |_, _| {});
+    sweep::<HeartbeatRequest>(&mut client, &apis, |_, _| {});
+    sweep::<LeaveGroupRequest>(&mut client, &apis, |_, _| {});
+    sweep::<SyncGroupRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeGroupsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<ListGroupsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<CreateTopicsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DeleteTopicsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DeleteRecordsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<InitProducerIdRequest>(&mut client, &apis, |_, _| {});
+    sweep::<AddPartitionsToTxnRequest>(&mut client, &apis, |request, version| {
+        // Apache Kafka never answers a request without a transaction.
+        if version >= 4 {
+            request.transactions = vec![AddPartitionsToTxnTransaction::default()];
+        }
+    });
+    sweep::<AddOffsetsToTxnRequest>(&mut client, &apis, |_, _| {});
+    sweep::<EndTxnRequest>(&mut client, &apis, |_, _| {});
+    sweep::<TxnOffsetCommitRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeTransactionsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<ListTransactionsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<OffsetForLeaderEpochRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeConfigsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<AlterConfigsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeLogDirsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<CreatePartitionsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DeleteGroupsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<IncrementalAlterConfigsRequest>(&mut client, &apis, |_, _| {});
+    sweep::<OffsetDeleteRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeClusterRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeProducersRequest>(&mut client, &apis, |_, _| {});
+    sweep::<DescribeTopicPartitionsRequest>(&mut client, &apis, |_, _| {});
 }
