@@ -28,7 +28,7 @@ check_metadata_names_the_broker_and_the_topic() {
   topic=$(fresh kcat)
   echo x | cat_ -P -t "$topic"
   found=$(cat_ -L -t "$topic")
-  contains "metadata" "$found" "at $BROKERS"
+  for broker in ${BROKERS//,/ }; do contains "metadata" "$found" "at $broker"; done
   contains "metadata" "$found" "topic \"$topic\" with 1 partitions"
 }
 

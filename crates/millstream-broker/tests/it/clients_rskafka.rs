@@ -7,7 +7,7 @@ use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, Unknown
 use rskafka::client::{Client, ClientBuilder};
 use rskafka::record::Record;
 
-use crate::support::{Broker, fresh};
+use crate::support::{Broker, PATIENCE, fresh};
 
 /// Of the first record's timestamp, since 1970.
 const START: Duration = Duration::from_millis(1_700_000_000_000);
@@ -29,6 +29,24 @@ async fn partition(client: &Client, partitions: i32) -> (String, PartitionClient
         .partition_client(&topic, partitions - 1, UnknownTopicHandling::Retry)
         .await;
     (topic, opened.unwrap())
+}
+
+/// Waits until the topics of this name have these partitions: a change is made by one broker and known to the others later.
+async fn wait_for_partitions(client: &Client, name: &str, expected: &[Vec<i32>]) {
+    let waiting = async {
+        loop {
+            let topics = client.list_topics().await.unwrap();
+            let found = topics.into_iter().filter(|topic| topic.name == name);
+            let found: Vec<Vec<i32>> = found
+                .map(|topic| topic.partitions.into_iter().collect())
+                .collect();
+            if found == expected {
+                return;
+            }
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    waited.unwrap_or_else(|_| panic!("`{name}` never has the partitions {expected:?}"));
 }
 
 fn record(number: u64) -> Record {
@@ -156,11 +174,7 @@ async fn topics_are_created_listed_and_deleted() {
         panic!("{refused}");
     };
     assert_eq!(protocol_error, ProtocolError::TopicAlreadyExists);
-    let topics = client.list_topics().await.unwrap();
-    let partitions: Vec<_> = topics.iter().filter(|topic| topic.name == name).collect();
-    assert_eq!(partitions.len(), 1);
-    assert_eq!(partitions[0].partitions, [0, 1, 2].into());
+    wait_for_partitions(&client, &name, &[vec![0, 1, 2]]).await;
     controller.delete_topic(&name, 10_000).await.unwrap();
-    let topics = client.list_topics().await.unwrap();
-    assert!(topics.iter().all(|topic| topic.name != name));
+    wait_for_partitions(&client, &name, &[]).await;
 }

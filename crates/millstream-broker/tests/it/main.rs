@@ -1,7 +1,7 @@
 //! The broker from outside, as its clients meet it, over TCP.
 //!
 //! Without `KAFKA=host:port` each test starts an embedded broker; with it they run against Apache Kafka, for which all
-//! topics have unique names. The modules under `embedded` are about the own broker's process and start one in either case.
+//! topics have unique names. What speaks the bare protocol (`cluster`) needs a cluster of one broker. The modules under `embedded` are about the own broker's process and start one in either case.
 //! The modules say `cfg(test)` although nothing else is built here: it tells clippy that their helpers are test code too.
 
 #[cfg(test)]

@@ -282,7 +282,9 @@ pub(crate) fn is_alive(pid: i32) -> bool {
         .rsplit(") ")
         .next()
         .and_then(|rest| rest.chars().next());
-    state.is_some_and(|state| state != 'Z' && state != 'X')
+    // Its sockets are closed when the last thread has ended, which need not be the first one.
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_some_and(|state| threads > 1 || (state != 'Z' && state != 'X'))
 }
 
 /// Waits until `condition` holds.

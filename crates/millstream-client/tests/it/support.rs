@@ -76,9 +76,10 @@ impl Broker {
         name
     }
 
-    /// One request on a connection of its own, with the newest version of this client.
+    /// One request to the first broker on a connection of its own, with the newest version of this client.
     fn call(&self, call: &Call) -> Reply {
-        let mut socket = TcpStream::connect(&self.address).unwrap();
+        let (first, _) = self.address.split_once(',').unwrap_or((&self.address, ""));
+        let mut socket = TcpStream::connect(first).unwrap();
         let (_, version) = call.api().versions();
         let mut bytes = Vec::new();
         call.encode(version, 1, "test", &mut bytes).unwrap();
