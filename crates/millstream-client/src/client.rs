@@ -13,6 +13,7 @@ use crate::error::{Error, Outcome};
 use crate::exchange::{Answer, Outgoing, Ticket};
 use crate::fetcher::Told;
 use crate::fetcher::position::{Chunk, Position, Start};
+use crate::group::membership::{Change, Membership, Settings};
 use crate::group::offsets::Settled;
 use crate::machines::Machines;
 use crate::producer::{Delivery, Given, Refused, Sent};
@@ -55,6 +56,14 @@ pub enum Event {
         /// What was found.
         result: Result<Vec<(Topic, i32, Option<Position>)>, Error>,
     },
+    /// The group has added these partitions.
+    Assigned(Vec<(Topic, i32)>),
+    /// The group takes these partitions away, and waits until [`Client::release`] is called. They are no longer read, and can still be committed.
+    Revoked(Vec<(Topic, i32)>),
+    /// The group has given these partitions to others. They are no longer read, and cannot be committed.
+    Lost(Vec<(Topic, i32)>),
+    /// This client is no longer a member: it has left, or the coordinator refuses it.
+    Left(Result<(), Error>),
     /// Records are gone before they were read; reading goes on at `to`.
     Gone {
         /// Their topic.
@@ -234,7 +243,39 @@ impl Client {
         Some(reading.position)
     }
 
-    /// Commits positions for a group whose partitions are assigned by hand. Returns the number that [`Event::Committed`] will have.
+    /// Becomes a member of a group that reads these topics; `instance` is the name of a static member.
+    ///
+    /// What the group assigns is told by [`Event::Assigned`]; from where it is read the caller says with [`Client::assign`]. A client is in one group at a
+    /// time: one that was joined before is forgotten.
+    pub fn join(&mut self, group: &str, instance: Option<&str>, topics: &[Topic]) {
+        let settings = Settings {
+            group: group.to_owned(),
+            instance: instance.map(str::to_owned),
+            request_timeout: self.config.request_timeout,
+            retry_backoff: self.config.retry_backoff,
+            config: self.config.group.clone(),
+        };
+        let topics = topics.iter().copied().collect();
+        let now = self.clock.now();
+        self.machines.membership = Some(Membership::new(settings, topics, now));
+    }
+
+    /// Says that the work on revoked partitions is done: committed, or given up. Others read them from now on.
+    pub fn release(&mut self) {
+        if let Some(membership) = &mut self.machines.membership {
+            membership.release();
+        }
+    }
+
+    /// Leaves the group; [`Event::Left`] tells when that is done, `request.timeout.ms` later at most.
+    pub fn leave(&mut self) {
+        let until = self.clock.now() + self.config.request_timeout;
+        if let Some(membership) = &mut self.machines.membership {
+            membership.leave(until);
+        }
+    }
+
+    /// Commits positions for a group: as its member, or, if this client is none, for partitions that are assigned by hand. Returns the number that [`Event::Committed`] will have.
     pub fn commit(&mut self, group: &str, next: &[(Topic, i32, Position)]) -> u64 {
         let next = next
             .iter()
@@ -283,11 +324,30 @@ impl Client {
                 },
             });
         }
+        if let Some(change) = self.next_change() {
+            return Some(change);
+        }
         if let Some(told) = self.machines.fetcher.told.pop_front() {
             return Some(told_event(told));
         }
         let cluster = &self.machines.cluster;
         self.machines.fetcher.take(cluster).map(Event::Records)
+    }
+
+    fn next_change(&mut self) -> Option<Event> {
+        let membership = self.machines.membership.as_mut()?;
+        let change = membership.changes.pop_front()?;
+        if let Change::Revoked(places) | Change::Lost(places) = &change {
+            for place in places {
+                self.machines.fetcher.unassign(*place);
+            }
+        }
+        Some(match change {
+            Change::Assigned(places) => Event::Assigned(places),
+            Change::Revoked(places) => Event::Revoked(places),
+            Change::Lost(places) => Event::Lost(places),
+            Change::Left(result) => Event::Left(result),
+        })
     }
 
     /// Sends what is open without waiting for more records.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::Error;
+use crate::group::assignor::{Strategy, strategy};
 use crate::wire::compression::Compression;
 
 /// One property.
@@ -113,6 +114,12 @@ pub const PROPERTIES: &[Property] = &[
         "Bytes for which a broker waits before it answers a fetch.",
     ),
     property(
+        "heartbeat.interval.ms",
+        Kind::Number(1, DAY_MS),
+        "3000",
+        "How often a member tells its coordinator that it is there.",
+    ),
+    property(
         "isolation.level",
         Kind::Word(&["read_uncommitted", "read_committed"]),
         "read_committed",
@@ -137,6 +144,12 @@ pub const PROPERTIES: &[Property] = &[
         "Bytes of one partition in a fetch response, about.",
     ),
     property(
+        "max.poll.interval.ms",
+        Kind::Number(1, DAY_MS),
+        "300000",
+        "For how long a group waits for a member that has partitions to give up.",
+    ),
+    property(
         "max.request.size",
         Kind::Number(1, GIB),
         "1048576",
@@ -147,6 +160,12 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Number(1000, DAY_MS),
         "300000",
         "After so long leaders and partitions are asked for again.",
+    ),
+    property(
+        "partition.assignment.strategy",
+        Kind::Word(&["range", "cooperative-sticky"]),
+        "cooperative-sticky",
+        "How the leader of a group shares out partitions.",
     ),
     property(
         "receive.message.max.bytes",
@@ -165,6 +184,12 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Number(1, 60_000),
         "100",
         "The pause before the first retry; it doubles up to a second.",
+    ),
+    property(
+        "session.timeout.ms",
+        Kind::Number(1, DAY_MS),
+        "45000",
+        "A member that is not heard for so long has lost its partitions.",
     ),
 ];
 
@@ -254,6 +279,12 @@ impl Config {
                 partition_max_bytes: self.size("max.partition.fetch.bytes"),
                 committed_only: self.text("isolation.level") == "read_committed",
             },
+            group: Grouping {
+                strategy: strategy(self.text("partition.assignment.strategy")),
+                session_timeout: self.millis("session.timeout.ms"),
+                rebalance_timeout: self.millis("max.poll.interval.ms"),
+                heartbeat_interval: self.millis("heartbeat.interval.ms"),
+            },
         }
     }
 }
@@ -270,6 +301,7 @@ pub(crate) struct Resolved {
     pub(crate) receive_max_bytes: usize,
     pub(crate) producer: Producing,
     pub(crate) fetcher: Fetching,
+    pub(crate) group: Grouping,
 }
 
 /// What a producer needs of it.
@@ -292,6 +324,16 @@ pub(crate) struct Fetching {
     pub(crate) min_bytes: usize,
     pub(crate) partition_max_bytes: usize,
     pub(crate) committed_only: bool,
+}
+
+/// What a member of a group needs of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Grouping {
+    pub(crate) strategy: Strategy,
+    pub(crate) session_timeout: Duration,
+    /// For how long the group waits for a member that has partitions to give up.
+    pub(crate) rebalance_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
 }
 
 /// Where reading begins if the position is not there any more.

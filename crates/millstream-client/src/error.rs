@@ -130,6 +130,26 @@ pub enum Error {
         /// Kafka's code.
         code: ResponseError,
     },
+    /// What another member of a group sent.
+    #[error("failed to read what the coordinator of group `{group}` sent")]
+    Group {
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        source: Malformed,
+    },
+    /// A commit for a partition that is not this member's any more.
+    #[error(
+        "failed to commit `{topic}` partition {partition} for group `{group}`: it is no longer assigned to this member"
+    )]
+    NotAssigned {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
     /// No answer in time.
     #[error("{what} took longer than {millis} ms")]
     TimedOut {
@@ -207,8 +227,12 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::Undelivered { .. }
             | Self::Refused { .. }
-            | Self::NoPartition { .. } => Class::Refused,
-            Self::Property { .. } | Self::Wait { .. } | Self::Unsupported { .. } => Class::Fatal,
+            | Self::NoPartition { .. }
+            | Self::NotAssigned { .. } => Class::Refused,
+            Self::Property { .. }
+            | Self::Wait { .. }
+            | Self::Unsupported { .. }
+            | Self::Group { .. } => Class::Fatal,
             Self::Broker { code, .. } => class_of(*code),
         }
     }

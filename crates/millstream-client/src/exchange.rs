@@ -19,6 +19,7 @@ pub(crate) enum Owner {
     Producer,
     Fetcher,
     Offsets,
+    Membership,
 }
 
 /// A connection of its own for each kind of request: a broker answers a connection in order, so a fetch that waits for records would hold

@@ -41,7 +41,7 @@
 //!
 //! # What does not stand yet
 //!
-//! Group membership (members assign partitions by hand and commit without membership), transactions, fetching from the closest replica
+//! Heartbeats while the application does not poll, the group protocol of KIP-848, transactions, fetching from the closest replica
 //! (KIP-392), administration, TLS and SASL. The library `millstream` does not use this client yet.
 
 mod client;

@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::config::Resolved;
 use crate::exchange::{Answer, Outgoing, Owner, Step, Ticket};
 use crate::fetcher::Fetcher;
+use crate::group::membership::Membership;
 use crate::group::offsets::Offsets;
 use crate::producer::Producer;
 
@@ -17,6 +18,7 @@ pub(crate) struct Machines {
     pub(crate) producer: Producer,
     pub(crate) fetcher: Fetcher,
     pub(crate) offsets: Offsets,
+    pub(crate) membership: Option<Membership>,
 }
 
 impl Machines {
@@ -26,6 +28,7 @@ impl Machines {
             producer: Producer::new(config),
             fetcher: Fetcher::new(config),
             offsets: Offsets::new(config),
+            membership: None,
         }
     }
 
@@ -34,7 +37,11 @@ impl Machines {
         let step = &mut Step { now, out };
         self.producer.step(step, &mut self.cluster);
         self.fetcher.step(step, &mut self.cluster);
-        self.offsets.step(step, &mut self.cluster);
+        if let Some(membership) = &mut self.membership {
+            membership.step(step, &mut self.cluster);
+        }
+        self.offsets
+            .step(step, &mut self.cluster, self.membership.as_ref());
         // Last, because the others say what they lack.
         self.cluster.step(step);
     }
@@ -45,7 +52,16 @@ impl Machines {
             Owner::Cluster => cluster.answer(number, answer, now),
             Owner::Producer => self.producer.answer(number, answer, now, cluster),
             Owner::Fetcher => self.fetcher.answer(number, answer, now, cluster),
-            Owner::Offsets => self.offsets.answer(number, answer, now, cluster),
+            Owner::Offsets => {
+                let membership = self.membership.as_mut();
+                self.offsets
+                    .answer(number, answer, now, (cluster, membership));
+            }
+            Owner::Membership => {
+                if let Some(membership) = &mut self.membership {
+                    membership.answer(number, answer, now, cluster);
+                }
+            }
         }
     }
 
@@ -56,7 +72,11 @@ impl Machines {
 
     /// When the next of them wants to act.
     pub(crate) fn wake_at(&self) -> Option<Time> {
-        let reading = earlier(self.fetcher.wake_at(), self.offsets.wake_at());
+        let grouped = self.membership.as_ref().and_then(Membership::wake_at);
+        let reading = earlier(
+            self.fetcher.wake_at(),
+            earlier(self.offsets.wake_at(), grouped),
+        );
         let producing = earlier(self.producer.wake_at(), self.cluster.wake_at());
         earlier(reading, producing)
     }

@@ -1,5 +1,12 @@
-//! What is kept for a group of readers at its coordinator.
+//! Groups of readers: membership by the classic protocol, and committed offsets.
 //!
-//! So far: offsets, committed and read without membership, by readers that are assigned by hand. Members, heartbeats and assignors are not there yet.
+//! `membership.rs` decides; `messages.rs` makes its requests; `assignor.rs` shares out partitions where this member leads; `protocol.rs` has the formats that
+//! members agree on; `offsets.rs` commits and reads offsets, of members and of readers that are assigned by hand.
 
+pub(crate) mod assignor;
+pub(crate) mod membership;
+mod messages;
 pub(crate) mod offsets;
+mod protocol;
+#[cfg(test)]
+mod simulation;

@@ -1,7 +1,7 @@
-//! Committed offsets of a group whose partitions are assigned by hand.
+//! Committed offsets of a group: of this client as its member, or of partitions that are assigned by hand.
 //!
 //! A state machine of (event, now). One request at a time, in the order in which they were asked for: a commit that is repeated because its answer was lost
-//! can then never undo a later one.
+//! can then never undo a later one. A member's commit waits while the group rebalances, and fails if its partitions are no longer this member's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use super::membership::{Identity, Membership};
+use super::protocol::NO_GENERATION;
 use crate::clock::{Time, backoff, earlier};
 use crate::cluster::{Cluster, Topic};
 use crate::config::Resolved;
@@ -27,9 +29,6 @@ use crate::exchange::{Answer, Lane, Loss, Outgoing, Owner, Step, Target, Ticket}
 use crate::fetcher::Place;
 use crate::fetcher::position::Position;
 use crate::wire::api::{Call, Reply};
-
-/// The generation of a commit that is not a member's.
-const NO_GENERATION: i32 = -1;
 
 #[derive(Debug)]
 enum Task {
@@ -49,6 +48,8 @@ struct Job {
     asked: Option<u64>,
     /// Whether the coordinator may have done it.
     doubt: bool,
+    /// As which member the commit was sent.
+    sent_as: Option<Identity>,
 }
 
 /// What came of a job, by its number.
@@ -102,6 +103,7 @@ impl Offsets {
             attempts: 0,
             asked: None,
             doubt: false,
+            sent_as: None,
         });
         self.numbers
     }
@@ -113,11 +115,69 @@ impl Offsets {
         earlier(retry, Some(job.began + self.give_up))
     }
 
-    pub(crate) fn step(&mut self, step: &mut Step<'_>, cluster: &mut Cluster) {
+    pub(crate) fn step(
+        &mut self,
+        step: &mut Step<'_>,
+        cluster: &mut Cluster,
+        membership: Option<&Membership>,
+    ) {
         self.stepped = step.now;
+        self.expire(step.now);
+        let Some(job) = self.jobs.front_mut() else {
+            return;
+        };
+        if job.asked.is_some() || step.now < job.retry_at {
+            return;
+        }
+        let membership = membership.filter(|one| one.group() == job.group);
+        let call = match &job.task {
+            Task::Read(places) => Call::OffsetFetch(read_request(cluster, &job.group, places)),
+            Task::Commit(next) => {
+                let lost = next.iter().map(|(place, _)| *place);
+                let lost =
+                    membership.and_then(|one| lost.into_iter().find(|place| !one.owns(*place)));
+                if let Some((topic, partition)) = lost {
+                    let error = Error::NotAssigned {
+                        group: job.group.clone(),
+                        topic: cluster.name(topic).to_owned(),
+                        partition,
+                    };
+                    return self.finish(Err(error));
+                }
+                let committer = match membership.map(Membership::committer) {
+                    // The group decides who owns what; its coordinator would refuse the commit.
+                    Some(None) => return,
+                    Some(Some(identity)) => Some(identity.clone()),
+                    None => None,
+                };
+                job.sent_as = committer;
+                let instance = membership.and_then(Membership::instance);
+                let request = commit_request(cluster, &job.group, next);
+                Call::OffsetCommit(signed(request, job.sent_as.as_ref(), instance))
+            }
+        };
+        let Some(node) = cluster.coordinator(&job.group, step.now) else {
+            return;
+        };
+        self.numbers += 1;
+        job.asked = Some(self.numbers);
+        step.out.push(Outgoing {
+            ticket: Ticket {
+                owner: Owner::Offsets,
+                number: self.numbers,
+            },
+            target: Target::Node(node),
+            lane: Lane::Group,
+            call,
+            patience: self.request_timeout,
+        });
+    }
+
+    /// Gives up what has waited too long.
+    fn expire(&mut self, now: Time) {
         while let Some(job) = self.jobs.front()
             && job.asked.is_none()
-            && step.now >= job.began + self.give_up
+            && now >= job.began + self.give_up
         {
             let outcome = if job.doubt {
                 Outcome::Unknown
@@ -131,35 +191,16 @@ impl Offsets {
             };
             self.finish(Err(error));
         }
-        let Some(job) = self.jobs.front_mut() else {
-            return;
-        };
-        if job.asked.is_some() || step.now < job.retry_at {
-            return;
-        }
-        let Some(node) = cluster.coordinator(&job.group, step.now) else {
-            return;
-        };
-        self.numbers += 1;
-        job.asked = Some(self.numbers);
-        let call = match &job.task {
-            Task::Commit(next) => Call::OffsetCommit(commit_request(cluster, &job.group, next)),
-            Task::Read(places) => Call::OffsetFetch(read_request(cluster, &job.group, places)),
-        };
-        step.out.push(Outgoing {
-            ticket: Ticket {
-                owner: Owner::Offsets,
-                number: self.numbers,
-            },
-            target: Target::Node(node),
-            lane: Lane::Group,
-            call,
-            patience: self.request_timeout,
-        });
     }
 
     /// Takes the answer to one of its requests.
-    pub(crate) fn answer(&mut self, number: u64, answer: Answer, now: Time, cluster: &mut Cluster) {
+    pub(crate) fn answer(
+        &mut self,
+        number: u64,
+        answer: Answer,
+        now: Time,
+        (cluster, membership): (&mut Cluster, Option<&mut Membership>),
+    ) {
         let Some(job) = self
             .jobs
             .front_mut()
@@ -179,7 +220,18 @@ impl Offsets {
                 ResponseError::CoordinatorNotAvailable.code()
             }
         };
+        let sent_as = job.sent_as.take();
         match (ResponseError::try_from_code(code), answer) {
+            (Some(code), _) if sent_as.is_some() && is_of_another_generation(code) => {
+                job.retry_at = now + backoff(self.retry_backoff, job.attempts);
+                job.attempts = job.attempts.saturating_add(1);
+                // Refused in the generation that still holds: the group has gone on without this member.
+                if let Some(membership) = membership
+                    && membership.committer() == sent_as.as_ref()
+                {
+                    membership.commit_refused(code, now, cluster);
+                }
+            }
             (Some(code), _) if code.is_retriable() => {
                 job.retry_at = now + backoff(self.retry_backoff, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
@@ -222,6 +274,15 @@ impl Offsets {
             }
         });
     }
+}
+
+fn is_of_another_generation(code: ResponseError) -> bool {
+    matches!(
+        code,
+        ResponseError::RebalanceInProgress
+            | ResponseError::IllegalGeneration
+            | ResponseError::UnknownMemberId
+    )
 }
 
 /// The first code that is not success: a commit succeeds as a whole, or is repeated as a whole.
@@ -295,8 +356,20 @@ fn commit_request(
     });
     OffsetCommitRequest::default()
         .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
-        .with_generation_id_or_member_epoch(NO_GENERATION)
         .with_topics(topics.collect())
+}
+
+/// A commit in the name of a member, or of nobody.
+fn signed(
+    request: OffsetCommitRequest,
+    identity: Option<&Identity>,
+    instance: Option<&str>,
+) -> OffsetCommitRequest {
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    request
+        .with_generation_id_or_member_epoch(identity.map_or(NO_GENERATION, |one| one.generation))
+        .with_member_id(identity.map_or(StrBytes::default(), |one| text(&one.id)))
+        .with_group_instance_id(instance.map(text))
 }
 
 fn read_request(cluster: &Cluster, group: &str, places: &[Place]) -> OffsetFetchRequest {

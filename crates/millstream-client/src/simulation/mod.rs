@@ -6,6 +6,5 @@
 
 mod brokers;
 mod cluster;
-#[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod world;

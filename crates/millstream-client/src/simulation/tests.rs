@@ -7,7 +7,7 @@ use super::world::{Faults, World};
     clippy::disallowed_methods,
     reason = "the environment says how long the search takes"
 )]
-fn seeds(default: u64) -> u64 {
+pub(crate) fn seeds(default: u64) -> u64 {
     let asked = std::env::var("MILLSTREAM_SEEDS");
     asked.map_or(default, |count| count.parse().unwrap())
 }

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod batches;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod path;
 #[cfg(test)]
 mod support;
