@@ -75,6 +75,10 @@ pub struct Answer {
     /// The first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bad: Option<BadPoint>,
+    /// The share of the domain that a feature fills at most, with a probability of 95 %, if no sample has seen it: 3 over the
+    /// number of samples that were spread evenly. Null before the first wave.
+    #[serde(default)]
+    pub unseen_share: Option<f64>,
     /// The method used.
     pub method: Method,
     /// Why that method, when `auto` chose it.
@@ -116,6 +120,7 @@ impl Answer {
             samples: 0,
             bad_samples: 0,
             first_bad: None,
+            unseen_share: None,
             method: request.map(|request| request.method).unwrap_or_default(),
             decision: None,
             waves: 0,

@@ -175,6 +175,26 @@ impl Domain {
         }
     }
 
+    /// The point of the domain at `unit` in the unit cube.
+    pub(crate) fn point(&self, unit: &[f64]) -> Vec<f64> {
+        let place = |(axis, unit): (&Axis, &f64)| {
+            let (mut points, mut weights) = ([*unit; BLOCK], [1.0; BLOCK]);
+            axis.stretch(&mut points, &mut weights);
+            let [first, ..] = points;
+            first
+        };
+        self.axes.iter().zip(unit).map(place).collect()
+    }
+
+    /// For each axis, whether its lower and its upper end are infinite.
+    pub(crate) fn infinite_ends(&self) -> Vec<[bool; 2]> {
+        let ends = |axis: &Axis| {
+            let (lower, upper) = axis.limits();
+            [lower.is_infinite(), upper.is_infinite()]
+        };
+        self.axes.iter().map(ends).collect()
+    }
+
     /// Where in the unit cube the point `x` of the domain lies; `None` outside.
     pub fn unit(&self, x: &[f64]) -> Option<Vec<f64>> {
         let inside = |u: f64| (u > 0.0 && u < 1.0).then_some(u);

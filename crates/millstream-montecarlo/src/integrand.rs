@@ -18,6 +18,11 @@ pub trait Integrand: Send + Sync {
         1
     }
 
+    /// Whether it is the same everywhere, and known to be so without a sample.
+    fn is_constant(&self) -> bool {
+        false
+    }
+
     /// Evaluates [`BLOCK`] points. Coordinate `a` of point `i` is `x[a * BLOCK + i]`; output `o` goes to
     /// `out[o * BLOCK + i]`. `scratch` is the integrand's to use as it likes; a thread keeps it between calls.
     fn block(&self, x: &[f64], out: &mut [f64], scratch: &mut Vec<f64>);

@@ -38,19 +38,20 @@ pub use formula::{Formula, FormulaError};
 pub use integrand::{BLOCK, Closure, Integrand};
 pub use job::Job;
 pub use map::{INCREMENTS, Map};
-pub use partial::{Bad, BadPoint, Moments, Partial, RegionSum, StrataSums, Sums};
+pub use partial::{Bad, BadPoint, CheckSum, Moments, Partial, RegionSum, StrataSums, Sums};
 pub use plan::Plan;
 pub use registry::Registry;
 pub use request::{
-    DEFAULT_MAX_SAMPLES, DEFAULT_REL_ERROR, Each, Method, OnBad, Request, StoredMap,
+    DEFAULT_CAREFUL, DEFAULT_MAX_SAMPLES, DEFAULT_REL_ERROR, Each, Method, OnBad, Request,
+    StoredMap,
 };
 pub use run::{Control, Progress, run};
 pub use strata::Strata;
 pub use sweep::Sweep;
 pub use tile::Prepared;
 pub use tree::{Added, Fold};
-pub use wave::{REPLICATES, Region, TILE, TILE_POINTS, TILE_REGIONS, Wave, Work};
+pub use wave::{Check, REPLICATES, Region, TILE, TILE_POINTS, TILE_REGIONS, Wave, Work};
 
 /// The version of everything that decides a bit of a result: kernels, streams, merge order, maps. Two versions never mix
 /// in one job; a change to any of them raises it.
-pub const NUMERICS: u32 = 1;
+pub const NUMERICS: u32 = 2;

@@ -60,6 +60,8 @@ pub enum Sums {
     },
     /// Of regions, in their order.
     Regions(Vec<RegionSum>),
+    /// Of checks, in their order.
+    Checks(Vec<CheckSum>),
 }
 
 /// The first two moments of independent samples.
@@ -93,8 +95,21 @@ pub struct RegionSum {
     pub value: Vec<f64>,
     /// The rule's estimate of its error.
     pub error: Vec<f64>,
+    /// About the integral of each output's absolute value: what rounding is measured by.
+    pub size: Vec<f64>,
     /// The axis along which the integrand varies most: where to cut.
     pub split: u32,
+}
+
+/// What random points on one region say of the rule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckSum {
+    /// Points whose values the rule's points do not explain.
+    pub unexplained: u32,
+    /// The sum over these points of each output's distance from what the rule's points say.
+    pub off: Vec<f64>,
+    /// The point with the largest distance, in the unit cube.
+    pub worst: Option<Vec<f64>>,
 }
 
 impl Partial {
@@ -150,6 +165,10 @@ impl Sums {
             (Self::Regions(mut left), Self::Regions(right)) => {
                 left.extend(right);
                 Ok(Self::Regions(left))
+            }
+            (Self::Checks(mut left), Self::Checks(right)) => {
+                left.extend(right);
+                Ok(Self::Checks(left))
             }
             _ => Err(Error::Mismatch),
         }

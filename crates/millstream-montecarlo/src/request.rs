@@ -15,6 +15,8 @@ use crate::{Error, Integrand, Registry};
 
 /// Relative error aimed at when a request names none.
 pub const DEFAULT_REL_ERROR: f64 = 1e-4;
+/// Uniform points that look for features when a request names no number.
+pub const DEFAULT_CAREFUL: u64 = 1 << 16;
 /// Samples at most when a request does not say.
 pub const DEFAULT_MAX_SAMPLES: u64 = 1_000_000_000;
 
@@ -175,6 +177,14 @@ pub struct Request {
         skip_serializing_if = "Option::is_none"
     )]
     pub max_samples: Option<u64>,
+    /// Uniform points that look for features which a method may miss, where the method's own samples do not. A feature that
+    /// fills more than 3 / `careful` of the domain is seen with a probability of 95 %. Default: 65,536.
+    #[serde(
+        default,
+        deserialize_with = "whole",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub careful: Option<u64>,
     /// Seconds at most. The caller's clock ends the job at its last complete wave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<f64>,
@@ -285,6 +295,9 @@ impl Request {
         let max_samples = self.max_samples.unwrap_or(DEFAULT_MAX_SAMPLES);
         if max_samples == 0 {
             return Err(refuse("max_samples", "0, expected at least 1".into()));
+        }
+        if self.careful == Some(0) {
+            return Err(refuse("careful", "0, expected at least 1".into()));
         }
         let neither = self.rel_error.is_none() && self.abs_error.is_none();
         let rel = if neither {

@@ -71,6 +71,22 @@ pub enum Work {
         /// Boxes in the unit cube.
         regions: Vec<Region>,
     },
+    /// Random points against what the rule's points say of them. Gives [`Sums::Checks`](crate::Sums::Checks).
+    Checks {
+        /// Regions to which the rule was applied; one that needs more points is there more than once.
+        checks: Vec<Check>,
+    },
+}
+
+/// A region, and how many random points it is checked with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The region whose rule is checked.
+    pub region: Region,
+    /// The part of it that the points are drawn from.
+    pub part: Region,
+    /// Points; at most [`BLOCK`](crate::BLOCK).
+    pub points: u16,
 }
 
 /// A box in the unit cube.
@@ -95,6 +111,7 @@ impl Wave {
             Work::Strata { strata, .. } => strata.tiles(),
             Work::Replicates { points, .. } => points / TILE_POINTS,
             Work::Regions { regions } => regions.len().div_ceil(TILE_REGIONS) as u64,
+            Work::Checks { checks } => checks.len().div_ceil(TILE_REGIONS) as u64,
         }
     }
 
@@ -106,6 +123,13 @@ impl Wave {
             Work::Replicates { points, .. } => points * REPLICATES as u64,
             Work::Regions { regions } => {
                 regions.len() as u64 * tile::rule_points(self.plan.domain.dim())
+            }
+            Work::Checks { checks } => {
+                let rule = checks.len() as u64 * tile::rule_points(self.plan.domain.dim());
+                rule + checks
+                    .iter()
+                    .map(|check| u64::from(check.points))
+                    .sum::<u64>()
             }
         }
     }

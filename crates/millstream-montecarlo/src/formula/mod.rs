@@ -37,6 +37,7 @@ use crate::{Error, Integrand};
 pub struct Formula {
     dim: usize,
     source: String,
+    constant: bool,
     program: program::Program,
 }
 
@@ -61,11 +62,12 @@ impl Formula {
         }
         names::check(params)?;
         let parsed = parse::parse(source, dim, params)?;
-        let program = compile::compile(&optimise::optimise(&parsed.tree), parsed.dim);
+        let tree = optimise::optimise(&parsed.tree);
         Ok(Self {
             dim: parsed.dim,
+            constant: tree.is_constant(),
             source: source.to_owned(),
-            program,
+            program: compile::compile(&tree, parsed.dim),
         })
     }
 
@@ -82,6 +84,10 @@ impl Integrand for Formula {
 
     fn outputs(&self) -> usize {
         self.program.outputs
+    }
+
+    fn is_constant(&self) -> bool {
+        self.constant
     }
 
     fn block(&self, x: &[f64], out: &mut [f64], scratch: &mut Vec<f64>) {

@@ -82,6 +82,12 @@ impl Tree {
         id
     }
 
+    /// Whether every output is a number.
+    pub(crate) fn is_constant(&self) -> bool {
+        let number = |id: &Id| matches!(self.node(*id), Node::Number(_));
+        self.outputs.iter().all(number)
+    }
+
     pub(crate) fn node(&self, id: Id) -> Node {
         self.nodes
             .get(id)

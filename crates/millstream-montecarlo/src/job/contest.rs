@@ -1,7 +1,7 @@
 //! How `auto` chooses: methods compete on the integrand itself, and the one that will probably be the cheapest goes on.
 //!
-//! First one wave of plain Sobol points; up to five dimensions then cubature, which wins at once when it arrives soon and
-//! those points agree; then more points, which win when they are near the aim. Only else is a map adapted, and Sobol points
+//! First one wave of plain Sobol points; up to five dimensions then cubature, which wins at once when it arrives soon, those
+//! points agree, and random points find nothing that the rule does not explain; then more points, which win when they are near the aim. Only else is a map adapted, and Sobol points
 //! through it and VEGAS+ enter. The price of going on is samples times a cost counted in operations, never time measured:
 //! the choice is the same on every machine. What the winner has computed counts for its production.
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::WARY;
 use crate::Error;
+use crate::domain::Domain;
 use crate::estimate::{Estimate, Units};
 use crate::method::adapt::Adapt;
 use crate::method::pilot::Pilot;
@@ -44,6 +45,7 @@ pub(crate) struct Rival {
 enum Stage {
     FirstLook,
     Cubature,
+    Check,
     SecondLook,
     Adapt,
     MapRqmc,
@@ -54,6 +56,8 @@ enum Stage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Contest {
     dim: usize,
+    /// Cubature before its first wave.
+    cubature: Production,
     stage: Stage,
     spread: Vec<f64>,
     /// What the pilot says; none when a few of its samples decide.
@@ -61,6 +65,10 @@ pub(crate) struct Contest {
     rivals: Vec<Rival>,
     adapt: Option<Box<Adapt>>,
     pub(crate) adapted: Option<Adapted>,
+    /// Uniform points that test what cubature claims.
+    careful: u64,
+    /// What random points found that cubature had missed: how many of them, and one.
+    pub(crate) found: Option<(u64, Vec<f64>)>,
     /// Who won without a comparison, and why.
     winner: Option<(Method, String)>,
 }
@@ -74,18 +82,21 @@ pub(crate) struct View<'a> {
 }
 
 impl Contest {
-    pub(crate) fn new(dim: usize, pilot: &Pilot) -> Self {
+    pub(crate) fn new(domain: &Domain, pilot: &Pilot, careful: u64) -> Self {
         let spread = pilot.spread();
         let rqmc = Rival::new(Production::rqmc(&spread));
         let known = (!pilot.dominated()).then(|| pilot.estimate());
         Self {
-            dim,
+            dim: domain.dim(),
+            cubature: Production::cubature(domain),
             stage: Stage::FirstLook,
             spread,
             pilot: known,
             rivals: vec![rqmc],
             adapt: None,
             adapted: None,
+            careful,
+            found: None,
             winner: None,
         }
     }
@@ -96,6 +107,7 @@ impl Contest {
             Stage::Decided => None,
             Stage::Adapt => self.adapt.as_ref()?.next(left / 2),
             Stage::SecondLook => self.rivals.first()?.production.next(left),
+            Stage::Check => self.rivals.last()?.production.check(self.careful, left),
             _ => self.rivals.last()?.production.next(left),
         }
     }
@@ -119,10 +131,11 @@ impl Contest {
             Stage::FirstLook
                 if self.dim <= CUBATURE_DIM && (self.pilot.is_some() || self.dim < 3) =>
             {
-                self.enter(Stage::Cubature, Production::cubature(self.dim));
+                self.enter(Stage::Cubature, self.cubature.clone());
             }
             Stage::FirstLook => self.stage = Stage::SecondLook,
             Stage::Cubature => self.after_cubature(view),
+            Stage::Check => self.after_check(view),
             Stage::SecondLook => self.after_second_look(view, adaptation),
             Stage::Adapt => self.after_iteration(whole, view)?,
             Stage::MapRqmc => self.after_map_rqmc(),
@@ -164,11 +177,7 @@ impl Contest {
                 .flatten()
                 .all(|other| estimate.agrees(other, APART));
             if confirmed {
-                let reason = format!(
-                    "cubature arrived within {} evaluations, and samples agree",
-                    rival.samples
-                );
-                self.decide(Method::Cubature, reason);
+                self.stage = Stage::Check;
             } else {
                 self.drop_cubature();
             }
@@ -180,6 +189,25 @@ impl Contest {
                 self.rivals.pop();
             }
             self.stage = Stage::SecondLook;
+        }
+    }
+
+    fn after_check(&mut self, view: &View<'_>) {
+        let Some(rival) = self.rivals.last() else {
+            return;
+        };
+        if rival.production.is_confirmed() {
+            let reason = format!(
+                "cubature arrived within {} evaluations, and random points agree",
+                rival.samples
+            );
+            self.found = None;
+            self.decide(Method::Cubature, reason);
+        } else {
+            self.found = rival.production.missed().cloned();
+            // What the points found is in the errors of its regions: it goes on from there.
+            self.stage = Stage::Cubature;
+            self.after_cubature(view);
         }
     }
 
@@ -301,6 +329,10 @@ impl Rival {
 
     fn complete(&mut self, work: &Work, whole: &Partial, view: &View<'_>) -> Result<(), Error> {
         self.production.complete(work, whole)?;
+        if matches!(work, Work::Checks { .. }) {
+            // A test costs the same whatever is left to do.
+            return Ok(());
+        }
         self.samples += whole.samples;
         self.seen += whole.nonzero;
         self.heaviest.resize(whole.heaviest.len(), 0.0);

@@ -8,7 +8,7 @@ use crate::answer::Status;
 use crate::estimate::{Estimate, Units};
 use crate::method::Production;
 use crate::method::vegas::widen;
-use crate::request::{Method, OnBad};
+use crate::request::{Method, OnBad, Target};
 
 /// One sample may carry at most this share of a value, or else the absolute error aimed at.
 const HEAVY: f64 = 0.01;
@@ -25,6 +25,10 @@ const CONTRADICTION: f64 = 4.0;
 const APART: f64 = 5.0;
 /// Fewer samples than this share that are not zero: the domain is mostly empty.
 const EMPTY: f64 = 0.001;
+/// So many random points on a feature make it no longer rare: every method's own samples see it.
+const FEW: u64 = 64;
+/// An interval narrower than this share of the value is rounding.
+const FLAT: f64 = 1e-12;
 
 impl Job {
     pub(super) fn units(&self) -> Units {
@@ -35,8 +39,13 @@ impl Job {
         estimate.shortfall(self.target, &self.units())
     }
 
-    /// Whether the production is as good as asked for, and believable.
+    /// Whether the production is as good as asked for, believable, and confirmed.
     pub(super) fn good(&self, production: &Production) -> bool {
+        self.claims(production) && production.is_confirmed()
+    }
+
+    /// Whether the production claims to be as good as asked for; a rule's claim is yet to be tested.
+    pub(super) fn claims(&self, production: &Production) -> bool {
         let estimate = production.estimate();
         let enough = if estimate.bound && self.pilot.dominated() {
             WARY
@@ -50,6 +59,21 @@ impl Job {
                 Production::Cubature(state) => !state.stuck() && self.is_confirmed(&estimate),
                 _ => self.is_light(&estimate),
             }
+    }
+
+    /// Whether every output is known well enough or is zero within an error that is small against the integrand: a relative
+    /// error says nothing then, however many samples follow.
+    pub(super) fn vanishes(&self, production: &Production) -> bool {
+        let Target { rel, abs, .. } = self.target;
+        let estimate = production.estimate();
+        let mut any = false;
+        let known = (self.pilot.rms().iter().enumerate()).all(|(o, rms)| {
+            let (value, half) = (estimate.value(o).abs(), estimate.half_width(o));
+            let zero = value <= half && half <= rel * rms;
+            any |= zero;
+            zero || half <= rel * value
+        });
+        known && any && abs == 0.0 && production.agree() && !self.pilot.dominated()
     }
 
     /// Whether the error bar alone would do.
@@ -93,6 +117,7 @@ impl Job {
             let estimate = production.estimate();
             warnings.extend(production.oddities());
             self.warn_of_contradictions(&estimate, &mut warnings);
+            self.warn_of_features(production, &mut warnings);
             if !matches!(**production, Production::Cubature(_))
                 && self.produced > 0
                 && !self.is_light(&estimate)
@@ -105,15 +130,65 @@ impl Job {
                     .push("the sums left the range of numbers: scale the integrand down".into());
             }
         }
+        self.warn_of_constancy(&mut warnings);
         if self.status == Status::BudgetExhausted && self.waves > 0 && self.pilot.nonzero > 0 {
-            let most = self.target.max_samples;
-            warnings.push(if self.is_narrow() {
-                format!("the error bar is as narrow as asked for, but no further wave confirmed it within max_samples = {most}: allow more samples")
-            } else {
-                format!("target error not reached within max_samples = {most}: allow more samples or a larger error")
-            });
+            warnings.push(self.why_it_ended());
         }
         warnings
+    }
+
+    /// Why a job ended short of its target, and what helps.
+    fn why_it_ended(&self) -> String {
+        let most = self.target.max_samples;
+        if let Phase::Produce(production) = &self.phase {
+            if self.vanishes(production) {
+                return "the value is zero within its error, so no relative error can be reached: give an absolute one (abs_error)".into();
+            }
+            if production.is_exhausted() && !self.claims(production) {
+                return "the error left is the rounding of the sum, whose terms cancel or whose target is below the precision of doubles: ask for a larger error, or shift the integrand".into();
+            }
+        }
+        if self.is_narrow() {
+            format!(
+                "the error bar is as narrow as asked for, but no further wave confirmed it within max_samples = {most}: allow more samples"
+            )
+        } else {
+            format!(
+                "target error not reached within max_samples = {most}: allow more samples or a larger error"
+            )
+        }
+    }
+
+    /// A formula that depends on its variables and yet has one value wherever it was sampled hides what it depends on.
+    fn warn_of_constancy(&self, warnings: &mut Vec<String>) {
+        let same =
+            self.pilot.nonzero > 0 && self.pilot.spread().iter().all(|spread| *spread == 0.0);
+        if !same || self.constant {
+            return;
+        }
+        let Phase::Produce(production) = &self.phase else {
+            return;
+        };
+        let estimate = production.estimate();
+        if (0..self.outputs).all(|o| estimate.half_width(o) <= FLAT * estimate.value(o).abs()) {
+            warnings.push(format!("the integrand has one value at all of {} uniform points, though its formula depends on its variables: what makes it differ fills less than {:.1e} of the domain and is not in the value; give a point of it as a hint, narrow the limits, or look at more points (careful)", self.looked, self.unseen()));
+        }
+    }
+
+    /// A narrow feature that random points found and no rule has resolved since.
+    fn warn_of_features(&self, production: &Production, warnings: &mut Vec<String>) {
+        let text = |point: &[f64]| {
+            let point = self.plan.domain.point(point);
+            let point = point.iter().map(f64::to_string).collect::<Vec<_>>();
+            point.join(", ")
+        };
+        if let Some((count, point)) = production.missed() {
+            let point = text(point);
+            warnings.push(format!("the rule does not explain the values at {count} random points, one of them ({point}): a narrow feature lies there that is not resolved; use method auto, give the point as a hint, or allow more samples"));
+        } else if let Some((count, point)) = self.found.as_ref().filter(|(count, _)| *count < FEW) {
+            let (point, looked) = (text(point), self.careful());
+            warnings.push(format!("{count} of about {looked} random points lie on a narrow feature, one of them ({point}), and samples of method {} may have missed a part of it: give the point as a hint", production.method()));
+        }
     }
 
     fn warn_of_bad(&self, warnings: &mut Vec<String>) {

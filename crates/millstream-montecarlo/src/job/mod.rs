@@ -8,6 +8,8 @@
 mod contest;
 #[cfg(test)]
 mod coverage;
+#[cfg(test)]
+mod features;
 mod judge;
 mod report;
 #[cfg(test)]
@@ -25,7 +27,7 @@ use crate::method::pilot::{self, Pilot};
 use crate::method::{Adapted, Production};
 use crate::partial::{Bad, Partial};
 use crate::plan::Plan;
-use crate::request::{Method, OnBad, Request, StoredMap, Target};
+use crate::request::{DEFAULT_CAREFUL, Method, OnBad, Request, StoredMap, Target};
 use crate::wave::{Wave, Work};
 use crate::{Error, NUMERICS, Registry};
 
@@ -59,6 +61,12 @@ pub struct Job {
     decision: Option<String>,
     /// The largest weighted value of each output in the production.
     heaviest: Vec<f64>,
+    /// What random points found that no rule explained: how many of them, and one.
+    found: Option<(u64, Vec<f64>)>,
+    /// The formula has no variable.
+    constant: bool,
+    /// Points spread evenly over the domain, all phases.
+    looked: u64,
     /// Samples of the production, and those of them that are not zero.
     produced: u64,
     seen: u64,
@@ -92,7 +100,7 @@ impl Job {
         let guided = !checked.hints.is_empty() || request.map.is_some();
         let digest = Digest::of(&(
             (&plan, request.method, request.on_bad),
-            (&checked.hints, &request.map, target),
+            (&checked.hints, &request.map, target, request.careful),
         ));
         let mut job = Self {
             digest,
@@ -113,6 +121,9 @@ impl Job {
             interim: None,
             decision: None,
             heaviest: Vec::new(),
+            found: None,
+            constant: checked.integrand.is_constant(),
+            looked: 0,
             produced: 0,
             seen: 0,
             failure: None,
@@ -158,6 +169,7 @@ impl Job {
             return Err(Error::Mismatch);
         };
         self.samples += whole.samples;
+        self.looked += spread_evenly(&wave.work, whole.samples);
         self.waves += 1;
         if let Phase::Contest(contest) = &mut self.phase
             && contest.tries_cubature()
@@ -250,14 +262,38 @@ impl Job {
                 Phase::Pilot => self.pilot.next(left),
                 Phase::Adapt(adapt) => adapt.next(self.adaptation_left()),
                 Phase::Contest(contest) => contest.next(left),
-                Phase::Produce(production) if !self.good(production) => production.next(left),
-                Phase::Produce(_) => None,
+                Phase::Produce(production) => self.next_of(production, left),
             };
             match work {
                 Some(work) => self.put_up(work),
                 None => self.pass_on(),
             }
         }
+    }
+
+    /// What follows in a production: more of it, or the test of what it claims.
+    fn next_of(&self, production: &Production, left: u64) -> Option<Work> {
+        if self.good(production) || self.vanishes(production) {
+            return None;
+        }
+        let claims = self.claims(production);
+        if claims && let Some(check) = production.check(self.careful(), left) {
+            return Some(check);
+        }
+        if !claims && production.is_exhausted() && production.agree() {
+            return None;
+        }
+        production.next(left)
+    }
+
+    fn careful(&self) -> u64 {
+        self.request.careful.unwrap_or(DEFAULT_CAREFUL)
+    }
+
+    /// The share of the domain that a feature fills at most, with a probability of 95 %, if no sample has seen it: the rule of
+    /// three.
+    fn unseen(&self) -> f64 {
+        (3.0 / self.looked as f64).min(1.0)
     }
 
     fn put_up(&mut self, work: Work) {
@@ -307,7 +343,7 @@ impl Job {
         self.phase = match self.request.method {
             Method::Plain => produce(Production::plain(self.request.on_bad == OnBad::Count)),
             Method::Rqmc => produce(Production::rqmc(&spread)),
-            Method::Cubature => produce(Production::cubature(dim)),
+            Method::Cubature => produce(Production::cubature(&self.plan.domain)),
             Method::Vegas | Method::MapRqmc => {
                 let map: Option<Map> = self.request.map.as_ref().map(|stored| stored.map.clone());
                 Phase::Adapt(Box::new(adaptation(
@@ -316,7 +352,11 @@ impl Job {
                     &self.hints,
                 )))
             }
-            Method::Auto => Phase::Contest(Box::new(Contest::new(dim, &self.pilot))),
+            Method::Auto => Phase::Contest(Box::new(Contest::new(
+                &self.plan.domain,
+                &self.pilot,
+                self.careful(),
+            ))),
         };
     }
 
@@ -338,6 +378,7 @@ impl Job {
         };
         let mut contest = contest.clone();
         self.adapted = contest.adapted.take();
+        self.found = contest.found.take();
         match contest.decision(&view) {
             Some((winner, reason)) => {
                 self.decision = Some(reason);
@@ -406,6 +447,17 @@ impl Job {
             numerics: NUMERICS,
             map,
         })
+    }
+}
+
+/// How many of a wave's samples are spread evenly over the domain. A map draws one in a hundred so; a rule's points are no
+/// samples.
+fn spread_evenly(work: &Work, samples: u64) -> u64 {
+    match work {
+        Work::Plain { map: None, .. } | Work::Replicates { map: None, .. } => samples,
+        Work::Plain { .. } | Work::Replicates { .. } | Work::Strata { .. } => samples / 100,
+        Work::Regions { .. } => 0,
+        Work::Checks { checks } => checks.iter().map(|check| u64::from(check.points)).sum(),
     }
 }
 

@@ -9,6 +9,8 @@ use crate::answer::{Answer, Status};
 use crate::estimate::{Estimate, packed};
 use crate::request::{Each, Method};
 
+/// The rounding of a long sum.
+const ROUNDING: f64 = 1e-14;
 /// Degrees of freedom beyond which a t distribution is the normal one to four digits.
 const NORMAL: f64 = 1e4;
 
@@ -29,7 +31,14 @@ impl Job {
             }
         };
         let interval = |o: usize| {
-            let (value, half) = (estimate.value(o), estimate.half_width(o));
+            let value = estimate.value(o);
+            // Samples that are all alike say nothing of the rest: only a constant has no width.
+            let least = if self.constant {
+                0.0
+            } else {
+                ROUNDING * value.abs()
+            };
+            let half = estimate.half_width(o).max(least);
             Some([number(o, value - half)?, number(o, value + half)?])
         };
         let freedom = f64::from(estimate.chi2_dof);
@@ -63,6 +72,7 @@ impl Job {
             samples: self.samples,
             bad_samples: self.bad.count,
             first_bad: self.bad.first.clone(),
+            unseen_share: (self.looked > 0 && !self.constant).then(|| self.unseen()),
             method,
             decision: self.decision.clone(),
             waves: self.waves,

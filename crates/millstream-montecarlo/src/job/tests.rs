@@ -297,7 +297,11 @@ fn values_near_the_ends_of_the_doubles_neither_overflow_nor_vanish() {
             asked.rel_error = Some(1e-3);
             let answer = answered(asked);
             let exact = 1.5 * factor.parse::<f64>().unwrap() * volume;
-            assert_eq!(answer.status, Status::Converged, "{method} {factor}");
+            assert_eq!(
+                answer.status,
+                Status::Converged,
+                "{method} {factor} {answer:?}"
+            );
             assert!(
                 (value(&answer) / exact - 1.0).abs() < 3e-3,
                 "{method}: {}",

@@ -1,33 +1,28 @@
 //! Adaptive cubature: regions with the largest errors are halved until their sum is small enough.
 //!
-//! No chance in it: the rule's own error estimate, summed over all regions, is the bound of the interval. Where a sampling
-//! method sees a narrow peak with some probability, a rule sees it or not, so the job compares the result with independent
-//! samples before it believes it. A region is not halved beyond [`DEEPEST`]: towards a pole halves would go on for ever,
+//! The rule's own error estimate, summed over all regions, is the bound of the interval. Where a sampling method sees a
+//! narrow peak with some probability, a rule sees it or not. So a claim is tested before it is believed: random points, spread
+//! evenly, are compared with what the rule's points say of their regions. What they do not explain must fit into the bound;
+//! where it does not, the error of these regions is what was found there, and they are halved. A region is not halved beyond [`DEEPEST`]: towards a pole halves would go on for ever,
 //! each adding its share to a value that grows without end.
+
+mod check;
+mod leaf;
 
 use serde::{Deserialize, Serialize};
 
+use self::leaf::Leaf;
+
 use crate::Error;
 use crate::estimate::{Estimate, packed};
-use crate::partial::{Partial, RegionSum, Sums};
+use crate::partial::{Partial, Sums};
 use crate::tile::rule_points;
 use crate::wave::{Region, Work};
 
 /// Halvings of one region at most.
 const DEEPEST: u32 = 200;
-/// A half with more than this share of the whole's error has not gained by the halving: towards x^-0.95 each half next to
-/// the pole keeps 0.966 of it, towards 1/x all.
-const STUBBORN: f64 = 0.97;
 /// So many such halvings more than others are a pole.
 const POLE: u32 = 3;
-/// The factor by which the movement falls from halving to halving when the integrand is smooth, at least; and when nothing
-/// is gained by halving, at most.
-const SMOOTH: f64 = 1.0 / 32.0;
-const ENDLESS: f64 = 0.98;
-/// The factor while there is only one halving to judge by: that of a kink.
-const UNKNOWN: f64 = 0.25;
-/// A side shorter than this share of its distance from zero cannot be halved.
-const FINEST: f64 = 1e-12;
 /// The rounding of a long sum.
 const ROUNDING: f64 = 1e-14;
 /// Poles matter when they hold this share of the error.
@@ -39,36 +34,33 @@ const HALVED: usize = 1 << 12;
 /// A region is halved with the worst one when its error is at least this share of the worst.
 const ALSO: f64 = 0.25;
 
-/// A region and what is known of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Leaf {
-    region: Region,
-    depth: u32,
-    /// Halvings that did not make the error smaller, less those that did.
-    stubborn: u32,
-    values: Vec<f64>,
-    errors: Vec<f64>,
-    /// How far the values moved when the region that this was half of was halved.
-    moved: Vec<f64>,
-    /// The factor by which that falls from halving to halving.
-    pace: Vec<f64>,
-    /// The axis to halve.
-    axis: usize,
-}
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Cubature {
     dim: usize,
+    /// For each axis, whether its ends are infinite.
+    infinite: Vec<[bool; 2]>,
     leaves: Vec<Leaf>,
     /// The leaves whose halves are the present wave; none for the first.
     halved: Vec<usize>,
     asked: Vec<Region>,
     /// Values and errors before the last wave.
     before: Option<(Vec<f64>, Vec<f64>)>,
+    test: Test,
+    /// Of the last test that failed: points that the rule does not explain, and one of them.
+    missed: Option<(u64, Vec<f64>)>,
+}
+
+/// Whether random points have confirmed the present value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Test {
+    Open,
+    Passed,
+    Failed,
 }
 
 impl Cubature {
-    pub(crate) fn new(dim: usize) -> Self {
+    pub(crate) fn new(infinite: Vec<[bool; 2]>) -> Self {
+        let dim = infinite.len();
         let pieces: usize = match dim {
             1 => 8,
             2 => 4,
@@ -87,10 +79,13 @@ impl Cubature {
         }
         Self {
             dim,
+            infinite,
             leaves: Vec::new(),
             halved: Vec::new(),
             asked,
             before: None,
+            test: Test::Open,
+            missed: None,
         }
     }
 
@@ -101,10 +96,13 @@ impl Cubature {
         })
     }
 
-    pub(crate) fn complete(&mut self, _: &Work, whole: &Partial) -> Result<(), Error> {
-        let Sums::Regions(results) = &whole.sums else {
-            return Err(Error::Mismatch);
+    pub(crate) fn complete(&mut self, work: &Work, whole: &Partial) -> Result<(), Error> {
+        let results = match (&whole.sums, work) {
+            (Sums::Regions(results), _) => results,
+            (_, Work::Checks { checks }) => return self.judge(checks, whole),
+            _ => return Err(Error::Mismatch),
         };
+        self.test = Test::Open;
         let asked = std::mem::take(&mut self.asked);
         if self.leaves.is_empty() {
             self.leaves = asked
@@ -132,6 +130,25 @@ impl Cubature {
         }
         self.choose();
         Ok(())
+    }
+
+    /// About the integral of each output's absolute value.
+    fn sizes(&self) -> Vec<f64> {
+        let mut sizes = vec![0.0; self.leaves.first().map_or(0, |leaf| leaf.sizes.len())];
+        for leaf in &self.leaves {
+            sizes
+                .iter_mut()
+                .zip(&leaf.sizes)
+                .for_each(|(sum, size)| *sum += size);
+        }
+        sizes
+    }
+
+    /// Whether the error of every output is the rounding of its sum: no halving makes it smaller.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let (_, errors) = self.sums();
+        let mut both = errors.iter().zip(self.sizes());
+        !self.leaves.is_empty() && both.all(|(error, size)| *error <= ROUNDING * size)
     }
 
     /// Chooses the regions to halve, and asks for their halves.
@@ -196,10 +213,11 @@ impl Cubature {
         let (values, errors) = self.sums();
         let outputs = values.len();
         let mut covariance = vec![0.0; packed(outputs, 0)];
-        for (o, (value, error)) in values.iter().zip(&errors).enumerate() {
+        for (o, (size, error)) in self.sizes().iter().zip(&errors).enumerate() {
             if let Some(entry) = covariance.get_mut(packed(o, o)) {
-                // The bound, two standard errors, is twice what the rule says, and never below the rounding of a long sum.
-                let error = error.max(value.abs() * ROUNDING);
+                // The bound, two standard errors, is twice what the rule says, and never below the rounding of a long sum,
+                // whose terms may cancel.
+                let error = error.max(size * ROUNDING);
                 *entry = error * error;
             }
         }
@@ -223,89 +241,10 @@ impl Cubature {
             .iter()
             .zip(before)
             .map(|(now, before)| (now - before).abs());
-        let bounds = bounds.iter().zip(&errors).zip(&values);
+        let bounds = bounds.iter().zip(&errors).zip(self.sizes());
         moved
             .zip(bounds)
-            .all(|(moved, ((bound, now), value))| moved <= bound + now + ROUNDING * value.abs())
-    }
-}
-
-impl Leaf {
-    fn first(region: Region, sum: &RegionSum) -> Self {
-        let moved = vec![f64::NAN; sum.value.len()];
-        let pace = vec![UNKNOWN; sum.value.len()];
-        let (values, errors) = (sum.value.clone(), sum.error.clone());
-        Self {
-            region,
-            depth: 0,
-            stubborn: 0,
-            values,
-            errors,
-            moved,
-            pace,
-            axis: sum.split as usize,
-        }
-    }
-
-    /// Its halves. What the rule says of its own error may be far too small by chance, next to an edge or a pole; how far
-    /// the value moved at this halving and at the one before tells how the series of halvings will go on.
-    fn halves(&self, regions: &[Region; 2], sums: &[RegionSum; 2]) -> [Self; 2] {
-        let [left, right] = sums;
-        let mut errors = [left.error.clone(), right.error.clone()];
-        let mut moved = Vec::with_capacity(self.values.len());
-        let mut paces = Vec::with_capacity(self.values.len());
-        let known = self.moved.iter().zip(&self.pace);
-        for (o, (value, (before, pace))) in self.values.iter().zip(known).enumerate() {
-            let get = |values: &[f64]| values.get(o).copied().unwrap_or(0.0);
-            let now = (get(&left.value) + get(&right.value) - value).abs();
-            let ratio = now / before;
-            // One small step between large ones is chance.
-            let ratio = if ratio.is_nan() {
-                *pace
-            } else {
-                ratio.max(pace / 2.0).clamp(SMOOTH, ENDLESS)
-            };
-            paces.push(ratio);
-            let rest = now * ratio / (1.0 - ratio);
-            moved.push(now);
-            let [a, b] = &mut errors;
-            if let (Some(a), Some(b)) = (a.get_mut(o), b.get_mut(o)) {
-                let worse = if *a >= *b { a } else { b };
-                *worse = worse.max(rest);
-            }
-        }
-        let [a, b] = errors;
-        let half = |region: &Region, sum: &RegionSum, errors: Vec<f64>| {
-            let stubborn = if largest(&errors) > STUBBORN * largest(&self.errors) {
-                self.stubborn + 1
-            } else {
-                self.stubborn.saturating_sub(1)
-            };
-            let mut errors = errors;
-            let mut depth = self.depth + 1;
-            if is_finest(region) {
-                // The rule's points fall together here: nothing is known but the size.
-                depth = DEEPEST;
-                errors
-                    .iter_mut()
-                    .zip(&sum.value)
-                    .for_each(|(error, value)| *error = error.max(value.abs()));
-            }
-            let (values, moved, pace) = (sum.value.clone(), moved.clone(), paces.clone());
-            let (region, axis) = (region.clone(), sum.split as usize);
-            Self {
-                region,
-                depth,
-                stubborn,
-                values,
-                errors,
-                moved,
-                pace,
-                axis,
-            }
-        };
-        let [first, second] = regions;
-        [half(first, left, a), half(second, right, b)]
+            .all(|(moved, ((bound, now), size))| moved <= bound + now + ROUNDING * size)
     }
 }
 
@@ -332,18 +271,6 @@ impl Cubature {
         }
         vec!["the error does not shrink however small the regions are: there is a pole, and the integral may not exist; check the integrand there, or cut the pole off".into()]
     }
-}
-
-/// Whether a side is so short, seen from zero, that its points have few digits of their own.
-fn is_finest(region: &Region) -> bool {
-    let sides = region.lower.iter().zip(&region.upper);
-    sides
-        .into_iter()
-        .any(|(low, high)| high - low < FINEST * high)
-}
-
-fn largest(errors: &[f64]) -> f64 {
-    errors.iter().copied().fold(0.0, f64::max)
 }
 
 /// `region` in `pieces` equal parts along `axis`.

@@ -23,6 +23,7 @@ use rqmc::Rqmc;
 use vegas::Vegas;
 
 use crate::Error;
+use crate::domain::Domain;
 use crate::estimate::Estimate;
 use crate::map::Map;
 use crate::partial::Partial;
@@ -59,8 +60,8 @@ impl Production {
         Self::Plain(Plain::new(leave_out))
     }
 
-    pub(crate) fn cubature(dim: usize) -> Self {
-        Self::Cubature(Cubature::new(dim))
+    pub(crate) fn cubature(domain: &Domain) -> Self {
+        Self::Cubature(Cubature::new(domain.infinite_ends()))
     }
 
     /// `spread` is the standard deviation of each output.
@@ -92,6 +93,39 @@ impl Production {
     /// Whether there are two waves and the last one agrees with those before.
     pub(crate) fn agree(&self) -> bool {
         each!(self, agree)
+    }
+
+    /// A test of what a rule claims, with about `points` random points in at most `left` samples; none for methods whose own
+    /// samples are random.
+    pub(crate) fn check(&self, points: u64, left: u64) -> Option<Work> {
+        match self {
+            Self::Cubature(state) if state.is_untested() => state.check(points, left),
+            _ => None,
+        }
+    }
+
+    /// Whether random points stand behind the present value.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        match self {
+            Self::Cubature(state) => state.is_confirmed(),
+            _ => true,
+        }
+    }
+
+    /// Whether the error left is rounding.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        match self {
+            Self::Cubature(state) => state.is_exhausted(),
+            _ => false,
+        }
+    }
+
+    /// Of the last test, when it failed: how many random points a rule does not explain, and one of them.
+    pub(crate) fn missed(&self) -> Option<&(u64, Vec<f64>)> {
+        match self {
+            Self::Cubature(state) => state.missed(),
+            _ => None,
+        }
     }
 
     pub(crate) const fn method(&self) -> Method {

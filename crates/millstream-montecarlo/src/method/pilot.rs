@@ -136,6 +136,15 @@ impl Pilot {
             .collect()
     }
 
+    /// The root mean square of each output.
+    pub(crate) fn rms(&self) -> Vec<f64> {
+        let means = self.moments.iter().flat_map(|moments| &moments.mean);
+        means
+            .zip(self.spread())
+            .map(|(mean, spread)| mean.mul_add(*mean, spread * spread).sqrt())
+            .collect()
+    }
+
     /// What the pilot alone says of the integral.
     pub(crate) fn estimate(&self) -> Estimate {
         let Some(moments) = &self.moments else {

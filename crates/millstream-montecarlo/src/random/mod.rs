@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Scramble = 3,
     /// The digital shift of a replicate.
     Shift = 4,
+    /// Random points that check a rule.
+    Check = 5,
 }
 
 /// The number in the middle of the `bits`-th of 2^52 equal cells of (0, 1): never 0, never 1, exact.

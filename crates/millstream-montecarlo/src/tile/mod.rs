@@ -5,6 +5,8 @@
 //! bit. What a tile does with its samples depends on its kind, one file each.
 
 mod block;
+mod checks;
+mod model;
 mod plain;
 mod regions;
 mod replicates;
@@ -24,8 +26,8 @@ use crate::partial::{Partial, Sums};
 use crate::random::sobol::Replicate;
 use crate::registry::Registry;
 use crate::tree;
-use crate::wave::{REPLICATES, TILE_POINTS, Wave, Work};
-use crate::{Error, Integrand};
+use crate::wave::{Check, REPLICATES, TILE_POINTS, Wave, Work};
+use crate::{BLOCK, Error, Integrand};
 
 /// A wave, ready to be computed by any number of threads.
 pub struct Prepared {
@@ -84,6 +86,18 @@ impl Prepared {
                     .iter()
                     .all(|region| whole(&region.lower) && whole(&region.upper))
                 {
+                    return Err(Error::Mismatch);
+                }
+                (None, Tables::Regions(Rule::new(dim)?))
+            }
+            Work::Checks { checks } => {
+                let whole = |side: &Vec<f64>| side.len() == dim;
+                let fits = |check: &Check| {
+                    let mut regions = [&check.region, &check.part].into_iter();
+                    regions.all(|region| whole(&region.lower) && whole(&region.upper))
+                        && usize::from(check.points) <= BLOCK
+                };
+                if !checks.iter().all(fits) {
                     return Err(Error::Mismatch);
                 }
                 (None, Tables::Regions(Rule::new(dim)?))
@@ -153,6 +167,9 @@ impl Prepared {
             }
             (Tables::Regions(rule), Work::Regions { regions }) => {
                 Sums::Regions(self.regions(rule, tile, regions, (desk, &mut notes)))
+            }
+            (Tables::Regions(rule), Work::Checks { checks }) => {
+                Sums::Checks(self.checks(rule, tile, checks, (desk, &mut notes)))
             }
             // `new` made the tables for the work.
             _ => Sums::Regions(Vec::new()),

@@ -52,7 +52,7 @@ impl Prepared {
 }
 
 /// Writes the rule's points on `region` into the block from point `at` on.
-fn lay_out(rule: &Rule, region: &Region, at: usize, points: &mut [f64]) {
+pub(super) fn lay_out(rule: &Rule, region: &Region, at: usize, points: &mut [f64]) {
     let sides = region.lower.iter().zip(&region.upper);
     for (axis, (points, (lower, upper))) in points.chunks_exact_mut(BLOCK).zip(sides).enumerate() {
         let (middle, half) = (f64::midpoint(*lower, *upper), (upper - lower) / 2.0);
@@ -72,6 +72,7 @@ fn apply(rule: &Rule, region: &Region, outputs: &[&[f64]]) -> RegionSum {
     let mut sum = RegionSum {
         value: Vec::new(),
         error: Vec::new(),
+        size: Vec::new(),
         split: 0,
     };
     for values in outputs {
@@ -82,6 +83,8 @@ fn apply(rule: &Rule, region: &Region, outputs: &[&[f64]]) -> RegionSum {
         }
         sum.value.push(fine * volume);
         sum.error.push((fine - coarse).abs() * volume);
+        let absolute: f64 = values.iter().map(|value| value.abs()).sum();
+        sum.size.push(absolute / values.len() as f64 * volume);
     }
     sum.split = widest_difference(rule, region, outputs);
     sum

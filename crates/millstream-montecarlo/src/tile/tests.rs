@@ -89,6 +89,7 @@ fn estimate(partial: &Partial) -> (f64, f64) {
             let value = regions.iter().map(|region| region.value[0]).sum();
             (value, regions.iter().map(|region| region.error[0]).sum())
         }
+        Sums::Checks(_) => unreachable!("a check has no value of its own"),
     }
 }
 
