@@ -76,6 +76,10 @@ pub(crate) struct Problem {
     /// Stops after this many samples, for example 5e8 [default: 1e9]
     #[arg(long, value_name = "NUMBER", value_parser = count, help_heading = "Target")]
     max_samples: Option<u64>,
+    /// Random points, spread evenly, that look for narrow features. A feature that fills more than 3/NUMBER of the domain is
+    /// seen with a probability of 95 % [default: 65536]
+    #[arg(long, value_name = "NUMBER", value_parser = count, help_heading = "Target")]
+    careful: Option<u64>,
     /// Stops after this time, for example 30s, and reports the last complete wave
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Target")]
     deadline: Option<Duration>,
@@ -124,6 +128,7 @@ impl Problem {
             ("rel_error", self.rel_error.map(|error| json!(error))),
             ("abs_error", self.abs_error.map(|error| json!(error))),
             ("max_samples", self.max_samples.map(|count| json!(count))),
+            ("careful", self.careful.map(|count| json!(count))),
             (
                 "deadline",
                 self.deadline.map(|time| json!(time.as_secs_f64())),
