@@ -1,4 +1,7 @@
 //! A region of a cubature: what the rule says of it, and how its error falls as it is halved.
+//!
+//! Where random points found what the rule did not see, the half with the point keeps it as its error until a rule sees
+//! it too.
 
 use serde::{Deserialize, Serialize};
 
