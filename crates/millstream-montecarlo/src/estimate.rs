@@ -109,13 +109,18 @@ impl Estimate {
 
     /// Whether `other`, which is independent, says the same in every output, to so many standard errors.
     pub(crate) fn agrees(&self, other: &Self, errors: f64) -> bool {
+        self.agrees_but_for(&[], other, errors)
+    }
+
+    /// The same, where samples of `other` may have missed so much of each output; nothing where `missed` ends.
+    pub(crate) fn agrees_but_for(&self, missed: &[f64], other: &Self, errors: f64) -> bool {
         self.values.iter().enumerate().all(|(o, value)| {
             let own = if self.bound {
                 self.half_width(o)
             } else {
                 errors * self.standard_error(o)
             };
-            let off = (value - other.value(o)).abs();
+            let off = (value - other.value(o)).abs() - missed.get(o).copied().unwrap_or(0.0);
             off <= own + errors * other.standard_error(o) || off <= 1e-12 * value.abs()
         })
     }

@@ -110,6 +110,8 @@ pub struct CheckSum {
     pub off: Vec<f64>,
     /// The point with the largest distance, in the unit cube.
     pub worst: Option<Vec<f64>>,
+    /// Each output's distance there.
+    pub height: Vec<f64>,
 }
 
 impl Partial {

@@ -13,7 +13,7 @@ use crate::domain::Domain;
 use crate::estimate::{Estimate, Units};
 use crate::method::adapt::Adapt;
 use crate::method::pilot::Pilot;
-use crate::method::{Adapted, INTEGRAND_COST, Production, cost};
+use crate::method::{Adapted, INTEGRAND_COST, Missed, Production, cost};
 use crate::partial::Partial;
 use crate::request::{Method, Target};
 use crate::wave::Work;
@@ -28,6 +28,8 @@ const APART: f64 = 5.0;
 const LOW_DIMENSIONS: f64 = 10.0;
 /// Most dimensions of cubature.
 const CUBATURE_DIM: usize = 5;
+/// Places that random points found around which the map is adapted, at most.
+const HINTS: usize = 4;
 
 /// A method on trial.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,8 +69,8 @@ pub(crate) struct Contest {
     pub(crate) adapted: Option<Adapted>,
     /// Uniform points that test what cubature claims.
     careful: u64,
-    /// What random points found that cubature had missed: how many of them, and one.
-    pub(crate) found: Option<(u64, Vec<f64>)>,
+    /// What random points found that cubature has not resolved.
+    pub(crate) found: Option<Missed>,
     /// Who won without a comparison, and why.
     winner: Option<(Method, String)>,
 }
@@ -117,7 +119,7 @@ impl Contest {
         &mut self,
         (work, whole): (&Work, &Partial),
         view: &View<'_>,
-        adaptation: impl FnOnce(f64) -> Adapt,
+        adaptation: impl FnOnce(f64, &[Vec<f64>]) -> Adapt,
     ) -> Result<(), Error> {
         let runner = match self.stage {
             Stage::Adapt => None,
@@ -171,11 +173,12 @@ impl Contest {
             estimate.shortfall(view.target, view.units) <= enough && rival.production.agree();
         let stuck = !rival.production.oddities().is_empty();
         if arrived && !stuck {
+            let resolved = rival.production.resolved();
             let looked = self.rivals.first().map(|rival| rival.production.estimate());
             let confirmed = [looked.as_ref(), self.pilot.as_ref()]
                 .into_iter()
                 .flatten()
-                .all(|other| estimate.agrees(other, APART));
+                .all(|other| estimate.agrees_but_for(&resolved, other, APART));
             if confirmed {
                 self.stage = Stage::Check;
             } else {
@@ -204,14 +207,18 @@ impl Contest {
             self.found = None;
             self.decide(Method::Cubature, reason);
         } else {
-            self.found = rival.production.missed().cloned();
+            self.found = rival.production.missed();
             // What the points found is in the errors of its regions: it goes on from there.
             self.stage = Stage::Cubature;
             self.after_cubature(view);
         }
     }
 
-    fn after_second_look(&mut self, view: &View<'_>, adaptation: impl FnOnce(f64) -> Adapt) {
+    fn after_second_look(
+        &mut self,
+        view: &View<'_>,
+        adaptation: impl FnOnce(f64, &[Vec<f64>]) -> Adapt,
+    ) {
         let Some(rival) = self.rivals.first() else {
             return;
         };
@@ -236,7 +243,9 @@ impl Contest {
             .iter()
             .map(|rival| rival.needed(view))
             .fold(f64::INFINITY, f64::min);
-        let adapt = adaptation(cheapest);
+        let found = self.found.as_ref().filter(|found| found.is_rare());
+        let places = found.map_or(&[][..], |found| &found.places);
+        let adapt = adaptation(cheapest, places.get(..HINTS).unwrap_or(places));
         if adapt.next(view.left / 2).is_some() {
             self.adapt = Some(Box::new(adapt));
             self.stage = Stage::Adapt;

@@ -6,8 +6,8 @@
 use super::{Job, Phase};
 use crate::answer::Status;
 use crate::estimate::{Estimate, Units};
-use crate::method::Production;
 use crate::method::vegas::widen;
+use crate::method::{Missed, Production};
 use crate::request::{Method, OnBad, Target};
 
 /// One sample may carry at most this share of a value, or else the absolute error aimed at.
@@ -25,8 +25,6 @@ const CONTRADICTION: f64 = 4.0;
 const APART: f64 = 5.0;
 /// Fewer samples than this share that are not zero: the domain is mostly empty.
 const EMPTY: f64 = 0.001;
-/// So many random points on a feature make it no longer rare: every method's own samples see it.
-const FEW: u64 = 64;
 /// An interval narrower than this share of the value is rounding.
 const FLAT: f64 = 1e-12;
 
@@ -87,7 +85,11 @@ impl Job {
 
     /// Whether the pilot's samples do not contradict a rule, which sees a peak or not.
     fn is_confirmed(&self, estimate: &Estimate) -> bool {
-        self.pilot.dominated() || estimate.agrees(&self.pilot.estimate(), APART)
+        let resolved = match &self.phase {
+            Phase::Produce(production) => production.resolved(),
+            _ => Vec::new(),
+        };
+        self.pilot.dominated() || estimate.agrees_but_for(&resolved, &self.pilot.estimate(), APART)
     }
 
     /// Whether no single sample decides.
@@ -182,12 +184,21 @@ impl Job {
             let point = point.iter().map(f64::to_string).collect::<Vec<_>>();
             point.join(", ")
         };
-        if let Some((count, point)) = production.missed() {
-            let point = text(point);
+        let place = |missed: &Missed| {
+            missed
+                .places
+                .first()
+                .map_or(String::new(), |place| text(place))
+        };
+        if let Some(missed) = production.missed() {
+            let (count, point) = (missed.points, place(&missed));
             warnings.push(format!("the rule does not explain the values at {count} random points, one of them ({point}): a narrow feature lies there that is not resolved; use method auto, give the point as a hint, or allow more samples"));
-        } else if let Some((count, point)) = self.found.as_ref().filter(|(count, _)| *count < FEW) {
-            let (point, looked) = (text(point), self.careful());
-            warnings.push(format!("{count} of about {looked} random points lie on a narrow feature, one of them ({point}), and samples of method {} may have missed a part of it: give the point as a hint", production.method()));
+        } else if let Some(missed) = &self.found
+            && missed.is_rare()
+            && !missed.is_in(&production.estimate().values)
+        {
+            let (count, point, method) = (missed.points, place(missed), production.method());
+            warnings.push(format!("{count} random points lie on a narrow feature, one of them ({point}), and samples of method {method} may have missed a part of it: give the point as a hint"));
         }
     }
 

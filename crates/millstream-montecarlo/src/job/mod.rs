@@ -24,7 +24,7 @@ use crate::estimate::Estimate;
 use crate::map::Map;
 use crate::method::adapt::Adapt;
 use crate::method::pilot::{self, Pilot};
-use crate::method::{Adapted, Production};
+use crate::method::{Adapted, Missed, Production};
 use crate::partial::{Bad, Partial};
 use crate::plan::Plan;
 use crate::request::{DEFAULT_CAREFUL, Method, OnBad, Request, StoredMap, Target};
@@ -61,8 +61,8 @@ pub struct Job {
     decision: Option<String>,
     /// The largest weighted value of each output in the production.
     heaviest: Vec<f64>,
-    /// What random points found that no rule explained: how many of them, and one.
-    found: Option<(u64, Vec<f64>)>,
+    /// What random points found that no rule has resolved.
+    found: Option<Missed>,
     /// The formula has no variable.
     constant: bool,
     /// Points spread evenly over the domain, all phases.
@@ -221,8 +221,9 @@ impl Job {
             return Err(Error::Mismatch);
         };
         let hints = &self.hints;
-        contest.complete((work, whole), &view, |need| {
-            adaptation(need.min(plain), start, hints)
+        contest.complete((work, whole), &view, |need, found| {
+            let hints = [hints, found].concat();
+            adaptation(need.min(plain), start, &hints)
         })
     }
 

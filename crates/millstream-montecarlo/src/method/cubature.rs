@@ -3,14 +3,16 @@
 //! The rule's own error estimate, summed over all regions, is the bound of the interval. Where a sampling method sees a
 //! narrow peak with some probability, a rule sees it or not. So a claim is tested before it is believed: random points, spread
 //! evenly, are compared with what the rule's points say of their regions. What they do not explain must fit into the bound;
-//! where it does not, the error of these regions is what was found there, and they are halved. A region is not halved beyond [`DEEPEST`]: towards a pole halves would go on for ever,
-//! each adding its share to a value that grows without end.
+//! where it does not, the error of these regions is what was found there, and they are halved. A region is not halved beyond
+//! [`DEEPEST`]: towards a pole halves would go on for ever, each adding its share to a value that grows without end.
 
 mod check;
 mod leaf;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::check::Missed;
+use self::check::Remembered;
 use self::leaf::Leaf;
 
 use crate::Error;
@@ -46,14 +48,20 @@ pub(crate) struct Cubature {
     /// Values and errors before the last wave.
     before: Option<(Vec<f64>, Vec<f64>)>,
     test: Test,
-    /// Of the last test that failed: points that the rule does not explain, and one of them.
-    missed: Option<(u64, Vec<f64>)>,
+    /// Points that a rule once did not explain.
+    remembered: Vec<Remembered>,
+    /// What the last test found, if it failed.
+    open: Option<Missed>,
+    /// Values when a test failed for the first time.
+    unresolved: Option<Vec<f64>>,
 }
 
 /// Whether random points have confirmed the present value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Test {
     Open,
+    /// The remembered points are explained, new ones have not been drawn yet.
+    Recalled,
     Passed,
     Failed,
 }
@@ -85,7 +93,9 @@ impl Cubature {
             asked,
             before: None,
             test: Test::Open,
-            missed: None,
+            remembered: Vec::new(),
+            open: None,
+            unresolved: None,
         }
     }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use adapt::Adapted;
 use cubature::Cubature;
+pub(crate) use cubature::Missed;
 use map_rqmc::MapRqmc;
 use plain::Plain;
 use rqmc::Rqmc;
@@ -120,11 +121,19 @@ impl Production {
         }
     }
 
-    /// Of the last test, when it failed: how many random points a rule does not explain, and one of them.
-    pub(crate) fn missed(&self) -> Option<&(u64, Vec<f64>)> {
+    /// What random points found that a rule has not explained yet.
+    pub(crate) fn missed(&self) -> Option<Missed> {
         match self {
             Self::Cubature(state) => state.missed(),
             _ => None,
+        }
+    }
+
+    /// How far values moved for what random points found; empty for methods without a rule.
+    pub(crate) fn resolved(&self) -> Vec<f64> {
+        match self {
+            Self::Cubature(state) => state.resolved(),
+            _ => Vec::new(),
         }
     }
 

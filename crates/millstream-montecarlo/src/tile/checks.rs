@@ -85,7 +85,9 @@ fn compared(
         unexplained: 0,
         off: vec![0.0; models.len()],
         worst: None,
+        height: vec![0.0; models.len()],
     };
+    let mut here = sum.height.clone();
     let mut most = 0.0;
     let mut place = vec![0.0; region.lower.len()];
     for point in 0..used {
@@ -95,16 +97,18 @@ fn compared(
             *place = 2.0 * ((axis[point] - lower) / (upper - lower)) - 1.0;
         }
         let mut all = 0.0;
-        for ((model, out), off) in models.iter().zip(out.chunks_exact(BLOCK)).zip(&mut sum.off) {
-            let unexplained = model.unexplained(&place, out[point]);
-            *off += unexplained;
-            all += unexplained;
+        for ((model, out), here) in models.iter().zip(out.chunks_exact(BLOCK)).zip(&mut here) {
+            *here = model.unexplained(&place, out[point]);
+            all += *here;
         }
+        let off = sum.off.iter_mut().zip(&here);
+        off.for_each(|(off, here)| *off += here);
         if all > 0.0 {
             sum.unexplained += 1;
         }
         if all > most {
             most = all;
+            sum.height.copy_from_slice(&here);
             sum.worst = Some(points.iter().skip(point).step_by(BLOCK).copied().collect());
         }
     }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::DEEPEST;
+use super::check::{Group, volume};
 use crate::partial::RegionSum;
 use crate::wave::Region;
 
@@ -51,6 +52,10 @@ pub(super) struct Seen {
     pub(super) point: Vec<f64>,
     /// What it may be of each output's integral.
     pub(super) off: Vec<f64>,
+    /// The share of the unit cube that the points stand for.
+    pub(super) share: f64,
+    /// How far each output is off at the point.
+    height: Vec<f64>,
 }
 
 impl Seen {
@@ -58,6 +63,8 @@ impl Seen {
         Self {
             point: Vec::new(),
             off: vec![0.0; outputs],
+            share: 0.0,
+            height: vec![0.0; outputs],
         }
     }
 
@@ -67,27 +74,29 @@ impl Seen {
         all.any(|(off, error)| *off > 0.0 && *error >= VISIBLE * off)
     }
 
-    /// Adds what points of which each stands for `weight` of the cube found, `worst` the one with the most.
-    pub(super) fn take(&mut self, worst: Option<Vec<f64>>, off: &[f64], weight: f64) {
-        let Some(worst) = worst else { return };
-        if self.point.is_empty() {
+    /// In a region of so small a volume it is no more than the distance at the point allows.
+    fn fit(&mut self, volume: f64) {
+        let off = self.off.iter_mut().zip(&self.height);
+        off.for_each(|(off, height)| *off = off.min(height * volume));
+    }
+
+    /// Adds what a group of points found, each of which stands for `weight` of the cube.
+    pub(super) fn take(&mut self, group: Group, weight: f64) {
+        let Some(worst) = group.worst else { return };
+        let here: f64 = group.off.iter().sum::<f64>() * weight;
+        if here > self.off.iter().sum() {
             self.point = worst;
+            self.height = group.height;
         }
-        let all = self.off.iter_mut().zip(off);
+        let all = self.off.iter_mut().zip(&group.off);
         all.for_each(|(all, one)| *all += weight * one);
+        self.share += weight * group.unexplained as f64;
     }
 }
 
 impl Leaf {
-    /// Whether `region` is a part of it.
-    pub(super) fn holds(&self, region: &Region) -> bool {
-        let lower = self.region.lower.iter().zip(&region.lower);
-        let upper = self.region.upper.iter().zip(&region.upper);
-        lower.into_iter().all(|(own, other)| own <= other)
-            && upper.into_iter().all(|(own, other)| other <= own)
-    }
-
-    fn covers(&self, point: &[f64]) -> bool {
+    /// Whether `point` lies in it.
+    pub(super) fn covers(&self, point: &[f64]) -> bool {
         let sides = self.region.lower.iter().zip(&self.region.upper);
         sides
             .zip(point)
@@ -99,6 +108,8 @@ impl Leaf {
         let errors = self.errors.iter_mut().zip(&seen.off);
         errors.for_each(|(error, off)| *error = error.max(*off));
         self.seen = Some(seen);
+        // Along the axis in which the rest varies halves might never come near the point.
+        self.axis = widest(&self.region);
     }
 
     pub(super) fn first(region: Region, sum: &RegionSum) -> Self {
@@ -182,8 +193,10 @@ impl Leaf {
             {
                 // On the way to a feature the error grows: that is no pole.
                 half.stubborn = 0;
+                let mut seen = seen.clone();
+                seen.fit(volume(&half.region));
                 if !seen.is_visible(&sum.error) {
-                    half.note(seen.clone());
+                    half.note(seen);
                 }
             }
             half
@@ -199,6 +212,17 @@ fn is_finest(region: &Region) -> bool {
     sides
         .into_iter()
         .any(|(low, high)| high - low < FINEST * high)
+}
+
+fn widest(region: &Region) -> usize {
+    let sides = region.lower.iter().zip(&region.upper).enumerate();
+    let widths = sides.map(|(axis, (lower, upper))| (axis, upper - lower));
+    widths
+        .fold(
+            (0, 0.0),
+            |most, side| if side.1 > most.1 { side } else { most },
+        )
+        .0
 }
 
 fn largest(errors: &[f64]) -> f64 {
