@@ -58,8 +58,8 @@ enum Stage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Contest {
     dim: usize,
-    /// Cubature before its first wave.
-    cubature: Production,
+    /// Cubature before its first wave; none in dimensions that are too many for it.
+    cubature: Option<Production>,
     stage: Stage,
     spread: Vec<f64>,
     /// What the pilot says; none when a few of its samples decide.
@@ -90,7 +90,7 @@ impl Contest {
         let known = (!pilot.dominated()).then(|| pilot.estimate());
         Self {
             dim: domain.dim(),
-            cubature: Production::cubature(domain),
+            cubature: (domain.dim() <= CUBATURE_DIM).then(|| Production::cubature(domain)),
             stage: Stage::FirstLook,
             spread,
             pilot: known,
@@ -130,12 +130,12 @@ impl Contest {
             runner.complete(work, whole, view)?;
         }
         match self.stage {
-            Stage::FirstLook
-                if self.dim <= CUBATURE_DIM && (self.pilot.is_some() || self.dim < 3) =>
-            {
-                self.enter(Stage::Cubature, self.cubature.clone());
-            }
-            Stage::FirstLook => self.stage = Stage::SecondLook,
+            Stage::FirstLook => match self.cubature.take() {
+                Some(cubature) if self.pilot.is_some() || self.dim < 3 => {
+                    self.enter(Stage::Cubature, cubature);
+                }
+                _ => self.stage = Stage::SecondLook,
+            },
             Stage::Cubature => self.after_cubature(view),
             Stage::Check => self.after_check(view),
             Stage::SecondLook => self.after_second_look(view, adaptation),
