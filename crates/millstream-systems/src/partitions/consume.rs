@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -258,8 +259,10 @@ impl Parent<'_> {
         };
         process.ended = true;
         let status = process.child.wait();
-        let well = status.as_ref().is_ok_and(ExitStatus::success);
-        if well && self.stopping {
+        if status
+            .as_ref()
+            .is_ok_and(|status| is_stop(*status, self.stopping))
+        {
             self.board.ended(number, true);
             return;
         }
@@ -291,6 +294,13 @@ impl Parent<'_> {
             .map_or(0, |process| process.pid);
         (self.show)(Told::Line(format!("process {number} (pid {pid}) {what}")));
     }
+}
+
+/// Whether a process that ended with `status` was stopped, and has not failed. SIGINT ends only a process that has hardly
+/// begun, before it has a process group of its own: Ctrl-C was for its parent, which stops everything.
+fn is_stop(status: ExitStatus, stopping: bool) -> bool {
+    const INTERRUPT: i32 = 2;
+    (stopping && status.success()) || status.signal() == Some(INTERRUPT)
 }
 
 /// Passes on what a process writes on its standard error.
@@ -330,4 +340,18 @@ fn words(options: &Options, number: usize, share: &[i32]) -> Vec<OsString> {
         words.extend(["--assign".into(), share.join(",").into()]);
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ctrl_c_that_meets_a_process_before_it_has_begun_is_no_failure() {
+        let by_signal = ExitStatus::from_raw;
+        assert!(is_stop(by_signal(2), false));
+        assert!(!is_stop(by_signal(9), true));
+        assert!(is_stop(ExitStatus::default(), true));
+        assert!(!is_stop(ExitStatus::default(), false));
+    }
 }
