@@ -8,6 +8,8 @@ mod completion;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod integrate;
 #[cfg(test)]
 mod messages;
@@ -21,8 +23,6 @@ mod partitions;
 mod terminal;
 #[cfg(test)]
 mod tools;
-#[cfg(test)]
-mod tools_examples;
 #[cfg(test)]
 mod tools_groups;
 #[cfg(test)]
