@@ -21,7 +21,6 @@ mod record_format;
 mod record_json;
 mod screen;
 mod session;
-mod signals;
 mod supervised;
 mod telemetry;
 mod up;

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use anyhow::{Context, bail};
-use millstream::{Headers, Partition, Timestamp};
+use millstream::{Header, Headers, Partition, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::place;
@@ -49,8 +49,9 @@ pub(crate) struct JsonRecord<'a> {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonHeader<'a> {
+    /// Null if the name is not UTF-8: then the client cannot read the header.
     #[serde(borrow)]
-    name: Cow<'a, str>,
+    name: Option<Cow<'a, str>>,
     #[serde(
         default,
         deserialize_with = "present",
@@ -94,10 +95,10 @@ impl<'a> JsonRecord<'a> {
         let time = Timestamp::from_millis(record.timestamp);
         let (key, key_hex) = text_or_hex(record.key.as_deref());
         let (value, value_hex) = text_or_hex(record.value.as_deref());
-        let header = |(name, value): &'a (String, Option<Vec<u8>>)| {
-            let (value, value_hex) = text_or_hex(value.as_deref());
+        let header = |(name, bytes): &'a (String, Option<Vec<u8>>)| {
+            let (value, value_hex) = text_or_hex(bytes.as_deref());
             JsonHeader {
-                name: Cow::Borrowed(name),
+                name: (!is_unreadable(name, bytes.as_deref())).then_some(Cow::Borrowed(&**name)),
                 value,
                 value_hex,
             }
@@ -128,10 +129,15 @@ pub(crate) fn parse(line: &[u8]) -> anyhow::Result<Draft> {
         bail!("`value` is missing; a tombstone has \"value\":null");
     }
     let mut headers = Headers::new();
-    for header in object.headers {
+    for (number, header) in (1..).zip(object.headers) {
+        let Some(name) = header.name else {
+            bail!(
+                "header {number} has a name that is not UTF-8, which cannot be read or written; without it the copy would not be whole"
+            );
+        };
         let value = bytes("value", header.value, header.value_hex)
-            .with_context(|| format!("header `{}`", header.name))?;
-        headers.push(header.name, value);
+            .with_context(|| format!("header `{name}`"))?;
+        headers.push(name, value);
     }
     Ok(Draft {
         key: bytes("key", object.key, object.key_hex)?,
@@ -140,6 +146,11 @@ pub(crate) fn parse(line: &[u8]) -> anyhow::Result<Draft> {
         timestamp: object.timestamp.map(time).transpose()?,
         partition: object.partition.map(Partition),
     })
+}
+
+/// Whether a header could not be read.
+fn is_unreadable(name: &str, value: Option<&[u8]>) -> bool {
+    name == Header::UNREADABLE && value.is_none()
 }
 
 /// The fields of a text, or of bytes that are not UTF-8.
@@ -266,6 +277,22 @@ mod tests {
             };
             assert_eq!(parse(line.as_bytes()).unwrap(), expected, "{line}");
         }
+    }
+
+    /// A copy that loses a header without a word would be no copy.
+    #[test]
+    fn a_header_whose_name_is_not_utf8_is_not_lost_in_a_copy() {
+        let unreadable = (Header::UNREADABLE.to_owned(), None);
+        let record = Shown {
+            headers: vec![("a".to_owned(), None), unreadable],
+            ..record()
+        };
+        let line = json(&record);
+        assert!(line.contains(r#"{"name":null,"value":null}"#), "{line}");
+        assert_eq!(
+            parse(line.as_bytes()).unwrap_err().to_string(),
+            "header 2 has a name that is not UTF-8, which cannot be read or written; without it the copy would not be whole"
+        );
     }
 
     #[test]

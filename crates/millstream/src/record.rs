@@ -160,6 +160,11 @@ pub struct Header {
     pub value: Option<Vec<u8>>,
 }
 
+impl Header {
+    /// The name of a header whose own name is not UTF-8. The client cannot read such a header: its value is `None`.
+    pub const UNREADABLE: &str = "\u{fffd}";
+}
+
 impl Headers {
     /// No headers. Does not allocate.
     pub const fn new() -> Self {

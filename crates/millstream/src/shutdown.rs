@@ -50,9 +50,18 @@ impl Shutdown {
     /// # Errors
     /// The operating system refuses the handlers or the thread.
     pub fn on_signals() -> Result<Self, Error> {
+        Self::on_signals_then(|| {})
+    }
+
+    /// As [`Shutdown::on_signals`]; the second signal calls `leave` before it ends the process, for what must not be left as
+    /// it is, such as the settings of a terminal. `leave` must not block.
+    ///
+    /// # Errors
+    /// The operating system refuses the handlers or the thread.
+    pub fn on_signals_then(leave: impl FnOnce() + Send + 'static) -> Result<Self, Error> {
         let shutdown = Self::new();
         let listening = shutdown.clone();
-        listen(listening).map_err(|source| Error::Signals { source })?;
+        listen(listening, leave).map_err(|source| Error::Signals { source })?;
         Ok(shutdown)
     }
 
@@ -85,7 +94,7 @@ impl Shutdown {
 }
 
 /// Waits for signals in a thread of its own, so that the second one works whatever the rest of the process is stuck in.
-fn listen(shutdown: Shutdown) -> io::Result<()> {
+fn listen(shutdown: Shutdown, leave: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let wait = move || {
         let mut signals = signals.forever();
@@ -94,6 +103,7 @@ fn listen(shutdown: Shutdown) -> io::Result<()> {
             shutdown.request();
         }
         if let Some(signal) = signals.next() {
+            leave();
             // Not `process::exit`: what a C library does at exit may wait for what hangs.
             low_level::exit(128 + signal);
         }

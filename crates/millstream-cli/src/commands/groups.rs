@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Lists the consumer groups
+    /// Lists the consumer groups with their members and their lag
     List {
         /// Prints one JSON object per group
         #[arg(long)]
@@ -125,23 +125,38 @@ struct Listed {
     group: String,
     state: String,
     members: usize,
+    /// Over all partitions, as `describe` counts it; null if the group has gone in the meantime.
+    lag: Option<u64>,
 }
 
 fn list(admin: &Admin, json: bool) -> anyhow::Result<Outcome> {
-    let listed = |group: millstream::admin::GroupInfo| Listed {
-        group: group.name,
-        state: group.state,
-        members: group.members.len(),
+    let listed = |group: millstream::admin::GroupInfo| {
+        let lag = match admin.group(&group.name) {
+            Ok(found) => Some(found.unread()),
+            Err(millstream::Error::UnknownGroup { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Listed {
+            group: group.name,
+            state: group.state,
+            members: group.members.len(),
+            lag,
+        })
     };
-    let rows: Vec<Listed> = admin.groups()?.into_iter().map(listed).collect();
+    let rows: Vec<Listed> = admin
+        .groups()?
+        .into_iter()
+        .map(listed)
+        .collect::<Result<_, _>>()?;
     let cells = |row: &Listed| {
         [
             row.group.clone(),
             row.state.clone(),
             row.members.to_string(),
+            or_dash(row.lag),
         ]
     };
-    Output::new(json).rows(["GROUP", "STATE", "MEMBERS"], &rows, cells)?;
+    Output::new(json).rows(["GROUP", "STATE", "MEMBERS", "LAG"], &rows, cells)?;
     Ok(Outcome::Done)
 }
 

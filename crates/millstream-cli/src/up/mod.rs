@@ -27,9 +27,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use millstream::Shutdown;
 use tokio::sync::mpsc;
 
 use self::broker::Started;
@@ -46,7 +48,7 @@ use crate::args::Common;
 use crate::output::Output;
 use crate::screen::{Screen, terminal_size};
 use crate::telemetry::Logs;
-use crate::{Outcome, signals};
+use crate::{Outcome, life};
 
 pub(crate) use self::broker::Broker;
 pub(crate) use self::plan::{Planned, named, plan, systems};
@@ -166,16 +168,23 @@ fn divert(logs: &Logs, events: mpsc::Sender<Event>) -> Arc<AtomicU64> {
     lost
 }
 
-/// Messages of SIGINT and SIGTERM.
+/// A message at the first SIGINT or SIGTERM. The second one puts the terminal back and ends the process.
 fn on_stop(terminal: Option<Restore>) -> anyhow::Result<mpsc::Receiver<()>> {
     let (stop, stopped) = mpsc::channel(1);
     let leave = move || {
-        if let Some(terminal) = &terminal {
+        if let Some(terminal) = terminal {
             terminal.restore();
         }
     };
-    signals::on_stop(move || _ = stop.blocking_send(()), leave)
-        .context("failed to listen to signals")?;
+    let shutdown = Shutdown::on_signals_then(leave)?;
+    let wait = move || {
+        life::wait_for_end(&shutdown);
+        _ = stop.blocking_send(());
+    };
+    thread::Builder::new()
+        .name("stop".to_owned())
+        .spawn(wait)
+        .context("failed to start a thread that waits for signals")?;
     Ok(stopped)
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, eventually};
 
 /// A topic of three partitions with 3, 2 and 1 records; the group has committed offset 0 of the first only, as the other
 /// two were added later.
@@ -202,6 +202,55 @@ fn a_purge_deletes_what_was_shown_and_nothing_else() {
         wrong.stderr
     );
     purge(&["--before", "1", "--partition", "9"]).expect(2);
+}
+
+#[test]
+fn a_purge_of_a_compacted_topic_says_what_can_be_done() {
+    let world = World::new();
+    let topic = world.name("compacted");
+    let create = [
+        "topics",
+        "create",
+        &topic,
+        "--set",
+        "cleanup.policy=compact",
+    ];
+    world.run(&create).expect(0);
+    world
+        .run_with(&["send", &topic, "-k", "ann"], b"a\n")
+        .expect(0);
+    let purge = ["topics", "purge", &topic, "--all", "--yes"];
+    let refused = world.run(&purge).expect(2);
+    let wanted = format!(
+        "topic `{topic}` is compacted (cleanup.policy=compact), and a cluster deletes the oldest records only where the policy has `delete`; `millstream topics alter {topic} --set cleanup.policy=compact,delete` adds it"
+    );
+    assert!(refused.stderr.contains(&wanted), "{}", refused.stderr);
+    let both = "cleanup.policy=compact,delete";
+    world
+        .run(&["topics", "alter", &topic, "--set", both])
+        .expect(0);
+    world.run(&purge).expect(0);
+}
+
+#[test]
+fn groups_are_listed_with_their_state_members_and_lag() {
+    let world = World::new();
+    let (topic, group) = topic_and_group(&world);
+    let listed = |members: u64| {
+        let rows = world.run(&["groups", "list", "--json"]).expect(0).json();
+        rows.into_iter()
+            .find(|row| row["group"] == group && row["members"] == members)
+    };
+    let expected = json!({"group": group, "state": "Empty", "members": 0, "lag": 6});
+    assert_eq!(listed(0), Some(expected));
+    let _reader = world.start(&["tail", &topic, "--group", &group, "--from", "earliest"]);
+    eventually("a member that has read all is listed", || {
+        listed(1).is_some_and(|row| row["state"] == "Stable" && row["lag"] == 0)
+    });
+    let table = world.run(&["groups", "list"]).expect(0).stdout;
+    let head = table.lines().next().unwrap_or_default();
+    let heads: Vec<&str> = head.split_whitespace().collect();
+    assert_eq!(heads, ["GROUP", "STATE", "MEMBERS", "LAG"]);
 }
 
 /// The forms that the help texts name.

@@ -1,14 +1,18 @@
 //! `tail --group`: reads as a member of a consumer group, which shares the partitions among its members.
 //!
+//! Each topic has a member and a thread of its own: the topics of one service need the same number of partitions.
 //! A record is committed after it was written to standard output and flushed. A stop drains and commits; what was not shown
 //! is left to the next member.
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use anyhow::{Context, bail};
 use millstream::admin::Admin;
 use millstream::codec::{Nullable, Raw};
-use millstream::{OnError, ProcessError, Service, Shutdown, Topic};
+use millstream::merged::RawRecord;
+use millstream::{OnError, Service, Shutdown, Topic};
 
 use super::Args;
 use super::show::Show;
@@ -36,9 +40,6 @@ impl Args {
         serving: &Serving,
         show: Show,
     ) -> anyhow::Result<Outcome> {
-        let [topic] = self.topic.as_slice() else {
-            bail!("--group reads one topic; start another process for another topic");
-        };
         let start = match super::place("--from", &self.from)? {
             Place::Earliest => millstream::Start::Earliest,
             Place::End => millstream::Start::Latest,
@@ -47,7 +48,10 @@ impl Args {
             ),
         };
         // A service would create a topic that is missing.
-        Admin::new(&session.cluster)?.topic(topic)?;
+        let admin = Admin::new(&session.cluster)?;
+        self.topic
+            .iter()
+            .try_for_each(|topic| admin.topic(topic).map(drop))?;
         show.waiting(&self.topic);
         let shared = Arc::new(Mutex::new(Shared {
             show,
@@ -55,55 +59,80 @@ impl Args {
             failure: None,
             shutdown: serving.shutdown.clone(),
         }));
-        let of_partition = Arc::clone(&shared);
-        let service = Service::new("tail", move || Arc::clone(&of_partition))
-            .group(group)
-            .input(
-                &RECORDS.clone().named(topic.clone()),
-                |shared, record, _| {
-                    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                    shared.record(record.into_owned())
-                },
-            )
-            .on_error(OnError::stop())
-            .start_from(start)
-            .health(&serving.health);
-        let ran = service.run(&session.cluster, serving.shutdown.clone());
+        let member = |topic: &String| {
+            let of_partition = Arc::clone(&shared);
+            let service = Service::new("tail", move || Arc::clone(&of_partition))
+                .group(group)
+                .input(
+                    &RECORDS.clone().named(topic.clone()),
+                    |shared, record, context| {
+                        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                        if !shared.take(record.into_owned()) {
+                            // Kept open, it is not committed: it is left to the next member.
+                            let _left = context.keep_open();
+                        }
+                        Ok(())
+                    },
+                )
+                .on_error(OnError::stop())
+                .start_from(start);
+            let ran = service.run(&session.cluster, serving.shutdown.clone());
+            // One that cannot go on ends the others.
+            serving.shutdown.request();
+            ran
+        };
+        let ran = run_all(&self.topic, &member, &serving.shutdown)?;
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = shared.failure.take() {
             return Err(failure).context("failed to write to standard output");
         }
-        match ran {
-            // The record after the last that was asked for: it is left to the next member.
-            Err(millstream::Error::Stopped { .. }) if shared.left == Some(0) => Ok(Outcome::Done),
-            ran => ran.map(|_| Outcome::Done).map_err(Into::into),
-        }
+        ran.map(|()| Outcome::Done).map_err(Into::into)
     }
 }
 
+/// Runs `member` for each topic at once; the first error of any of them.
+fn run_all<T>(
+    topics: &[String],
+    member: &(impl Fn(&String) -> Result<T, millstream::Error> + Sync),
+    shutdown: &Shutdown,
+) -> anyhow::Result<Result<(), millstream::Error>> {
+    thread::scope(|scope| {
+        let start = |topic| {
+            thread::Builder::new()
+                .name(format!("tail-{topic}"))
+                .spawn_scoped(scope, move || member(topic).map(drop))
+        };
+        let threads: Result<Vec<_>, _> = topics.iter().map(start).collect();
+        let threads = threads.inspect_err(|_| shutdown.request())?;
+        let mut all = Ok(());
+        for thread in threads {
+            let ran = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            all = all.and(ran);
+        }
+        Ok(all)
+    })
+}
+
 impl Shared {
-    fn record(&mut self, record: millstream::merged::RawRecord) -> Result<(), ProcessError> {
+    /// Shows `record`; whether it was taken. What comes after the last that was asked for, or when nobody reads any longer, is
+    /// not.
+    fn take(&mut self, record: RawRecord) -> bool {
         if self.left == Some(0) || self.failure.is_some() {
-            return Err(ProcessError::new("nothing more is to be shown").permanent());
+            return false;
         }
         let shown = self.show.record(record.into()).and_then(|shown| {
             self.show.flush()?;
             Ok(shown)
         });
         match shown {
-            Ok(false) => {}
-            Ok(true) => {
-                self.left = self.left.map(|left| left.saturating_sub(1));
-                if self.left == Some(0) {
-                    self.shutdown.request();
-                }
+            Ok(shown) => {
+                self.left = self.left.map(|left| left.saturating_sub(u64::from(shown)));
             }
-            Err(error) => {
-                self.failure = Some(error);
-                self.shutdown.request();
-                return Err(ProcessError::new("standard output is closed").permanent());
-            }
+            Err(error) => self.failure = Some(error),
         }
-        Ok(())
+        if self.left == Some(0) || self.failure.is_some() {
+            self.shutdown.request();
+        }
+        self.failure.is_none()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Shows what it would delete before it asks; offsets are never used again, so readers go on where they were.
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::ArgGroup;
 use millstream::admin::Admin;
 use millstream::{Clock as _, NextOffset, Partition, SystemClock, TopicPartition};
@@ -61,6 +61,7 @@ struct Purged {
 impl Purge {
     pub(super) fn run(&self, admin: &Admin) -> anyhow::Result<Outcome> {
         let rows = self.plan(admin)?;
+        self.refuse_compacted(admin)?;
         let records: u64 = rows.iter().map(|row| row.records).sum();
         if self.dry_run || !self.yes {
             self.show(&rows)?;
@@ -93,6 +94,23 @@ impl Purge {
         self.show(&done)?;
         tracing::info!(topic = self.topic, records, "records deleted");
         Ok(Outcome::Done)
+    }
+
+    /// A topic that is only compacted keeps the last record of each key; brokers answer no more than "policy violation".
+    fn refuse_compacted(&self, admin: &Admin) -> anyhow::Result<()> {
+        let policy = admin
+            .configs(&self.topic)?
+            .into_iter()
+            .find(|config| config.name == "cleanup.policy")
+            .and_then(|config| config.value)
+            .unwrap_or_default();
+        let deletes = policy.split(',').any(|one| one.trim() == "delete");
+        ensure!(
+            policy.is_empty() || deletes,
+            "topic `{0}` is compacted (cleanup.policy={policy}), and a cluster deletes the oldest records only where the policy has `delete`; `millstream topics alter {0} --set cleanup.policy=compact,delete` adds it, and a tombstone deletes one key: `millstream send {0} --json`",
+            self.topic
+        );
+        Ok(())
     }
 
     /// What becomes of each partition.

@@ -11,10 +11,7 @@ use rdkafka::message::{
 };
 
 use crate::log::memory;
-use crate::record::Headers;
-
-/// The name given to a header whose own name is not UTF-8; its value cannot be read either.
-const UNREADABLE: &str = "\u{fffd}";
+use crate::record::{Header, Headers};
 
 /// For sending; `None` when there are none, so that nothing is allocated.
 pub(crate) fn to_client(headers: &Headers) -> Option<OwnedHeaders> {
@@ -45,7 +42,7 @@ pub(crate) fn from_client(headers: Option<&impl ClientHeaders>) -> Headers {
         match catch_unwind(AssertUnwindSafe(|| headers.try_get(index))) {
             Ok(Some(header)) => all.push(header.key, header.value.map(<[u8]>::to_vec)),
             Ok(None) => {}
-            Err(_) => all.push(UNREADABLE, None),
+            Err(_) => all.push(Header::UNREADABLE, None),
         }
     }
     all
