@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -14,9 +15,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::groups::Groups;
-use crate::log::close_all;
+use crate::log::{Partition, ReadError, close_all};
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
+use crate::reserve::Reserve;
 use crate::topics::Topics;
 use crate::transactions::{Everyone, Transactions};
 
@@ -25,6 +27,7 @@ use crate::transactions::{Everyone, Transactions};
 pub struct Broker {
     pub(crate) config: Config,
     pub(crate) folder: Folder,
+    pub(crate) reserve: Reserve,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
@@ -43,7 +46,8 @@ pub struct Broker {
 impl Broker {
     /// Opens the data folder for a broker that listens on `address`.
     pub fn open(config: Config, address: SocketAddr) -> Result<Broker, Error> {
-        let folder = Folder::open(&config.data)?;
+        let mut folder = Folder::open(&config.data)?;
+        folder.check_complete()?;
         let topics = Topics::open(&config)?;
         let (host, port) = match &config.advertised {
             Some((host, port)) => (host.clone(), *port),
@@ -51,12 +55,18 @@ impl Broker {
             None if address.ip().is_unspecified() => ("127.0.0.1".to_owned(), address.port()),
             None => (address.ip().to_string(), address.port()),
         };
+        let groups = Groups::open(&folder.path().join("groups.journal"), &config)?;
+        let transactions =
+            Transactions::open(&folder.path().join("transactions.journal"), &config)?;
+        let producer_ids = ProducerIds::open(folder.path())?;
+        folder.note_complete()?;
         let broker = Broker {
+            reserve: Reserve::open(folder.path()),
             topics,
             cluster_id: StrBytes::from_string(folder.cluster_id().to_owned()),
-            groups: Groups::open(&folder.path().join("groups.journal"), &config)?,
-            transactions: Transactions::open(&folder.path().join("transactions.journal"), &config)?,
-            producer_ids: ProducerIds::open(folder.path())?,
+            groups,
+            transactions,
+            producer_ids,
             folder,
             host: StrBytes::from_string(host),
             port: i32::from(port),
@@ -68,6 +78,9 @@ impl Broker {
             config,
         };
         broker.transactions.recover(&broker.everyone());
+        // A kill may have come between the end of a topic and that of its offsets.
+        let exists = |topic: &TopicName| broker.topics.get(topic).is_some();
+        broker.groups.forget_topics_without(exists);
         Ok(broker)
     }
 
@@ -101,15 +114,26 @@ impl Broker {
         for topic in &topics {
             for (index, partition) in topic.partitions().iter().enumerate() {
                 partitions += 1;
-                if let Err(error) = partition.retain(now_ms) {
+                let retained = self.reserve.help(|| partition.retain(now_ms));
+                if let Err(error) = retained {
                     ::metrics::counter!(metrics::RETENTION_FAILURES).increment(1);
                     tracing::error!(topic = topic.name.as_str(), partition = index, %error, "failed to apply retention");
                 }
             }
         }
+        self.reserve.fill();
         ::metrics::gauge!(metrics::TOPICS)
             .set(f64::from(u32::try_from(topics.len()).unwrap_or(u32::MAX)));
         ::metrics::gauge!(metrics::PARTITIONS).set(f64::from(partitions));
+    }
+
+    /// Moves the start of a log to `before`, also when the disk is full.
+    pub(crate) fn delete_records(
+        &self,
+        partition: &Partition,
+        before: i64,
+    ) -> Result<i64, ReadError> {
+        self.reserve.help(|| partition.delete_records(before))
     }
 
     /// Flushes everything and marks the data folder as closed cleanly. No request may follow.
@@ -180,5 +204,53 @@ impl Stopping {
     /// Completes when the broker stops.
     pub(crate) async fn wait(&self) {
         self.0.subscribe().wait_for(|stopping| *stopping).await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::log::faults;
+    use crate::log::testing::encode_with;
+    use crate::topics::config::Overrides;
+
+    fn filled(data: &std::path::Path) -> (Broker, Arc<Partition>) {
+        let mut config = Config::ephemeral(data);
+        config.clock = crate::Clock::manual(100_000);
+        config.segment_bytes = 1024;
+        config.retention_ms = 1000;
+        let broker = Broker::open(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).unwrap();
+        let topic = broker.topics.create("full", 1, Overrides::new()).unwrap();
+        let partition = topic.partition(0).unwrap();
+        for _ in 0..3 {
+            let none = kafka_protocol::records::Compression::None;
+            let batch = encode_with(&[100_000], 800, none, None, false);
+            let batch = partition.check(batch, 100_000).unwrap();
+            partition.store(&batch, None, 100_000).unwrap();
+        }
+        (broker, partition)
+    }
+
+    #[test]
+    fn fault_37_what_frees_space_goes_on_when_the_disk_is_full() {
+        let data = tempfile::tempdir().unwrap();
+        let (broker, partition) = filled(data.path());
+        faults::space_left(Some(0));
+        assert_eq!(broker.delete_records(&partition, 1).unwrap(), 1);
+        assert!(!data.path().join("reserve").exists());
+        faults::space_left(Some(10 << 20));
+        broker.apply_retention();
+        // There was room, so there is a reserve again.
+        assert!(data.path().join("reserve").exists());
+        faults::space_left(Some(0));
+        broker
+            .config
+            .clock
+            .advance(std::time::Duration::from_secs(5));
+        broker.apply_retention();
+        assert_eq!((partition.start_offset(), partition.size()), (3, 0));
+        faults::space_left(None);
     }
 }

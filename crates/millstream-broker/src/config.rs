@@ -64,7 +64,7 @@ pub struct Config {
     pub retention_check: Duration,
     /// Distance of two entries of the offset index, for a topic without `index.interval.bytes`.
     pub index_interval_bytes: i32,
-    /// How long the first member of an empty group waits for others (Kafka: 3000).
+    /// How long the first member of an empty group waits for others, again for each that comes meanwhile (Kafka: 3000).
     pub group_initial_rebalance_delay_ms: i32,
     /// Smallest session timeout that a group member may ask for.
     pub group_min_session_timeout_ms: i32,
@@ -115,7 +115,7 @@ impl Config {
             retention_bytes: -1,
             retention_check: Duration::from_secs(300),
             index_interval_bytes: 4096,
-            group_initial_rebalance_delay_ms: 0,
+            group_initial_rebalance_delay_ms: 30,
             group_min_session_timeout_ms: 6000,
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,

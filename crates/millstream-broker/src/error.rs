@@ -29,6 +29,12 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// A request or a task panicked; all others were served.
+    #[error("the broker panicked {count} times while it ran, its log says where")]
+    Panicked {
+        /// How often.
+        count: usize,
+    },
     /// The threads of an embedded broker did not start.
     #[error("failed to start the broker's threads")]
     Threads {

@@ -19,21 +19,27 @@ use crate::snapshot::{Durability, Kind};
 
 const FORMAT: Kind = Kind {
     magic: "millstream-data",
-    newest: 1,
+    newest: 2,
 };
+
+/// Files that a folder has since they were first made: without one, what it held is lost.
+const LASTING: [&str; 3] = ["groups.journal", "transactions.journal", "producer-ids"];
 
 /// A data folder that this process owns for as long as the value lives.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    cluster_id: String,
+    identity: Identity,
     _lock: File,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
     cluster_id: String,
+    /// Whether the lasting files were made.
+    #[serde(default)]
+    complete: bool,
 }
 
 impl Folder {
@@ -49,6 +55,7 @@ impl Folder {
                 // Kafka's cluster ids look like this: sixteen random bytes in URL-safe base64.
                 let identity = Identity {
                     cluster_id: base64(Uuid::new_v4().as_bytes()),
+                    complete: false,
                 };
                 FORMAT.write(&file, &identity, Durability::Disk)?;
                 identity
@@ -56,9 +63,30 @@ impl Folder {
         };
         Ok(Folder {
             path: path.to_path_buf(),
-            cluster_id: identity.cluster_id,
+            identity,
             _lock: lock,
         })
+    }
+
+    /// Refuses a folder that has lost a file: made anew, it would hide that.
+    pub(crate) fn check_complete(&self) -> Result<(), Error> {
+        if self.identity.complete {
+            for name in LASTING {
+                let path = self.path.join(name);
+                fs::metadata(&path).map_err(Error::file("open", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that the lasting files are there.
+    pub(crate) fn note_complete(&mut self) -> Result<(), Error> {
+        if !self.identity.complete {
+            self.identity.complete = true;
+            let file = self.path.join("millstream.json");
+            FORMAT.write(&file, &self.identity, Durability::Disk)?;
+        }
+        Ok(())
     }
 
     /// Where the folder is.
@@ -73,7 +101,7 @@ impl Folder {
 
     /// The name this cluster has had since the folder was created.
     pub(crate) fn cluster_id(&self) -> &str {
-        &self.cluster_id
+        &self.identity.cluster_id
     }
 }
 
@@ -182,13 +210,13 @@ mod tests {
         let text = fs::read_to_string(&file).unwrap();
         fs::write(
             &file,
-            text.replacen("millstream-data 1", "millstream-data 9", 1),
+            text.replacen("millstream-data 2", "millstream-data 9", 1),
         )
         .unwrap();
         assert_eq!(
             Folder::open(data.path()).unwrap_err().to_string(),
             format!(
-                "format version 9 of `{}` is unknown, this release reads up to 1",
+                "format version 9 of `{}` is unknown, this release reads up to 2",
                 file.display()
             )
         );

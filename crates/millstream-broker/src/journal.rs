@@ -11,12 +11,17 @@
 //! record  mark u32 | length u32 | crc32c of position u64, length and payload u32 | payload
 //! ```
 //!
+//! The mark says whether the payload is the owner's, the boot of the machine in which what follows was written (`Boot`), or nothing:
+//! then all before it was forced to the disk.
+//!
 //! The position in the checksum makes a record valid at its own place only. A broken end is what a kill leaves:
-//! it is cut off and reported. A broken record with a valid one after it is damage: the file is refused.
+//! it is cut off and reported. A broken record with a valid one after it is damage: the file is refused, unless it was written in
+//! another boot and never forced to the disk. Then power was lost, and the journal ends where the disk stopped.
 //! No space refuses one append and takes it back; every other failed write or sync poisons the journal, since nobody knows
 //! what the disk then holds.
 
 pub(crate) mod fields;
+mod frame;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write as _};
@@ -28,12 +33,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kafka_protocol::ResponseError;
 
 use crate::error::Error;
+use crate::snapshot::sync_folder;
+use frame::{BOOT, Boot, FORCED, MARK, MAX_RECORD_BYTES, frame, framed, record_at, refuse_damage};
 
-const MARK: u32 = 0x6d6c_a55e;
 const HEADER_BYTES: u64 = 16;
-const RECORD_HEADER_BYTES: usize = 12;
-/// Larger than any record that is ever appended; a length above it is damage.
-const MAX_RECORD_BYTES: usize = 256 << 20;
 /// A journal below this size is not worth writing anew.
 const SMALL_BYTES: u64 = 8 << 20;
 
@@ -91,6 +94,9 @@ pub(crate) enum Unwritten {
     /// Nothing was stored, and a later append may succeed.
     #[error("no space for another record")]
     NoSpace,
+    /// The record is larger than a journal takes; nothing was stored.
+    #[error("the record is too large")]
+    TooLarge,
     /// A write or sync failed before; nothing is stored any more.
     #[error("the journal is unusable since a failed write")]
     Poisoned,
@@ -101,6 +107,7 @@ impl Unwritten {
     pub(crate) fn code(self) -> ResponseError {
         match self {
             Unwritten::NoSpace => ResponseError::CoordinatorNotAvailable,
+            Unwritten::TooLarge => ResponseError::UnknownServerError,
             Unwritten::Poisoned => ResponseError::KafkaStorageError,
         }
     }
@@ -187,6 +194,15 @@ impl Disk {
         Ok(())
     }
 
+    /// Makes the new name of the file at `path` last.
+    fn sync_folder(&self, path: &Path) -> Result<(), Error> {
+        #[cfg(test)]
+        self.faults
+            .sync_folder()
+            .map_err(Error::file("sync", path))?;
+        path.parent().map_or(Ok(()), sync_folder)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         #[cfg(test)]
         self.faults.sync()?;
@@ -216,17 +232,23 @@ impl Journal {
         mut replay: impl FnMut(&[u8]) -> Result<(), String>,
     ) -> Result<Journal, Error> {
         if !path.exists() {
-            replace(path, format, &mut std::iter::empty(), true)?;
+            replace(path, format, &Boot::this(fsync), &mut std::iter::empty())?;
+            path.parent().map_or(Ok(()), sync_folder)?;
         }
         let bytes = fs::read(path).map_err(Error::file("read", path))?;
         format.check(path, &bytes)?;
         let mut size = HEADER_BYTES;
-        while let Some(payload) = record_at(&bytes, size) {
-            replay(payload).map_err(|reason| Error::Corrupt {
-                path: path.to_path_buf(),
-                position: size,
-                reason,
-            })?;
+        let mut written_in = None;
+        while let Some((mark, payload)) = record_at(&bytes, size) {
+            match mark {
+                BOOT => written_in = Boot::decode(payload),
+                FORCED => {}
+                _ => replay(payload).map_err(|reason| Error::Corrupt {
+                    path: path.to_path_buf(),
+                    position: size,
+                    reason,
+                })?,
+            }
             size += framed(payload.len());
         }
         let file = OpenOptions::new()
@@ -236,11 +258,14 @@ impl Journal {
             .map_err(Error::file("open", path))?;
         let end = bytes.len() as u64;
         if size < end {
-            refuse_damage(path, &bytes, size)?;
+            refuse_damage(path, &bytes, size, written_in.as_ref())?;
             tracing::warn!(path = %path.display(), position = size, bytes = end - size, "cut off a record that was not written to its end");
             file.set_len(size).map_err(Error::file("truncate", path))?;
         }
-        Ok(Journal {
+        // The records that follow may be of a newer version than those before.
+        file.write_all_at(&format.header(), 0)
+            .map_err(Error::file("write", path))?;
+        let mut journal = Journal {
             path: path.to_path_buf(),
             format,
             fsync,
@@ -248,14 +273,31 @@ impl Journal {
             size,
             limit: SMALL_BYTES,
             frame: Vec::new(),
-        })
+        };
+        let this = Boot::this(fsync);
+        if written_in.as_ref() != Some(&this) {
+            journal
+                .put(BOOT, &this.encode())
+                .and_then(Written::settle)
+                .map_err(io::Error::other)
+                .map_err(Error::file("write", path))?;
+        }
+        Ok(journal)
     }
 
     /// Stores a record. An error has stored nothing.
     pub(crate) fn append(&mut self, payload: &[u8]) -> Result<Written, Unwritten> {
+        self.put(MARK, payload)
+    }
+
+    fn put(&mut self, mark: u32, payload: &[u8]) -> Result<Written, Unwritten> {
         self.disk.check()?;
+        if payload.len() > MAX_RECORD_BYTES {
+            tracing::error!(path = %self.path.display(), bytes = payload.len(), "record refused, it is too large");
+            return Err(Unwritten::TooLarge);
+        }
         self.frame.clear();
-        frame(&mut self.frame, self.size, payload);
+        frame(&mut self.frame, mark, self.size, payload);
         if let Err(error) = self.disk.write(&self.frame, self.size) {
             return Err(self.take_back(&error));
         }
@@ -288,7 +330,8 @@ impl Journal {
         self.size > self.limit
     }
 
-    /// Replaces the file by one with these records only. On an error the old file stays in use.
+    /// Replaces the file by one with these records only. On an error the old file stays in use, unless it has lost its name already:
+    /// then nothing is stored any more.
     pub(crate) fn rewrite(
         &mut self,
         records: &mut dyn Iterator<Item = Vec<u8>>,
@@ -296,12 +339,16 @@ impl Journal {
         if self.disk.check().is_err() {
             return Ok(());
         }
-        match replace(&self.path, self.format, records, self.fsync) {
+        match replace(&self.path, self.format, &Boot::this(self.fsync), records) {
             Ok((file, size)) => {
+                let synced = self.disk.sync_folder(&self.path);
                 self.disk = Arc::new(Disk::new(file, size));
                 self.size = size;
                 self.limit = size.saturating_mul(2).max(SMALL_BYTES);
-                Ok(())
+                synced.inspect_err(|error| {
+                    self.disk
+                        .poison("rename", &io::Error::other(error.to_string()));
+                })
             }
             Err(error) => {
                 // Not again with the next record: the reason will mostly be a full disk.
@@ -316,105 +363,62 @@ impl Journal {
         self.disk.poison("write", &io::Error::other("a test's"));
     }
 
-    /// Forces everything to the disk.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
-        self.disk
-            .sync(self.size)
-            .map_err(io::Error::other)
-            .map_err(Error::file("sync", &self.path))
+    /// Forces everything to the disk, and notes that it is there.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        let path = self.path.clone();
+        let noted = |journal: &mut Journal| {
+            journal.disk.sync(journal.size)?;
+            journal.put(FORCED, &[])?.settle()?;
+            journal.disk.sync(journal.size)
+        };
+        match noted(self) {
+            // All is on the disk, only the note of it is not.
+            Ok(()) | Err(Unwritten::NoSpace) => Ok(()),
+            Err(unwritten) => Err(Error::file("sync", &path)(io::Error::other(unwritten))),
+        }
     }
 }
 
-/// Writes a whole journal beside its place and renames it there, so that a kill leaves the old or the new one.
+/// Writes a whole journal beside its place, forces it to the disk, and renames it there, so that a kill leaves the old or the new one.
 fn replace(
     path: &Path,
     format: Format,
+    boot: &Boot,
     records: &mut dyn Iterator<Item = Vec<u8>>,
-    sync: bool,
 ) -> Result<(File, u64), Error> {
     let temporary = path.with_extension("journal.tmp");
-    let written = write_new(&temporary, format, records, sync)
+    let written = write_new(&temporary, format, boot, records)
         .and_then(|new| fs::rename(&temporary, path).map(|()| new));
-    let new = written.map_err(|source| {
+    written.map_err(|source| {
         fs::remove_file(&temporary).ok();
         Error::file("write", path)(source)
-    })?;
-    if let (true, Some(folder)) = (sync, path.parent()) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(Error::file("sync", folder))?;
-    }
-    Ok(new)
+    })
 }
 
 fn write_new(
     path: &Path,
     format: Format,
+    boot: &Boot,
     records: &mut dyn Iterator<Item = Vec<u8>>,
-    sync: bool,
 ) -> io::Result<(File, u64)> {
     let mut file = BufWriter::new(File::create(path)?);
     file.write_all(&format.header())?;
     let mut size = HEADER_BYTES;
     let mut bytes = Vec::new();
-    for payload in records {
+    let records = records.map(|payload| (MARK, payload));
+    let first = std::iter::once((BOOT, boot.encode()));
+    for (mark, payload) in first.chain(records).chain([(FORCED, Vec::new())]) {
+        if payload.len() > MAX_RECORD_BYTES {
+            return Err(io::Error::other(Unwritten::TooLarge));
+        }
         bytes.clear();
-        frame(&mut bytes, size, &payload);
+        frame(&mut bytes, mark, size, &payload);
         file.write_all(&bytes)?;
         size += bytes.len() as u64;
     }
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    if sync {
-        file.sync_data()?;
-    }
+    file.sync_data()?;
     Ok((file, size))
-}
-
-fn framed(payload: usize) -> u64 {
-    (payload + RECORD_HEADER_BYTES) as u64
-}
-
-fn frame(bytes: &mut Vec<u8>, position: u64, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    bytes.extend(MARK.to_be_bytes());
-    bytes.extend(length.to_be_bytes());
-    bytes.extend(checksum(position, length, payload).to_be_bytes());
-    bytes.extend(payload);
-}
-
-fn checksum(position: u64, length: u32, payload: &[u8]) -> u32 {
-    let place = crc32c::crc32c_append(
-        crc32c::crc32c(&position.to_be_bytes()),
-        &length.to_be_bytes(),
-    );
-    crc32c::crc32c_append(place, payload)
-}
-
-/// The payload of the record at `position`, if a whole and true one is there.
-fn record_at(bytes: &[u8], position: u64) -> Option<&[u8]> {
-    let rest = bytes.get(usize::try_from(position).ok()?..)?;
-    let (mark, rest) = rest.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (expected, rest) = rest.split_first_chunk()?;
-    let length = u32::from_be_bytes(*length);
-    if u32::from_be_bytes(*mark) != MARK || length as usize > MAX_RECORD_BYTES {
-        return None;
-    }
-    let payload = rest.get(..length as usize)?;
-    (checksum(position, length, payload) == u32::from_be_bytes(*expected)).then_some(payload)
-}
-
-/// Refuses a file in which a true record follows the broken one at `position`.
-fn refuse_damage(path: &Path, bytes: &[u8], position: u64) -> Result<(), Error> {
-    let end = bytes.len() as u64;
-    match (position + 1..end).find(|later| record_at(bytes, *later).is_some()) {
-        None => Ok(()),
-        Some(later) => Err(Error::Corrupt {
-            path: path.to_path_buf(),
-            position,
-            reason: format!("the record here is damaged, and a valid one follows at byte {later}"),
-        }),
-    }
 }
 
 #[cfg(test)]

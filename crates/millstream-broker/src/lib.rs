@@ -22,6 +22,7 @@
 
 mod alarms;
 mod api;
+mod boot;
 mod broker;
 mod clock;
 mod config;
@@ -34,6 +35,7 @@ mod journal;
 mod log;
 mod metrics;
 mod producers;
+mod reserve;
 mod server;
 mod snapshot;
 mod topics;

@@ -369,9 +369,13 @@ impl ProducerIds {
     /// Goes on where `<data>/producer-ids` says; ids left over in the last block are never used.
     pub(crate) fn open(data: &Path) -> Result<ProducerIds, Error> {
         let path = data.join("producer-ids");
-        let next = RESERVED
-            .read::<Reserved>(&path)?
-            .map_or(0, |reserved| reserved.next);
+        let next = match RESERVED.read::<Reserved>(&path)? {
+            Some(reserved) => reserved.next,
+            None => {
+                RESERVED.write(&path, &Reserved { next: 0 }, Durability::Disk)?;
+                0
+            }
+        };
         Ok(ProducerIds {
             path,
             state: Mutex::new(Block { next, end: next }),

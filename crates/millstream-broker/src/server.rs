@@ -69,7 +69,8 @@ impl Server {
         self.address
     }
 
-    /// Stops accepting, finishes requests in progress, flushes, and marks the data folder as closed cleanly.
+    /// Stops accepting, finishes requests in progress, flushes, and marks the data folder as closed cleanly. A panic since the start, which
+    /// cost one connection then, is an error now.
     pub fn stop(mut self) -> Result<(), Error> {
         self.end()
     }
@@ -131,11 +132,8 @@ pub async fn serve(
         }
     });
     let places = Arc::new(Semaphore::new(broker.config.max_connections));
-    // As in Kafka, old records are not the first thing to go after a start: an operator may still change a limit.
-    let check = broker.config.retention_check;
-    let first = Instant::now() + check.min(Duration::from_secs(30));
-    let mut retention = interval_at(first, check);
-    retention.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let retention = tokio::spawn(retain(Arc::clone(&broker)));
+    let mut panics = Panics::default();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
@@ -148,15 +146,14 @@ pub async fn serve(
                     clock::sleep(Duration::from_millis(50)).await;
                 }
             },
-            Some(ended) = connections.join_next() => report(ended),
-            _ = retention.tick() => tokio::task::block_in_place(|| broker.apply_retention()),
+            Some(ended) = connections.join_next() => panics.report(ended),
         }
     }
     drop(listener);
     broker.stopping.begin();
     let drained = timeout(broker.config.drain_within, async {
         while let Some(ended) = connections.join_next().await {
-            report(ended);
+            panics.report(ended);
         }
     });
     if drained.await.is_err() {
@@ -166,13 +163,35 @@ pub async fn serve(
         );
         connections.shutdown().await;
     }
-    if let Err(error) = groups.await {
-        tracing::error!(%error, "the coordinator of groups panicked");
+    for (name, task) in [
+        ("groups", groups),
+        ("transactions", transactions),
+        ("retention", retention),
+    ] {
+        if let Err(error) = task.await {
+            tracing::error!(task = name, %error, "a task of the broker panicked");
+            panics.count += 1;
+        }
     }
-    if let Err(error) = transactions.await {
-        tracing::error!(%error, "the coordinator of transactions panicked");
+    tokio::task::block_in_place(|| broker.close())?;
+    panics.result()
+}
+
+/// Applies retention now and then, until the broker stops.
+async fn retain(broker: Arc<Broker>) {
+    // As in Kafka, old records are not the first thing to go after a start: an operator may still change a limit.
+    let check = broker.config.retention_check;
+    let first = Instant::now() + check.min(Duration::from_secs(30));
+    let mut ticks = interval_at(first, check);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stopping = broker.stopping.clone();
+    let mut stopping = std::pin::pin!(stopping.wait());
+    loop {
+        tokio::select! {
+            () = &mut stopping => return,
+            _ = ticks.tick() => tokio::task::block_in_place(|| broker.apply_retention()),
+        }
     }
-    tokio::task::block_in_place(|| broker.close())
 }
 
 fn welcome(
@@ -208,13 +227,49 @@ async fn attend(
     (peer, ended)
 }
 
-fn report(ended: Result<(SocketAddr, Ended), tokio::task::JoinError>) {
-    match ended {
-        Ok((peer, Ended::Broken(broken))) => {
-            ::metrics::counter!(metrics::BROKEN_FRAMES).increment(1);
-            tracing::warn!(%peer, error = %broken, "connection closed");
+/// Panics since the start: stopping the broker returns them as an error.
+#[derive(Debug, Default)]
+struct Panics {
+    count: usize,
+}
+
+impl Panics {
+    fn report(&mut self, ended: Result<(SocketAddr, Ended), tokio::task::JoinError>) {
+        match ended {
+            Ok((peer, Ended::Broken(broken))) => {
+                ::metrics::counter!(metrics::BROKEN_FRAMES).increment(1);
+                tracing::warn!(%peer, error = %broken, "connection closed");
+            }
+            Ok((peer, ended)) => tracing::debug!(%peer, reason = %ended, "connection closed"),
+            Err(error) => {
+                tracing::error!(%error, "a request panicked, its connection is closed");
+                self.count += usize::from(error.is_panic());
+            }
         }
-        Ok((peer, ended)) => tracing::debug!(%peer, reason = %ended, "connection closed"),
-        Err(error) => tracing::error!(%error, "a request panicked, its connection is closed"),
+    }
+
+    fn result(&self) -> Result<(), Error> {
+        match self.count {
+            0 => Ok(()),
+            count => Err(Error::Panicked { count }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_panicked_is_told_by_the_stop() {
+        let mut panics = Panics::default();
+        panics.report(Ok((SocketAddr::from(([127, 0, 0, 1], 1)), Ended::Closed)));
+        panics.result().unwrap();
+        let panicked = tokio::spawn(async { panic!("planted") }).await;
+        panics.report(panicked.map(|()| unreachable!()));
+        assert_eq!(
+            panics.result().unwrap_err().to_string(),
+            "the broker panicked 1 times while it ran, its log says where"
+        );
     }
 }

@@ -132,7 +132,10 @@ fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn put(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+/// Makes a file of these bytes.
+pub(crate) fn put(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    #[cfg(test)]
+    crate::log::faults::take(bytes.len())?;
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     match durability {

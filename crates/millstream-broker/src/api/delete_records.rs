@@ -45,5 +45,6 @@ fn delete(broker: &Broker, topic: &Topic, index: i32, offset: i64) -> Result<i64
     if !config::log_config(&topic.overrides(), &broker.config).delete {
         return Err(ResponseError::PolicyViolation);
     }
-    tokio::task::block_in_place(|| partition.delete_records(offset)).map_err(|error| error.code())
+    tokio::task::block_in_place(|| broker.delete_records(&partition, offset))
+        .map_err(|error| error.code())
 }

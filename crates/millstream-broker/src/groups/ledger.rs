@@ -126,7 +126,7 @@ impl Ledger {
         self.journal.poison();
     }
 
-    pub(super) fn flush(&self) -> Result<(), Error> {
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.journal.flush()
     }
 }

@@ -18,7 +18,7 @@ mod requests;
 mod subscription;
 mod transactional;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -217,6 +217,25 @@ impl Groups {
                 return;
             }
             shared.remove_if_empty(&id);
+        }
+    }
+
+    /// Forgets the offsets of all topics that do not exist.
+    pub(crate) fn forget_topics_without(&self, exists: impl Fn(&TopicName) -> bool) {
+        let gone: BTreeSet<TopicName> = {
+            let shared = self.lock();
+            let topics = shared
+                .groups
+                .values()
+                .flat_map(|group| group.offsets.named());
+            topics.filter(|topic| !exists(topic)).cloned().collect()
+        };
+        for topic in gone {
+            tracing::info!(
+                topic = topic.as_str(),
+                "offsets of a deleted topic are forgotten"
+            );
+            self.forget_topic(&topic);
         }
     }
 

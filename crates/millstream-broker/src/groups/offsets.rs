@@ -152,6 +152,12 @@ impl Offsets {
         self.topics.keys()
     }
 
+    /// All topics with a committed or pending offset; some more than once.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &TopicName> {
+        let pending = self.pending.values().flat_map(|topics| topics.keys());
+        self.topics.keys().chain(pending)
+    }
+
     /// Everything, by topic.
     pub(crate) fn by_topic(
         &self,

@@ -1,4 +1,4 @@
-//! What of the groups is kept on disk: the records of `groups.journal`, version 2.
+//! What of the groups is kept on disk: the records of `groups.journal`, version 3.
 //!
 //! Each record stands for itself and the last one about a thing holds, so that a journal is written anew by one
 //! record per group, one for its offsets, and one for those of each open transaction. Fields are those of `journal/fields`.
@@ -30,7 +30,7 @@ use crate::log::Outcome;
 
 pub(super) const FORMAT: Format = Format {
     magic: *b"msgroups",
-    version: 2,
+    version: 3,
 };
 
 const OFFSETS: u8 = 1;

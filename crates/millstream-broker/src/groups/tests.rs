@@ -51,6 +51,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::ephemeral(folder.path());
         config.clock = Clock::manual(NOW);
+        // Nobody wakes the groups of this bench.
+        config.group_initial_rebalance_delay_ms = 0;
         let groups = Groups::open(&folder.path().join("groups.journal"), &config).unwrap();
         Bench {
             groups,

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::AtomicI32;
 
+use super::frame::RECORD_HEADER_BYTES;
 use super::*;
+use crate::boot::boot;
 
 const FORMAT: Format = Format {
     magic: *b"example\n",
@@ -14,6 +16,7 @@ const FORMAT: Format = Format {
 pub(super) struct Faults {
     write: AtomicI32,
     sync: AtomicI32,
+    pub(super) folder: AtomicI32,
 }
 
 impl Faults {
@@ -29,10 +32,18 @@ impl Faults {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
-        match self.sync.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            number => Err(io::Error::from_raw_os_error(number)),
-        }
+        answer(&self.sync)
+    }
+
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        answer(&self.folder)
+    }
+}
+
+fn answer(fault: &AtomicI32) -> io::Result<()> {
+    match fault.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
     }
 }
 
@@ -135,11 +146,15 @@ fn damage_before_a_valid_record_is_refused_with_file_and_position() {
 fn a_record_that_makes_no_sense_to_its_owner_is_refused_with_file_and_position() {
     let place = place();
     let (mut journal, _) = open(&place).unwrap();
+    let position = journal.size;
     append(&mut journal, "nonsense").unwrap();
     let error = Journal::open(&place.path, FORMAT, false, |_| Err("kind 99".to_owned()));
     assert_eq!(
         error.unwrap_err().to_string(),
-        format!("`{}` is corrupt at byte 16: kind 99", place.path.display())
+        format!(
+            "`{}` is corrupt at byte {position}: kind 99",
+            place.path.display()
+        )
     );
 }
 
@@ -165,7 +180,7 @@ fn every_flipped_bit_of_the_header_is_noticed() {
     let place = place();
     drop(open(&place).unwrap());
     let bytes = fs::read(&place.path).unwrap();
-    assert_eq!(bytes.len() as u64, HEADER_BYTES);
+    let bytes = bytes[..usize::try_from(HEADER_BYTES).unwrap()].to_vec();
     for position in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[position] ^= 0x10;
@@ -240,11 +255,12 @@ fn one_sync_settles_all_records_before_it() {
 fn a_mostly_dead_journal_shrinks_to_what_is_live() {
     let place = place();
     let (mut journal, _) = open(&place).unwrap();
+    let begin = journal.size;
     let large = vec![b'x'; 1 << 20];
     while !journal.is_mostly_dead() {
         journal.append(&large).unwrap().settle().unwrap();
     }
-    assert_eq!(journal.size, 8 * framed(large.len()) + HEADER_BYTES);
+    assert_eq!(journal.size, 8 * framed(large.len()) + begin);
     let mut live = ["a", "b"].into_iter().map(|live| live.as_bytes().to_vec());
     journal.rewrite(&mut live).unwrap();
     assert!(!journal.is_mostly_dead());
@@ -270,4 +286,73 @@ fn a_rewrite_that_fails_leaves_the_old_journal_in_use() {
     );
     append(&mut journal, "still").unwrap();
     assert_eq!(records(&place), ["old", "still"]);
+}
+
+#[test]
+fn a_record_that_no_start_would_take_is_refused_when_it_is_written() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "before").unwrap();
+    let large = vec![0; MAX_RECORD_BYTES + 1];
+    assert_eq!(journal.append(&large).map(drop), Err(Unwritten::TooLarge));
+    journal.rewrite(&mut std::iter::once(large)).unwrap_err();
+    append(&mut journal, "after").unwrap();
+    assert_eq!(records(&place), ["before", "after"]);
+}
+
+#[test]
+fn a_rewritten_journal_whose_place_is_not_certain_takes_nothing_more() {
+    let place = place();
+    let (mut journal, _) = open(&place).unwrap();
+    append(&mut journal, "old").unwrap();
+    journal.disk.faults.folder.store(EIO, Ordering::Relaxed);
+    journal
+        .rewrite(&mut std::iter::once(b"new".to_vec()))
+        .unwrap_err();
+    // The old file has no name any more: what it took would be gone with the next start.
+    assert_eq!(append(&mut journal, "lost"), Err(Unwritten::Poisoned));
+    assert_eq!(records(&place), ["new"]);
+}
+
+/// A journal of three records, written in `boot`, whose second record is damaged.
+fn damaged(place: &Place, fsync: bool, close: bool, boot: &str) {
+    let (mut journal, _) = open_with(place, fsync).unwrap();
+    append(&mut journal, "first").unwrap();
+    let second = journal.size;
+    append(&mut journal, "second").unwrap();
+    append(&mut journal, "third").unwrap();
+    if close {
+        journal.flush().unwrap();
+    }
+    let mut bytes = fs::read(&place.path).unwrap();
+    bytes[usize::try_from(second).unwrap() + RECORD_HEADER_BYTES] ^= 1;
+    let at = usize::try_from(HEADER_BYTES).unwrap();
+    let boot = Boot {
+        id: boot.to_owned(),
+        fsync,
+    };
+    let mut note = Vec::new();
+    frame(&mut note, BOOT, HEADER_BYTES, &boot.encode());
+    bytes[at..at + note.len()].copy_from_slice(&note);
+    fs::write(&place.path, bytes).unwrap();
+}
+
+#[test]
+fn fault_38_after_a_power_cut_the_journal_ends_where_the_disk_stopped() {
+    let another = "x".repeat(boot().len());
+    for (fsync, close, boot, excused) in [
+        (false, false, another.as_str(), true),
+        (false, false, boot(), false),
+        // What was forced to the disk is not excused by any power cut.
+        (true, false, another.as_str(), false),
+        (false, true, another.as_str(), false),
+    ] {
+        let place = place();
+        damaged(&place, fsync, close, boot);
+        let found = open(&place).map(|(_, records)| records);
+        match excused {
+            true => assert_eq!(found.unwrap(), ["first"]),
+            false => assert!(found.is_err_and(|error| error.to_string().contains("is damaged"))),
+        }
+    }
 }

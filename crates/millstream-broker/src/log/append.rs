@@ -76,6 +76,8 @@ pub(super) struct Writer {
     pub(super) dirty: bool,
     /// Behind the written bytes lie some of a refused batch.
     torn: bool,
+    /// When the first batch was written to this segment by this process, by the broker's clock.
+    began_ms: Option<i64>,
 }
 
 impl Writer {
@@ -87,6 +89,7 @@ impl Writer {
             since_checkpoint: 0,
             dirty,
             torn: false,
+            began_ms: None,
         }
     }
 
@@ -111,7 +114,15 @@ impl Writer {
         self.dirty = true;
     }
 
-    fn is_full(&self, header: &Header, size: u64, config: &LogConfig, now_ms: i64) -> bool {
+    /// Whether a batch whose newest record is of `newest` has to go to a new segment.
+    fn is_full(
+        &mut self,
+        header: &Header,
+        size: u64,
+        newest: i64,
+        (config, now_ms): (&LogConfig, i64),
+    ) -> bool {
+        let began_ms = *self.began_ms.get_or_insert(now_ms);
         if self.shape.size == 0 {
             return false;
         }
@@ -121,10 +132,10 @@ impl Writer {
             .saturating_add(i64::from(header.last_offset_delta));
         // By the records' time when they have one, as in Apache Kafka, so that old data is not kept in new segments.
         let since = |newest: i64| newest.saturating_sub(self.shape.first_timestamp);
-        let age = match (self.shape.first_timestamp, header.max_timestamp) {
+        let age = match (self.shape.first_timestamp, newest) {
             (0.., newest @ 0..) => since(newest),
             (0.., _) => since(now_ms),
-            _ => 0,
+            _ => now_ms.saturating_sub(began_ms),
         };
         self.shape.size + size > u64::from(config.segment_bytes)
             || next_end - self.segment.base >= MAX_OFFSETS
@@ -215,7 +226,9 @@ impl Partition {
     ) -> Result<Header, AppendError> {
         let config = self.config();
         let size = batch.len() as u64;
-        if writer.is_full(header, size, &config, now_ms) {
+        let newest = stamp.unwrap_or(header.max_timestamp);
+        if writer.is_full(header, size, newest, (&config, now_ms)) {
+            writer.began_ms = Some(now_ms);
             self.roll(writer).map_err(|error| refuse(&error))?;
         }
         let (header, head) = header.stamped(writer.shape.end, stamp, batch);

@@ -74,12 +74,16 @@ impl Note {
 }
 
 impl Checkpoint {
-    /// The checkpoint of a folder; `None` when there is none or it cannot be trusted: then everything is checked.
+    /// The checkpoint of a folder; `None` when there is none: then everything is checked. One that cannot be read is what a power cut
+    /// leaves, and stands for one of another boot that knew nothing.
     pub(super) fn read(folder: &Path) -> Result<Option<Checkpoint>, Error> {
         match KIND.read(&folder.join("checkpoint")) {
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::warn!(%error, "checkpoint is unusable, the whole partition is checked");
-                Ok(None)
+                Ok(Some(Checkpoint {
+                    boot: "unknown".to_owned(),
+                    ..Checkpoint::default()
+                }))
             }
             read => read,
         }
@@ -88,14 +92,4 @@ impl Checkpoint {
     pub(super) fn write(&self, folder: &Path, durability: Durability) -> Result<(), Error> {
         KIND.write(&folder.join("checkpoint"), self, durability)
     }
-}
-
-/// Which boot of the machine this is; empty where the system does not say.
-pub(super) fn boot() -> &'static str {
-    static BOOT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    BOOT.get_or_init(|| {
-        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .map(|id| id.trim().to_owned())
-            .unwrap_or_default()
-    })
 }

@@ -88,7 +88,7 @@ pub(super) fn is_no_space(error: &io::Error) -> bool {
 
 /// Disks that fail, for the thread that arms them.
 #[cfg(test)]
-pub(super) mod faults {
+pub(crate) mod faults {
     use super::*;
     use std::cell::Cell;
 
@@ -101,6 +101,22 @@ pub(super) mod faults {
     /// The disk has room for so many more bytes; `None` ends the fault.
     pub(crate) fn space_left(bytes: Option<usize>) {
         SPACE.set(bytes);
+    }
+
+    /// Somebody has freed so many bytes.
+    pub(crate) fn freed(bytes: usize) {
+        SPACE.set(SPACE.get().map(|space| space + bytes));
+    }
+
+    /// Takes so many bytes of the space, or says that there are not as many left.
+    pub(crate) fn take(bytes: usize) -> io::Result<()> {
+        match SPACE.get() {
+            Some(space) if space < bytes => Err(Errno::NOSPC.into()),
+            space => {
+                SPACE.set(space.map(|space| space - bytes));
+                Ok(())
+            }
+        }
     }
 
     /// Every sync fails.

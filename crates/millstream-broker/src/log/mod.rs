@@ -39,6 +39,8 @@ pub(crate) use append::Appended;
 pub(crate) use batch::{HEADER_SIZE, Header};
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
+#[cfg(test)]
+pub(crate) use file::faults;
 pub(crate) use isolation::Isolation;
 pub(crate) use marker::{Marker, Outcome};
 pub(crate) use partition::{Partition, close_all};

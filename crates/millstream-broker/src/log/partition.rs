@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::append::Writer;
-use super::checkpoint::{Checkpoint, Note, boot};
+use super::checkpoint::{Checkpoint, Note};
 use super::read::Hints;
 use super::recovery;
 use super::segment::Segment;
 use super::waiter::{Registration, Waiter, Waiters};
 use super::{LogConfig, file, lock};
+use crate::boot::boot;
 use crate::error::Error;
 use crate::producers::ProducerState;
 use crate::snapshot::Durability;

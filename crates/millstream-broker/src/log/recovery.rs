@@ -14,11 +14,12 @@ use std::sync::Arc;
 
 use super::aborted::AbortedIndex;
 use super::batch::Header;
-use super::checkpoint::{Checkpoint, Note, boot};
+use super::checkpoint::{Checkpoint, Note};
 use super::index::{Entry, Index};
 use super::scan::{Found, Scan};
 use super::segment::{Segment, Shape, log_path};
 use super::{Marker, file, isolation, marker};
+use crate::boot::boot;
 use crate::error::Error;
 use crate::producers::Producers;
 

@@ -142,12 +142,11 @@ fn expired(segments: &[Arc<Segment>], config: &LogConfig, start: i64, now_ms: i6
         return by_start;
     }
     let shapes = || segments.iter().map(|segment| segment.shape());
-    let too_old = |shape: &Shape| now_ms.saturating_sub(shape.max_timestamp) > config.retention_ms;
+    let too_old = |one: &&Arc<Segment>| {
+        one.shape().size > 0 && now_ms.saturating_sub(one.newest_ms()) > config.retention_ms
+    };
     let by_time = match config.retention_ms {
-        // Records without a timestamp have no age.
-        0.. => shapes()
-            .take_while(|shape| shape.size > 0 && shape.max_timestamp >= 0 && too_old(shape))
-            .count(),
+        0.. => segments.iter().take_while(too_old).count(),
         _ => 0,
     };
     let by_size = match u64::try_from(config.retention_bytes) {

@@ -173,6 +173,19 @@ impl Segment {
         self.modified.load(Ordering::Acquire)
     }
 
+    /// The time of the newest record, or of the last change where no record has a time.
+    pub(super) fn newest_ms(&self) -> i64 {
+        let shape = self.shape();
+        if shape.max_timestamp >= 0 || shape.size == 0 {
+            return shape.max_timestamp;
+        }
+        let changed = match self.modified() {
+            0 => fs::metadata(self.path()).map_or(i64::MAX, |metadata| file::modified(&metadata)),
+            known => known,
+        };
+        changed / 1_000_000
+    }
+
     pub(super) fn set_modified(&self, modified: i64) {
         self.modified.store(modified, Ordering::Release);
     }

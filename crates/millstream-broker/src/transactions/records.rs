@@ -1,4 +1,4 @@
-//! What of the transactions is kept on disk: the records of `transactions.journal`, version 1.
+//! What of the transactions is kept on disk: the records of `transactions.journal`, version 2.
 //!
 //! Each record stands for itself and the last one about a transactional id holds, but for "grown", which adds to it. Fields are those
 //! of `journal/fields`.
@@ -25,7 +25,7 @@ use crate::log::Outcome;
 
 pub(super) const FORMAT: Format = Format {
     magic: *b"mstransa",
-    version: 1,
+    version: 2,
 };
 
 const WHOLE: u8 = 1;

@@ -4,7 +4,7 @@
 //! seconds for more members, and sessions are at least six seconds long.
 
 mod administration;
-mod commits;
+pub(crate) mod commits;
 mod consumers;
 mod membership;
 

@@ -79,7 +79,7 @@ fn fault_42_a_folder_of_a_newer_format_is_refused_with_both_versions() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(
         &file,
-        text.replacen("millstream-data 1 ", "millstream-data 2 ", 1),
+        text.replacen("millstream-data 1 ", "millstream-data 3 ", 1),
     )
     .unwrap();
     match Server::start(Config::ephemeral(data.path())) {
@@ -88,7 +88,7 @@ fn fault_42_a_folder_of_a_newer_format_is_refused_with_both_versions() {
             found,
             newest,
         }) => {
-            assert_eq!((path, found, newest), (file, 2, 1));
+            assert_eq!((path, found, newest), (file, 3, 2));
         }
         other => panic!("{:?}", other.map(|server| server.address())),
     }

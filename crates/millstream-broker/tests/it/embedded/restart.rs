@@ -6,6 +6,7 @@ use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 use millstream_broker::{Config, Error, Server};
 
 use crate::cluster::{Deadline, eventually};
+use crate::groups::commits;
 use crate::raw::{Client, batch, fetch_request, frame, produce_request, records};
 
 fn start(data: &Path) -> (Server, Client) {
@@ -199,4 +200,38 @@ fn requests_after_a_restart_go_on_where_they_were() {
         client.call(12, &fetch_request("rounds", 0, 3));
     assert_eq!(records(&response.responses[0].partitions[0]).len(), 2);
     server.stop().unwrap();
+}
+
+#[test]
+fn offsets_of_a_topic_that_was_deleted_when_the_kill_came_are_forgotten() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, mut client) = start(data.path());
+    client.create_topic("deleted", 1, &[]);
+    let request = commits::commit_request("readers", "deleted", &[(0, 5)]);
+    assert_eq!(commits::commit(&mut client, 8, &request), [0]);
+    server.stop().unwrap();
+    // A kill came after the topic's folder was renamed, and before the groups heard of it.
+    let topics = data.path().join("topics");
+    std::fs::rename(topics.join("deleted"), topics.join("~x.deleted")).unwrap();
+    let (server, mut client) = start(data.path());
+    client.create_topic("deleted", 1, &[]);
+    let found = commits::fetch(&mut client, "readers", "deleted", &[0]);
+    assert_eq!(found, [-1]);
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_missing_journal_is_not_made_anew_in_silence() {
+    for name in ["groups.journal", "transactions.journal", "producer-ids"] {
+        let data = tempfile::tempdir().unwrap();
+        let (server, _) = start(data.path());
+        server.stop().unwrap();
+        let path = data.path().join(name);
+        std::fs::remove_file(&path).unwrap();
+        let error = Server::start(Config::ephemeral(data.path())).map(|_| ());
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!("failed to open `{}`", path.display())
+        );
+    }
 }

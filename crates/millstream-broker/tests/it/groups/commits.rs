@@ -18,7 +18,11 @@ use crate::raw::topic_name;
 /// Of a partition that has no offset.
 const NONE: i64 = -1;
 
-fn commit_request(group: &str, topic: &str, offsets: &[(i32, i64)]) -> OffsetCommitRequest {
+pub(crate) fn commit_request(
+    group: &str,
+    topic: &str,
+    offsets: &[(i32, i64)],
+) -> OffsetCommitRequest {
     let partitions = offsets.iter().map(|(partition, offset)| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(*partition)
@@ -34,14 +38,14 @@ fn commit_request(group: &str, topic: &str, offsets: &[(i32, i64)]) -> OffsetCom
         .with_topics(vec![topic])
 }
 
-fn commit(client: &mut Client, version: i16, request: &OffsetCommitRequest) -> Vec<i16> {
+pub(crate) fn commit(client: &mut Client, version: i16, request: &OffsetCommitRequest) -> Vec<i16> {
     let response = client.call(version, request);
     let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
     partitions.map(|partition| partition.error_code).collect()
 }
 
 /// The offsets of some partitions of one topic.
-fn fetch(client: &mut Client, group: &str, topic: &str, partitions: &[i32]) -> Vec<i64> {
+pub(crate) fn fetch(client: &mut Client, group: &str, topic: &str, partitions: &[i32]) -> Vec<i64> {
     let topic = OffsetFetchRequestTopic::default()
         .with_name(topic_name(topic))
         .with_partition_indexes(partitions.to_vec());

@@ -349,3 +349,18 @@ fn a_client_that_grants_no_time_for_joining_does_not_keep_the_group_spinning() {
     let before = bench.group.deadline();
     assert!(before >= bench.now + 100, "{before} at {}", bench.now);
 }
+
+#[test]
+fn members_that_start_together_share_their_first_generation() {
+    let mut bench = Bench::new();
+    let delay = crate::Config::new("").group_initial_rebalance_delay_ms;
+    bench.rules.initial_delay_ms = delay.into();
+    let (_, mut first) = bench.enter(consumer("a"));
+    bench.pass(i64::from(delay) - 1);
+    let (_, mut second) = bench.enter(consumer("b"));
+    bench.pass(i64::from(delay) + 1);
+    assert_eq!(
+        (first.answer().generation_id, second.answer().generation_id),
+        (1, 1)
+    );
+}

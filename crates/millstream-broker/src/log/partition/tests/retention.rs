@@ -155,3 +155,42 @@ fn silent_producers_are_forgotten() {
     log.retain(NOW + 1000).unwrap();
     assert_eq!(log.producers(), []);
 }
+
+#[test]
+fn with_the_brokers_time_segments_roll_by_its_clock() {
+    let place = Place::new(LogConfig {
+        segment_ms: 1000,
+        timestamp_type: crate::log::TimestampType::LogAppend,
+        ..LogConfig::default()
+    });
+    let log = place.open();
+    // Clients whose clocks stand still.
+    for now_ms in [NOW, NOW + 1000, NOW + 1001] {
+        log.append(encode(&[5], 10, Compression::None, None), now_ms)
+            .unwrap();
+    }
+    assert_eq!(place.bases(), [0, 2]);
+}
+
+#[test]
+fn records_without_a_time_age_by_their_segment() {
+    let place = Place::new(LogConfig {
+        segment_ms: 1000,
+        retention_ms: 60_000,
+        ..LogConfig::default()
+    });
+    let log = place.open();
+    for now_ms in [NOW, NOW + 1000, NOW + 1001] {
+        log.append(encode(&[-1], 10, Compression::None, None), now_ms)
+            .unwrap();
+    }
+    assert_eq!(place.bases(), [0, 2]);
+    let changed = |base| {
+        let metadata = fs::metadata(place.log(base)).unwrap();
+        file::modified(&metadata) / 1_000_000
+    };
+    let (sealed, active) = (changed(0), changed(2));
+    assert_eq!(log.retain(sealed + 60_000).unwrap(), Retained::default());
+    assert_eq!(log.retain(active + 60_001).unwrap().segments, 2);
+    assert_eq!((log.start_offset(), log.end_offset()), (3, 3));
+}
