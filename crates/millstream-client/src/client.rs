@@ -13,6 +13,7 @@ use crate::error::{Error, Outcome};
 use crate::exchange::{Answer, Outgoing, Ticket};
 use crate::fetcher::Told;
 use crate::fetcher::position::{Chunk, Position, Start};
+use crate::group::heartbeats::Heartbeats;
 use crate::group::membership::{Change, Membership, Settings};
 use crate::group::offsets::Settled;
 use crate::machines::Machines;
@@ -109,6 +110,7 @@ pub struct Client {
     outgoing: Vec<Outgoing>,
     answers: Vec<(Ticket, Answer)>,
     deliveries: VecDeque<Delivery>,
+    heartbeats: Option<Heartbeats>,
     /// Calls since the sockets were looked at.
     calls: u32,
 }
@@ -131,6 +133,7 @@ impl Client {
             outgoing: Vec::new(),
             answers: Vec::new(),
             deliveries: VecDeque::new(),
+            heartbeats: None,
             calls: 0,
         })
     }
@@ -243,11 +246,21 @@ impl Client {
         Some(reading.position)
     }
 
+    #[cfg(test)]
+    pub(crate) fn heartbeats(&self) -> Option<&Heartbeats> {
+        self.heartbeats.as_ref()
+    }
+
     /// Becomes a member of a group that reads these topics; `instance` is the name of a static member.
     ///
-    /// What the group assigns is told by [`Event::Assigned`]; from where it is read the caller says with [`Client::assign`]. A client is in one group at a
+    /// A thread of its own heartbeats while the caller works, for `max.poll.interval.ms` without a call at most. What the group assigns is told by [`Event::Assigned`]; from where it is read the caller says with [`Client::assign`]. A client is in one group at a
     /// time: one that was joined before is forgotten.
-    pub fn join(&mut self, group: &str, instance: Option<&str>, topics: &[Topic]) {
+    pub fn join(
+        &mut self,
+        group: &str,
+        instance: Option<&str>,
+        topics: &[Topic],
+    ) -> Result<(), Error> {
         let settings = Settings {
             group: group.to_owned(),
             instance: instance.map(str::to_owned),
@@ -258,6 +271,10 @@ impl Client {
         let topics = topics.iter().copied().collect();
         let now = self.clock.now();
         self.machines.membership = Some(Membership::new(settings, topics, now));
+        if self.heartbeats.is_none() {
+            self.heartbeats = Some(Heartbeats::start(&self.config, self.clock)?);
+        }
+        Ok(())
     }
 
     /// Says that the work on revoked partitions is done: committed, or given up. Others read them from now on.
@@ -379,6 +396,14 @@ impl Client {
     }
 
     fn act(&mut self) {
+        let Machines {
+            cluster,
+            membership,
+            ..
+        } = &mut self.machines;
+        if let (Some(heartbeats), Some(membership)) = (&self.heartbeats, membership) {
+            heartbeats.acted(membership, cluster, self.now);
+        }
         self.machines.step(self.now, &mut self.outgoing);
         self.deliveries
             .extend(self.machines.producer.deliveries.drain(..));

@@ -120,6 +120,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The machine has no thread for heartbeats.
+    #[error("failed to start the thread that heartbeats")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
+    },
     /// A broker that refused.
     #[error("{api} of {place} failed: {code}")]
     Broker {
@@ -231,6 +237,7 @@ impl Error {
             | Self::NotAssigned { .. } => Class::Refused,
             Self::Property { .. }
             | Self::Wait { .. }
+            | Self::Thread { .. }
             | Self::Unsupported { .. }
             | Self::Group { .. } => Class::Fatal,
             Self::Broker { code, .. } => class_of(*code),

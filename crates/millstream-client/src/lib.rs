@@ -41,7 +41,7 @@
 //!
 //! # What does not stand yet
 //!
-//! Heartbeats while the application does not poll, the group protocol of KIP-848, transactions, fetching from the closest replica
+//! The group protocol of KIP-848, transactions, fetching from the closest replica
 //! (KIP-392), administration, TLS and SASL. The library `millstream` does not use this client yet.
 
 mod client;

@@ -73,13 +73,12 @@ pub(super) fn sync(settings: &Settings, identity: &Identity, assignments: &Assig
     Call::SyncGroup(request)
 }
 
-pub(super) fn heartbeat(settings: &Settings, identity: &Identity) -> Call {
-    let request = HeartbeatRequest::default()
+pub(super) fn heartbeat(settings: &Settings, identity: &Identity) -> HeartbeatRequest {
+    HeartbeatRequest::default()
         .with_group_id(group(settings))
         .with_generation_id(identity.generation)
         .with_member_id(text(&identity.id))
-        .with_group_instance_id(instance(settings));
-    Call::Heartbeat(request)
+        .with_group_instance_id(instance(settings))
 }
 
 pub(super) fn leave(settings: &Settings, identity: &Identity) -> Call {

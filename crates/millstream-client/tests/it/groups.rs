@@ -20,7 +20,7 @@ impl Member {
     fn join(broker: &Broker, group: &str, topic: &str, properties: &[(&str, &str)]) -> Self {
         let mut client = broker.client(properties);
         let topic = client.topic(topic);
-        client.join(group, None, &[topic]);
+        client.join(group, None, &[topic]).unwrap();
         Self {
             client,
             topic,

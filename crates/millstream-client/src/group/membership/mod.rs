@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::assignor::Member;
+use super::heartbeats::Beat;
 use super::messages;
 use super::protocol::{NO_GENERATION, Subscription};
 use crate::clock::{Time, backoff, earlier};
@@ -147,6 +148,47 @@ impl Membership {
         match self.state {
             State::Joining(_) | State::Planning(..) | State::Syncing(_) => None,
             _ => Some(&self.identity),
+        }
+    }
+
+    /// The longest time between two actions of this client, after which it counts as gone.
+    pub(crate) fn max_poll(&self) -> Duration {
+        self.settings.config.rebalance_timeout
+    }
+
+    /// The heartbeat of an assigned member, and where it goes; none while the group decides.
+    pub(crate) fn beat(&self, cluster: &mut Cluster) -> Option<Beat> {
+        let assigned = matches!(self.state, State::Stable | State::Revoking(..));
+        let address = self.coordinator(cluster).filter(|_| assigned)?;
+        Some(Beat {
+            address: address.to_owned(),
+            request: messages::heartbeat(&self.settings, &self.identity),
+        })
+    }
+
+    /// Whether this is what [`Membership::beat`] returns, without making it.
+    pub(crate) fn is_beat(&self, beat: Option<&Beat>, cluster: &mut Cluster) -> bool {
+        let assigned = matches!(self.state, State::Stable | State::Revoking(..));
+        match (beat, self.coordinator(cluster).filter(|_| assigned)) {
+            (Some(beat), Some(address)) => {
+                let same = beat.request.member_id.as_str() == self.identity.id;
+                same && beat.request.generation_id == self.identity.generation
+                    && beat.address == address
+            }
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    fn coordinator<'a>(&self, cluster: &'a mut Cluster) -> Option<&'a str> {
+        let node = cluster.coordinator(&self.settings.group, self.stepped)?;
+        cluster.address(node)
+    }
+
+    /// The coordinator has confirmed the membership then.
+    pub(crate) fn confirmed(&mut self, heard: Time) {
+        if matches!(self.state, State::Stable | State::Revoking(..)) {
+            self.pulse.heard = self.pulse.heard.max(heard);
         }
     }
 
@@ -308,7 +350,7 @@ impl Membership {
             return self.join(step, cluster);
         }
         if self.pulse.asked.is_none() && step.now >= self.pulse.due {
-            let call = messages::heartbeat(&self.settings, &self.identity);
+            let call = Call::Heartbeat(messages::heartbeat(&self.settings, &self.identity));
             let patience = self.settings.config.session_timeout;
             self.pulse.asked = self.send(step, cluster, (Lane::Group, patience), call);
         }

@@ -23,7 +23,7 @@ fn world(seed: u64, strategy: &'static str, faults: Faults) -> World {
 }
 
 fn assert_right(faults: Faults) {
-    for seed in 0..seeds(60) {
+    for seed in 0..seeds(30) {
         for strategy in ["range", "cooperative-sticky"] {
             let world = world(seed, strategy, faults);
             assert_eq!(world.wrong, Vec::<String>::new(), "{strategy}, seed {seed}");
