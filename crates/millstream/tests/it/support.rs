@@ -11,7 +11,7 @@ use millstream::codec::{Json, Text};
 use millstream::{Clock as _, Cluster, Emitter, Partition, SystemClock, Topic, TopicSpec};
 use millstream_broker::{Config, Server};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The address of the broker under test.
 #[expect(
