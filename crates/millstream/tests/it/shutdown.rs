@@ -57,6 +57,8 @@ fn start() -> (Child, Lines<BufReader<ChildStdout>>) {
 fn the_first_signal_asks_and_the_second_ends() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let (mut child, mut lines) = start();
+        // `wait` would close it first, and the process could end by that.
+        let input = child.stdin.take();
         let mut wait_for = |word: &str| {
             let found = lines.find(|line| line.as_deref().is_ok_and(|line| line == word));
             assert!(found.is_some(), "the process ended before it said {word}");
@@ -68,5 +70,6 @@ fn the_first_signal_asks_and_the_second_ends() {
         assert_eq!(child.try_wait().unwrap(), None);
         kill_process(pid, signal).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(code));
+        drop(input);
     }
 }
