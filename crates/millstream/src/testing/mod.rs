@@ -14,8 +14,9 @@
 
 mod context;
 mod records;
-mod seat;
+mod scheduler;
 mod seeds;
+mod service;
 mod world;
 
 use std::time::Duration;

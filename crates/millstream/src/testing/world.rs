@@ -1,27 +1,26 @@
-//! The world of a test: its cluster, its services, and the scheduler that lets them take turns.
+//! The world of a test: its cluster, its services, and what a test asks of them; `scheduler` lets them take turns.
 //!
-//! Each turn steps one worker drawn from the seed, moves the clock a little, and may do harm: kill a worker, stop one for
-//! longer than its group waits, move partitions. Harm comes in the first part of a run only, so that every run has to
-//! reach its end: after the storm everything must get done.
+//! Faults are injected in the first part of a run only, so that every run has to reach its end: after them everything must
+//! get done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::seat::{Declared, Seat};
+use super::scheduler::Restart;
+use super::service::{SimulatedService, SimulatedWorker};
 use crate::clock::{Clock as _, Moment};
-use crate::error::{Class, Error};
+use crate::error::Error;
 use crate::log::Log;
 use crate::log::simulation::{Faults, Journal, SimulatedLog, Simulation, VirtualClock};
 use crate::record::Timestamp;
 use crate::service::Service;
 use crate::topic::{NextOffset, Partition, TopicPartition};
-use crate::worker::Progress;
 
 /// How long, in virtual time, a world may need to become quiet.
 const PATIENCE: Duration = Duration::from_secs(4 * 60 * 60);
-/// The most turns in which harm is done, in one run.
-const STORM: usize = 1_500;
+/// The most turns of one run in which faults are injected.
+const MOST_FAULTY_TURNS: usize = 1_500;
 
 /// A simulated cluster with the services of a test.
 ///
@@ -52,22 +51,24 @@ const STORM: usize = 1_500;
 pub struct World {
     seed: u64,
     pub(super) simulation: Simulation,
-    journal: Arc<Mutex<Journal>>,
+    pub(super) journal: Arc<Mutex<Journal>>,
     first_attempts_fail: Arc<AtomicBool>,
     pub(super) clock: VirtualClock,
-    services: Vec<Declared>,
-    seats: Vec<Seat>,
-    /// Workers that will be started at a time, as a supervisor does after a crash.
-    restarts: Vec<(Moment, usize)>,
-    started: usize,
-    idle: usize,
-    storm: usize,
-    ended: Vec<Error>,
+    pub(super) services: Vec<SimulatedService>,
+    pub(super) workers: Vec<SimulatedWorker>,
+    pub(super) restarts: Vec<Restart>,
+    /// Workers started so far.
+    pub(super) started: usize,
+    /// Steps since a worker last had something to do.
+    pub(super) idle: usize,
+    /// Turns of this run in which faults are still to be injected.
+    pub(super) faulty_turns: usize,
+    pub(super) ended: Vec<Error>,
 }
 
 /// A service that was started in a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Running(usize);
+pub struct Running(pub(super) usize);
 
 impl World {
     /// A world in which everything works, always in the same order.
@@ -87,11 +88,11 @@ impl World {
             first_attempts_fail: Arc::default(),
             simulation,
             services: Vec::new(),
-            seats: Vec::new(),
+            workers: Vec::new(),
             restarts: Vec::new(),
             started: 0,
             idle: 0,
-            storm: 0,
+            faulty_turns: 0,
             ended: Vec::new(),
         }
     }
@@ -115,9 +116,10 @@ impl World {
     pub(crate) fn start_with<S: 'static, L: Log + 'static>(
         &mut self,
         service: Service<S>,
-        dress: impl Fn(SimulatedLog) -> L + 'static,
+        wrap_log: impl Fn(SimulatedLog) -> L + 'static,
     ) -> Result<Running, Error> {
-        let declared = Declared::new(service, &self.journal, &self.first_attempts_fail, dress)?;
+        let declared =
+            SimulatedService::new(service, &self.journal, &self.first_attempts_fail, wrap_log)?;
         for spec in &declared.topics {
             self.simulation
                 .topics(|topics| topics.create(&spec.name, spec.partitions.unwrap_or(1)));
@@ -131,14 +133,12 @@ impl World {
         let threads = declared.threads;
         self.services.push(declared);
         let running = Running(self.services.len() - 1);
-        for _ in 0..threads {
-            self.add_worker(running);
-        }
+        self.start_process(running.0, threads);
         Ok(running)
     }
 
     /// As in production: records of equal partition number meet in one state.
-    fn co_partitioned(&self, declared: &Declared) -> Result<(), Error> {
+    fn co_partitioned(&self, declared: &SimulatedService) -> Result<(), Error> {
         let count = |topic: &str| {
             self.simulation
                 .topics(|topics| topics.partitions(topic).unwrap_or(0))
@@ -160,17 +160,13 @@ impl World {
 
     /// Starts one more worker of a service, as another process or machine would.
     pub fn add_worker(&mut self, service: Running) {
-        if let Some(declared) = self.services.get(service.0) {
-            self.seats
-                .push(declared.sit_down(&self.simulation, service.0, self.started));
-            self.started += 1;
-        }
+        self.start_process(service.0, 1);
     }
 
     /// Kills one worker of a service; a new one is started in its place at once.
     pub fn crash(&mut self, service: Running) {
-        if let Some(seat) = self.pick(|seat| seat.service == service.0) {
-            self.kill(seat, Duration::ZERO);
+        if let Some(worker) = self.pick(|worker| worker.service == service.0) {
+            self.kill(worker, Duration::ZERO);
         }
     }
 
@@ -192,17 +188,20 @@ impl World {
     /// # Errors
     /// The error that a service ended with.
     pub fn stop(&mut self, service: Running) -> Result<(), Error> {
-        self.restarts
-            .retain(|(_, restarted)| *restarted != service.0);
-        for seat in self
-            .seats
+        self.restarts.retain(|restart| restart.service != service.0);
+        for worker in self
+            .workers
             .iter_mut()
-            .filter(|seat| seat.service == service.0)
+            .filter(|worker| worker.service == service.0)
         {
-            seat.worker.stop();
+            worker.worker.stop();
         }
         let deadline = self.clock.now().plus(PATIENCE);
-        while self.seats.iter().any(|seat| seat.service == service.0) {
+        while self
+            .workers
+            .iter()
+            .any(|worker| worker.service == service.0)
+        {
             self.turn();
             self.assert_before(deadline);
         }
@@ -266,17 +265,18 @@ impl World {
     /// A service broke at-least-once delivery, or did not get done in hours of virtual time.
     #[track_caller]
     pub fn run(&mut self) -> Result<(), Error> {
-        self.storm = if self.simulation.faults() == Faults::none() {
+        self.faulty_turns = if self.simulation.faults() == Faults::none() {
             0
         } else {
-            self.simulation.below(STORM)
+            self.simulation.below(MOST_FAULTY_TURNS)
         };
         let deadline = self.clock.now().plus(PATIENCE);
         loop {
             for _ in 0..16 {
                 self.turn();
             }
-            let is_calm = self.storm == 0
+            let is_calm = self.faulty_turns == 0
+                && self.restarts.is_empty()
                 && !self.simulation.is_away()
                 && self.simulation.unfinished().is_empty();
             if is_calm || !self.ended.is_empty() {
@@ -321,136 +321,9 @@ impl World {
         }
     }
 
-    /// One worker's step, a little time, and perhaps harm.
-    #[track_caller]
-    fn turn(&mut self) {
-        self.restart_due();
-        if self.storm > 0 {
-            self.storm -= 1;
-            self.harm();
-        }
-        let now = self.clock.now();
-        match self.pick(|seat| seat.stalled_until <= now) {
-            Some(seat) => self.step(seat),
-            None => self.idle += 1,
-        }
-        self.check();
-        self.pass_time();
-    }
-
-    fn step(&mut self, index: usize) {
-        let Some(seat) = self.seats.get_mut(index) else {
-            return;
-        };
-        let journal = &self.journal;
-        journal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .activate(seat.member);
-        match seat.worker.step() {
-            Ok(Progress::Busy) => self.idle = 0,
-            Ok(Progress::Idle) => self.idle += 1,
-            Ok(Progress::Stopped) => drop(self.seats.swap_remove(index)),
-            Err(error) => {
-                let service = seat.service;
-                drop(self.seats.swap_remove(index));
-                if is_of_the_client(&error) && self.simulation.faults().fatal_send > 0.0 {
-                    // A supervisor starts it again.
-                    let at = self.clock.now().plus(Duration::from_secs(1));
-                    self.restarts.push((at, service));
-                } else {
-                    self.ended.push(error);
-                }
-            }
-        }
-    }
-
-    /// Little while there is work, more while all wait for something.
-    fn pass_time(&mut self) {
-        let most = if self.simulation.is_away() {
-            // Whoever waits for room is busy all the time.
-            200_000
-        } else if self.idle > 2 * self.seats.len() {
-            5_000 << (2 * self.simulation.below(4))
-        } else if self.simulation.chance(0.1) {
-            20_000
-        } else {
-            500
-        };
-        let micros = u64::try_from(self.simulation.below(most)).unwrap_or(0);
-        self.simulation.advance(Duration::from_micros(micros + 1));
-    }
-
-    fn harm(&mut self) {
-        let faults = self.simulation.faults();
-        if self.simulation.chance(faults.crash)
-            && let Some(seat) = self.pick(|_| true)
-        {
-            let pause =
-                Duration::from_millis(u64::try_from(self.simulation.below(5_000)).unwrap_or(0));
-            self.kill(seat, pause);
-        }
-        if self.simulation.chance(faults.stall)
-            && let Some(seat) = self.pick(|_| true)
-        {
-            let millis = u64::try_from(self.simulation.below(120_000)).unwrap_or(0);
-            let until = self.clock.now().plus(Duration::from_millis(millis));
-            if let Some(seat) = self.seats.get_mut(seat) {
-                seat.stalled_until = until;
-            }
-        }
-        if self.simulation.chance(faults.rebalance) {
-            let service = self.simulation.below(self.services.len());
-            self.rebalance(Running(service));
-        }
-        if self.simulation.chance(faults.outage) {
-            let millis = u64::try_from(self.simulation.below(20 * 60_000)).unwrap_or(0);
-            self.simulation.outage(Duration::from_millis(millis));
-        }
-        if self.simulation.chance(faults.retention) {
-            self.simulation.retain();
-        }
-    }
-
-    fn kill(&mut self, seat: usize, pause: Duration) {
-        let seat = self.seats.swap_remove(seat);
-        self.simulation.crash(seat.member);
-        self.restarts
-            .push((self.clock.now().plus(pause), seat.service));
-    }
-
-    fn restart_due(&mut self) {
-        let now = self.clock.now();
-        let due: Vec<_> = self.restarts.extract_if(.., |(at, _)| *at <= now).collect();
-        for (_, service) in due {
-            self.add_worker(Running(service));
-        }
-    }
-
-    /// A random seat among those that fit.
-    fn pick(&self, fits: impl Fn(&Seat) -> bool) -> Option<usize> {
-        let fitting: Vec<usize> = self
-            .seats
-            .iter()
-            .enumerate()
-            .filter(|(_, seat)| fits(seat))
-            .map(|(index, _)| index)
-            .collect();
-        fitting.get(self.simulation.below(fitting.len())).copied()
-    }
-
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the client failed, rather than a record.
-fn is_of_the_client(error: &Error) -> bool {
-    let class = match error {
-        Error::Kafka { class, .. } => *class,
-        _ => return false,
-    };
-    matches!(class, Class::Fatal | Class::Fenced)
 }
 
 impl Default for World {

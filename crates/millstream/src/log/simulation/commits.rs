@@ -18,7 +18,7 @@ type Offsets = [(TopicPartition, NextOffset)];
 impl World {
     /// A commit whose answer is an event.
     pub(super) fn commit_later(&mut self, id: MemberId, offsets: &Offsets) {
-        self.log_book().asks_to_commit(id, offsets);
+        self.journal().asks_to_commit(id, offsets);
         let is_behind = self
             .members
             .get(&id)
@@ -44,7 +44,7 @@ impl World {
 
     /// A commit that is waited for; those asked for earlier take effect before it.
     pub(super) fn commit_now(&mut self, id: MemberId, offsets: &Offsets) -> Result<(), Error> {
-        self.log_book().asks_to_commit(id, offsets);
+        self.journal().asks_to_commit(id, offsets);
         self.commit_late(id, None);
         let dropped = || failure("commit offsets", "request timed out", Outcome::Unknown);
         self.commit(id, offsets).unwrap_or_else(|| Err(dropped()))
@@ -168,7 +168,7 @@ impl World {
         let begun = group.begun.get(partition).copied();
         let before = group.committed.insert(partition.clone(), to);
         let from = before.or(begun).unwrap_or(start);
-        self.log_book()
+        self.journal()
             .commit(id, (name, partition), (from, start), to);
     }
 }

@@ -15,6 +15,8 @@
 pub struct Faults {
     /// A worker's process is killed; another is started a while later. For each step of a worker.
     pub crash: f64,
+    /// A thread of a process cannot be started; the process ends in order, and another is started a while later. For each thread.
+    pub failed_spawn: f64,
     /// The group moves its partitions to other members without need. For each step.
     pub rebalance: f64,
     /// A worker stands still, for so long at worst that its group gives it up: then it comes back as a zombie. For each
@@ -66,6 +68,7 @@ impl Faults {
     pub const fn none() -> Faults {
         Faults {
             crash: 0.0,
+            failed_spawn: 0.0,
             rebalance: 0.0,
             stall: 0.0,
             eager: 0.0,
@@ -95,6 +98,7 @@ impl Faults {
     pub const fn all() -> Faults {
         Faults {
             crash: 0.004,
+            failed_spawn: 0.01,
             rebalance: 0.01,
             stall: 0.004,
             eager: 0.3,

@@ -29,7 +29,7 @@ pub(super) struct Group {
     asked_back: BTreeSet<TopicPartition>,
     rounds: usize,
     /// Members that have not learned their share in this round.
-    untold: BTreeSet<MemberId>,
+    uninformed: BTreeSet<MemberId>,
     /// Commits are refused until then.
     pub(super) unsettled_until: Moment,
     pub(super) committed: BTreeMap<TopicPartition, NextOffset>,
@@ -116,7 +116,7 @@ impl Group {
     /// Deals the partitions anew, differently at each round.
     pub(super) fn rebalance(&mut self) -> Vec<(MemberId, Notice)> {
         self.rounds += 1;
-        self.untold = self.members.clone();
+        self.uninformed = self.members.clone();
         let members: Vec<MemberId> = self.members.iter().copied().collect();
         self.target.clear();
         for partition in &self.partitions {
@@ -161,7 +161,7 @@ impl Group {
             );
         }
         if self.asked_back.is_empty() {
-            let idle = std::mem::take(&mut self.untold);
+            let idle = std::mem::take(&mut self.uninformed);
             let has_none = |member: &MemberId| !self.owners.values().any(|owner| owner == member);
             for member in idle.into_iter().filter(has_none) {
                 given.entry(member).or_default();
@@ -200,11 +200,11 @@ mod tests {
             group.join(one, parts(0..2)),
             [(one, Notice::Assigned(parts(0..2)))]
         );
-        let told = group.join(two, parts(0..2));
-        let [(told_one, Notice::Revoked(moving))] = told.as_slice() else {
-            panic!("{told:?}")
+        let notices = group.join(two, parts(0..2));
+        let [(revoked_from, Notice::Revoked(moving))] = notices.as_slice() else {
+            panic!("{notices:?}")
         };
-        assert_eq!((*told_one, moving.len()), (one, 1));
+        assert_eq!((*revoked_from, moving.len()), (one, 1));
         assert_eq!(
             group.release(one, moving),
             [(two, Notice::Assigned(moving.clone()))]

@@ -4,7 +4,8 @@
 //! is done: its handler succeeded and all its effects are acknowledged, or its dead letter is. The first call for a
 //! record must not come before the first calls for the records before it, and a member may only process what it
 //! holds. A record kept open is done when the effects of the call that closed it are acknowledged; what a timer wrote holds what
-//! was handled after it; and what one member writes to a partition is in the order of its calls. A broken rule is noted with its sequence of events; the scheduler fails the run with it.
+//! was handled after it; and what one member writes to a partition is in the order of its calls. A record is dead-lettered as refused only if
+//! the cluster refused its effects. A broken rule is noted with its sequence of events; the scheduler fails the run with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ struct Attempt {
     effects: usize,
     acknowledged: usize,
     dead_lettered: bool,
+    /// The cluster refused its effects, and no others with them.
+    refused: bool,
     /// Kept open, and not closed by this call yet.
     open: bool,
     closed_by: Option<u64>,
@@ -55,7 +58,7 @@ impl Attempt {
 
 /// How far a group's handlers are in one partition.
 #[derive(Debug, Default)]
-struct Way {
+struct History {
     /// The next offset that was never handled.
     next: Option<i64>,
     open: BTreeMap<i64, Vec<u64>>,
@@ -67,7 +70,7 @@ struct Way {
 pub(crate) struct Journal {
     attempts: BTreeMap<u64, Attempt>,
     count: u64,
-    ways: BTreeMap<(Arc<str>, TopicPartition), Way>,
+    histories: BTreeMap<(Arc<str>, TopicPartition), History>,
     /// The try whose effects each member is sending.
     current: BTreeMap<MemberId, Source>,
     /// The calls whose records are kept open, by member and place.
@@ -126,7 +129,7 @@ impl Journal {
 
     /// A topic has only so many partitions left; what is known of the others is of no use.
     pub(super) fn forget_beyond(&mut self, topic: &str, partitions: i32) {
-        self.ways.retain(|(_, partition), _| {
+        self.histories.retain(|(_, partition), _| {
             *partition.topic != *topic || partition.partition.0 < partitions
         });
     }
@@ -154,18 +157,18 @@ impl Journal {
         self.count += 1;
         let attempt = self.count;
         self.attempts.insert(attempt, Attempt::default());
-        let way = self
-            .ways
+        let history = self
+            .histories
             .entry((Arc::clone(group), partition.clone()))
             .or_default();
-        let next = *way.next.get_or_insert(offset);
+        let next = *history.next.get_or_insert(offset);
         if offset > next {
             self.broken.push(format!(
                 "{partition}@{offset} was handled before {partition}@{next} ever was"
             ));
         }
-        way.next = Some(next.max(offset + 1));
-        way.open.entry(offset).or_default().push(attempt);
+        history.next = Some(next.max(offset + 1));
+        history.open.entry(offset).or_default().push(attempt);
         let Some(member) = self.active else { return };
         if !self
             .held
@@ -289,16 +292,42 @@ impl Journal {
         self.count += 1;
         let attempt = self.count;
         self.attempts.insert(attempt, Attempt::default());
-        let way = self
-            .ways
+        let history = self
+            .histories
             .entry((Arc::clone(group), partition.clone()))
             .or_default();
-        way.open.entry(offset).or_default().push(attempt);
+        history.open.entry(offset).or_default().push(attempt);
         Source {
             group: Arc::clone(group),
             partition,
             offset,
             attempt,
+        }
+    }
+
+    /// The cluster refuses the effects of one call, and no others with them.
+    pub(super) fn refuse(&mut self, call: u64) {
+        if let Some(attempt) = self.attempts.get_mut(&call) {
+            attempt.refused = true;
+        }
+    }
+
+    /// A member dead-letters a record because the cluster refused its effects: then it did so for this record.
+    pub(super) fn blame(
+        &mut self,
+        member: MemberId,
+        group: &Arc<str>,
+        partition: &TopicPartition,
+        offset: i64,
+    ) {
+        let history = self.histories.get(&(Arc::clone(group), partition.clone()));
+        let tries = history.and_then(|history| history.open.get(&offset));
+        let mut tries = tries.into_iter().flatten();
+        let is_refused = |call: &u64| self.attempts.get(call).is_some_and(|call| call.refused);
+        if !tries.any(is_refused) {
+            self.broken.push(format!(
+                "{member} blames {partition}@{offset} for a refusal that was not of its effects"
+            ));
         }
     }
 
@@ -325,13 +354,13 @@ impl Journal {
         }
         let tick = self.tick_under_way(member, partition);
         let place = (Arc::clone(group), partition.clone());
-        let mut way = self.ways.remove(&place).unwrap_or_default();
+        let mut history = self.histories.remove(&place).unwrap_or_default();
         for offset in from.max(start).get()..to.get() {
-            let tries = way.open.get(&offset).map_or(&[][..], Vec::as_slice);
+            let tries = history.open.get(&offset).map_or(&[][..], Vec::as_slice);
             let done = tries.iter().filter(|call| self.is_done(**call));
             let waits = |call: &&u64| tick.is_none_or(|tick| **call < tick);
-            if way.done.contains(&offset) || done.clone().any(|call| waits(&call)) {
-                way.done.insert(offset);
+            if history.done.contains(&offset) || done.clone().any(|call| waits(&call)) {
+                history.done.insert(offset);
             } else if done.count() > 0 {
                 self.broken.push(format!("{member} committed {partition} to {to}, but the effects of a timer before {partition}@{offset} are not acknowledged"));
             } else {
@@ -352,7 +381,7 @@ impl Journal {
                     .push(format!("{member} committed {partition} to {to}, but {partition}@{offset} is not done: {state}"));
             }
         }
-        self.ways.insert(place, way);
+        self.histories.insert(place, history);
     }
 
     /// A group that has committed nothing begins at `start`, where the cluster has records from `first` on: not beyond one that
@@ -363,10 +392,12 @@ impl Journal {
         (group, partition): (&Arc<str>, &TopicPartition),
         (first, start): (NextOffset, NextOffset),
     ) {
-        let way = self.ways.get(&(Arc::clone(group), partition.clone()));
-        let seen = way.and_then(|way| {
-            let mut skipped = way.open.range(first.get()..start.get().max(first.get()));
-            skipped.find(|(seen, _)| !way.done.contains(seen))
+        let history = self.histories.get(&(Arc::clone(group), partition.clone()));
+        let seen = history.and_then(|history| {
+            let mut skipped = history
+                .open
+                .range(first.get()..start.get().max(first.get()));
+            skipped.find(|(seen, _)| !history.done.contains(seen))
         });
         if let Some((seen, _)) = seen {
             self.broken.push(format!(
@@ -383,11 +414,11 @@ impl Journal {
         partition: &TopicPartition,
         start: NextOffset,
     ) {
-        let way = self
-            .ways
+        let history = self
+            .histories
             .entry((Arc::clone(group), partition.clone()))
             .or_default();
-        way.next = Some(way.next.unwrap_or(0).max(start.get()));
+        history.next = Some(history.next.unwrap_or(0).max(start.get()));
     }
 
     /// The first broken rule, if one was broken.

@@ -1,7 +1,7 @@
 //! The cluster's and the client's side of one member: what it reads, what it has under way.
 //!
 //! Data only; `reading` and `writing` act on it. What the group has decided (`notices`, `lost`) and what the worker
-//! knows (`told`, `held`) are kept apart, because a worker learns of everything late.
+//! knows (`assigned`, `held`) are kept apart, because a worker learns of everything late.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) enum Fate {
     TimedOut,
     /// In a batch that was refused; whether there was another record in it.
     Refused {
-        alone: bool,
+        only_record: bool,
     },
     /// The producer failed for good.
     Fatal,
@@ -90,7 +90,7 @@ pub(super) struct Held {
     pub(super) next: NextOffset,
     /// So many records still come although the partition is paused.
     pub(super) late: usize,
-    /// Out of range, and told not to choose: stands still.
+    /// Out of range, and the service is set to choose no other position: nothing is read.
     pub(super) stuck: bool,
 }
 
@@ -125,7 +125,7 @@ pub(super) struct Member {
     pub(super) notices: VecDeque<Notice>,
     pub(super) under_way: Vec<Sent>,
     /// What the worker knows that it holds and has not given back.
-    pub(super) told: BTreeSet<TopicPartition>,
+    pub(super) assigned: BTreeSet<TopicPartition>,
     pub(super) lost: Option<Vec<TopicPartition>>,
     pub(super) held: BTreeMap<TopicPartition, Held>,
     /// What the worker has paused and not resumed: the client remembers it, whoever holds the partition meanwhile.
@@ -146,7 +146,7 @@ impl Member {
             crashed: false,
             notices: VecDeque::new(),
             under_way: Vec::new(),
-            told: BTreeSet::new(),
+            assigned: BTreeSet::new(),
             lost: None,
             held: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -165,8 +165,8 @@ impl Member {
     /// The group has thrown this member out; it learns of it when it polls.
     pub(super) fn expelled(&mut self) {
         self.notices.clear();
-        if !self.told.is_empty() && self.lost.is_none() {
-            self.lost = Some(self.told.iter().cloned().collect());
+        if !self.assigned.is_empty() && self.lost.is_none() {
+            self.lost = Some(self.assigned.iter().cloned().collect());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A cluster in memory, driven by one seed: topics, groups, faults and a clock that only moves when told to.
+//! A cluster in memory, driven by one seed: topics, groups, faults and a clock that moves only when a test moves it.
 //!
 //! Nothing here runs by itself. A scheduler (`testing`) steps workers in an order drawn from the seed and moves the
 //! clock; every answer of the cluster, its delay and whether it fails is drawn from the same generator, so a run is

@@ -29,7 +29,7 @@ impl World {
             return Event::Idle;
         };
         if let Some(lost) = member.lost.take() {
-            self.log_book().give_back(id, &lost);
+            self.journal().give_back(id, &lost);
             return Event::Lost(lost);
         }
         self.join_again(id);
@@ -38,8 +38,8 @@ impl World {
         };
         match member.notices.pop_front() {
             Some(Notice::Assigned(partitions)) => {
-                member.told.extend(partitions.iter().cloned());
-                self.log_book().hold(id, &partitions);
+                member.assigned.extend(partitions.iter().cloned());
+                self.journal().hold(id, &partitions);
                 return Event::Assigned(partitions);
             }
             Some(Notice::Revoked(partitions)) => return Event::Revoked(partitions),
@@ -67,7 +67,7 @@ impl World {
             .groups
             .get(&subscription.group)
             .is_none_or(|group| group.has(id));
-        if is_member || !member.told.is_empty() {
+        if is_member || !member.assigned.is_empty() {
             return;
         }
         let topics = subscription.topics.iter();
@@ -79,7 +79,7 @@ impl World {
             .groups
             .get_mut(&name)
             .map_or_else(Vec::new, |group| group.join(id, partitions));
-        self.tell(notices);
+        self.notify(notices);
         self.unsettle(&name);
     }
 
@@ -135,7 +135,7 @@ impl World {
             Start::Fail => held.stuck = true,
         }
         let (group, next) = (Arc::clone(&member.subscription.group), held.next);
-        self.log_book().skip_to(&group, &partition, next);
+        self.journal().skip_to(&group, &partition, next);
         Event::OutOfRange {
             partition,
             wanted,
@@ -191,7 +191,7 @@ impl World {
         member.held.insert(partition.clone(), held);
         if !matches!(begin, Begin::Committed(_)) {
             group.begun.insert(partition.clone(), next);
-            self.log_book()
+            self.journal()
                 .begin_anew(id, (&name, partition), (first, next));
         }
         begin
@@ -209,23 +209,23 @@ impl World {
                 Outcome::NotApplied,
             ));
         }
-        self.log_book().give_back(id, partitions);
+        self.journal().give_back(id, partitions);
         for partition in partitions {
-            self.log_book().forget_ticks(id, partition);
+            self.journal().forget_ticks(id, partition);
         }
         let Some(member) = self.members.get_mut(&id) else {
             return Ok(());
         };
         for partition in partitions {
             member.held.remove(partition);
-            member.told.remove(partition);
+            member.assigned.remove(partition);
         }
         let name = Arc::clone(&member.subscription.group);
         let notices = self
             .groups
             .get_mut(&name)
             .map_or_else(Vec::new, |group| group.release(id, partitions));
-        self.tell(notices);
+        self.notify(notices);
         Ok(())
     }
 
@@ -267,7 +267,7 @@ impl World {
         };
         held.next = offset;
         held.late = 0;
-        self.log_book().forget_ticks(id, partition);
+        self.journal().forget_ticks(id, partition);
         Ok(())
     }
 

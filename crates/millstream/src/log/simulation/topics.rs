@@ -28,7 +28,7 @@ pub(crate) struct Stored {
 }
 
 #[derive(Debug, Default)]
-struct Lane {
+struct PartitionLog {
     start: i64,
     records: Vec<Arc<Stored>>,
 }
@@ -36,7 +36,7 @@ struct Lane {
 /// All topics.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
-    topics: BTreeMap<Arc<str>, Vec<Lane>>,
+    topics: BTreeMap<Arc<str>, Vec<PartitionLog>>,
     /// The largest batch that a topic takes, where that is not the default.
     limits: BTreeMap<Arc<str>, usize>,
     written: u64,
@@ -46,15 +46,19 @@ impl Topics {
     /// Makes a topic; one that exists stays as it is.
     pub(crate) fn create(&mut self, name: &str, partitions: i32) {
         let count = usize::try_from(partitions).unwrap_or(1).max(1);
-        let lanes = || std::iter::repeat_with(Lane::default).take(count).collect();
-        self.topics.entry(Arc::from(name)).or_insert_with(lanes);
+        let logs = || {
+            std::iter::repeat_with(PartitionLog::default)
+                .take(count)
+                .collect()
+        };
+        self.topics.entry(Arc::from(name)).or_insert_with(logs);
     }
 
     /// Gives a topic as many partitions as this: new ones are empty, and those that are too many vanish with their records.
     pub(crate) fn resize(&mut self, name: &str, partitions: i32) {
         let count = usize::try_from(partitions).unwrap_or(1).max(1);
-        if let Some(lanes) = self.topics.get_mut(name) {
-            lanes.resize_with(count, Lane::default);
+        if let Some(logs) = self.topics.get_mut(name) {
+            logs.resize_with(count, PartitionLog::default);
         }
     }
 
@@ -65,7 +69,7 @@ impl Topics {
 
     /// Whether there is such a partition.
     pub(crate) fn has(&self, partition: &TopicPartition) -> bool {
-        self.lane(&partition.topic, partition.partition).is_some()
+        self.log(&partition.topic, partition.partition).is_some()
     }
 
     /// Sets the largest batch that a topic takes.
@@ -82,7 +86,7 @@ impl Topics {
     pub(crate) fn partitions(&self, name: &str) -> Option<i32> {
         self.topics
             .get(name)
-            .and_then(|lanes| i32::try_from(lanes.len()).ok())
+            .and_then(|logs| i32::try_from(logs.len()).ok())
     }
 
     /// The partitions of a topic that exists.
@@ -116,17 +120,17 @@ impl Topics {
         mut record: Stored,
     ) -> Option<Offset> {
         record.sequence = self.written;
-        let lane = self.lane_mut(name, partition)?;
-        let offset = lane.end();
-        lane.records.push(Arc::new(record));
+        let log = self.log_mut(name, partition)?;
+        let offset = log.end();
+        log.records.push(Arc::new(record));
         self.written += 1;
         Some(Offset::new(offset))
     }
 
     /// The first offset that is still there, and the end.
     pub(crate) fn range(&self, partition: &TopicPartition) -> (NextOffset, NextOffset) {
-        let lane = self.lane(&partition.topic, partition.partition);
-        let (start, end) = lane.map_or((0, 0), |lane| (lane.start, lane.end()));
+        let log = self.log(&partition.topic, partition.partition);
+        let (start, end) = log.map_or((0, 0), |log| (log.start, log.end()));
         (NextOffset::new(start), NextOffset::new(end))
     }
 
@@ -136,19 +140,19 @@ impl Topics {
         partition: &TopicPartition,
         offset: NextOffset,
     ) -> Option<Arc<Stored>> {
-        let lane = self.lane(&partition.topic, partition.partition)?;
-        let index = usize::try_from(offset.get().checked_sub(lane.start)?).ok()?;
-        lane.records.get(index).cloned()
+        let log = self.log(&partition.topic, partition.partition)?;
+        let index = usize::try_from(offset.get().checked_sub(log.start)?).ok()?;
+        log.records.get(index).cloned()
     }
 
     /// Every record of a topic in the order of writing.
     pub(crate) fn all(&self, name: &str) -> Vec<(Partition, Offset, Arc<Stored>)> {
-        let lanes = self.topics.get(name).map_or(&[][..], Vec::as_slice);
+        let logs = self.topics.get(name).map_or(&[][..], Vec::as_slice);
         let mut all: Vec<_> = (0_i32..)
-            .zip(lanes)
-            .flat_map(|(number, lane)| {
-                let offsets = lane.start..;
-                let records = offsets.zip(&lane.records);
+            .zip(logs)
+            .flat_map(|(number, log)| {
+                let offsets = log.start..;
+                let records = offsets.zip(&log.records);
                 records.map(move |(offset, record)| {
                     (Partition(number), Offset::new(offset), Arc::clone(record))
                 })
@@ -160,27 +164,27 @@ impl Topics {
 
     /// Takes the oldest `count` records of a partition away.
     pub(crate) fn forget(&mut self, partition: &TopicPartition, count: usize) {
-        if let Some(lane) = self.lane_mut(&partition.topic, partition.partition) {
-            let count = count.min(lane.records.len());
-            lane.records.drain(..count);
-            lane.start += i64::try_from(count).unwrap_or(0);
+        if let Some(log) = self.log_mut(&partition.topic, partition.partition) {
+            let count = count.min(log.records.len());
+            log.records.drain(..count);
+            log.start += i64::try_from(count).unwrap_or(0);
         }
     }
 
-    fn lane(&self, name: &str, partition: Partition) -> Option<&Lane> {
+    fn log(&self, name: &str, partition: Partition) -> Option<&PartitionLog> {
         self.topics
             .get(name)?
             .get(usize::try_from(partition.0).ok()?)
     }
 
-    fn lane_mut(&mut self, name: &str, partition: Partition) -> Option<&mut Lane> {
+    fn log_mut(&mut self, name: &str, partition: Partition) -> Option<&mut PartitionLog> {
         self.topics
             .get_mut(name)?
             .get_mut(usize::try_from(partition.0).ok()?)
     }
 }
 
-impl Lane {
+impl PartitionLog {
     fn end(&self) -> i64 {
         self.start + i64::try_from(self.records.len()).unwrap_or(i64::MAX)
     }

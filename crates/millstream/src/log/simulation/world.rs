@@ -183,7 +183,7 @@ impl Simulation {
             .groups
             .get_mut(group)
             .map_or_else(Vec::new, Group::rebalance);
-        world.tell(notices);
+        world.notify(notices);
         world.unsettle(group);
     }
 
@@ -195,7 +195,7 @@ impl Simulation {
         } else {
             world.topics.remove(topic);
         }
-        world.log_book().forget_beyond(topic, partitions);
+        world.journal().forget_beyond(topic, partitions);
         let reads = |member: &Member| {
             member
                 .subscription
@@ -213,7 +213,7 @@ impl Simulation {
                 .groups
                 .get_mut(&name)
                 .map_or_else(Vec::new, |group| group.set_partitions(topic, left.clone()));
-            world.tell(notices);
+            world.notify(notices);
             world.unsettle(&name);
         }
     }
@@ -304,7 +304,7 @@ impl World {
         probability > 0.0 && self.random.f64() < probability
     }
 
-    pub(super) fn log_book(&self) -> MutexGuard<'_, Journal> {
+    pub(super) fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -319,7 +319,7 @@ impl World {
     }
 
     /// Hands the group's notices to its members.
-    pub(super) fn tell(&mut self, notices: Vec<(MemberId, Notice)>) {
+    pub(super) fn notify(&mut self, notices: Vec<(MemberId, Notice)>) {
         for (id, notice) in notices {
             if let Some(member) = self.members.get_mut(&id) {
                 member.notices.push_back(notice);
@@ -337,7 +337,7 @@ impl World {
             .groups
             .get_mut(&group)
             .map_or_else(Vec::new, |group| group.leave(id));
-        self.tell(notices);
+        self.notify(notices);
         self.unsettle(&group);
     }
 
@@ -397,6 +397,9 @@ impl World {
             if batch.bytes <= batch.limit && !by_chance {
                 continue;
             }
+            if let (1, Some(call)) = (batch.calls.len(), batch.calls.first()) {
+                self.journal().refuse(*call);
+            }
             let Some(member) = self.members.get_mut(&id) else {
                 continue;
             };
@@ -407,7 +410,7 @@ impl World {
             {
                 if !sent.is_decided {
                     sent.fate = Fate::Refused {
-                        alone: batch.count == 1,
+                        only_record: batch.count == 1,
                     };
                 }
             }

@@ -36,8 +36,10 @@ impl World {
                 outcome: Outcome::NotApplied,
             }))
         };
+        self.check_blame(id, record);
         // A client knows no topic to take less than the default, and finds out.
         if bytes > LARGEST.max(self.topics.limit(record.topic)) {
+            self.refuse_current(id);
             return refused("message size too large");
         }
         let random = self.random.usize(..);
@@ -45,6 +47,7 @@ impl World {
             .partition
             .or_else(|| self.topics.choose(record.topic, record.key, random))
         else {
+            self.refuse_current(id);
             return refused("unknown topic");
         };
         let memory = record.memory();
@@ -58,12 +61,35 @@ impl World {
         if self.breaks(id) {
             return Err(SendError::Failed(fatal("send a record")));
         }
-        self.log_book().sent(id, token);
+        self.journal().sent(id, token);
         let sent = self.on_the_way(id, record, partition, token);
         if let Some(member) = self.members.get_mut(&id) {
             member.under_way.push(sent);
         }
         Ok(())
+    }
+
+    fn refuse_current(&self, id: MemberId) {
+        let mut journal = self.journal();
+        if let Some(source) = journal.current(id) {
+            journal.refuse(source.attempt);
+        }
+    }
+
+    /// A record that is dead-lettered as refused: its effects were.
+    fn check_blame(&self, id: MemberId, record: &Outgoing<'_>) {
+        let reason = record
+            .headers
+            .and_then(|headers| headers.get(dead_letter::REASON));
+        if !is_dead_letter(record.topic) || reason != Some(b"refused") {
+            return;
+        }
+        if let (Some((partition, offset)), Some(member)) =
+            (dead_letter_position(record), self.members.get(&id))
+        {
+            let group = &member.subscription.group;
+            self.journal().blame(id, group, &partition, offset);
+        }
     }
 
     /// Whether a member's producer fails now, or has failed: then nothing that is under way arrives.
@@ -149,23 +175,14 @@ impl World {
         }
     }
 
-    /// The input record that an effect belongs to. A dead letter may come long after its record, so it says it itself.
+    /// The input record that an effect belongs to. A dead letter may come long after its record, so it names it itself.
     fn origin(&self, id: MemberId, record: &Outgoing<'_>) -> Option<Source> {
-        let text = |name: &str| {
-            let value = record.headers.and_then(|headers| headers.get(name))?;
-            std::str::from_utf8(value).ok()
-        };
         if !is_dead_letter(record.topic) {
-            return self.log_book().current(id);
+            return self.journal().current(id);
         }
-        let topic = text(dead_letter::TOPIC)?;
-        let partition = TopicPartition::new(
-            topic,
-            Partition(text(dead_letter::PARTITION)?.parse().ok()?),
-        );
-        let offset = text(dead_letter::OFFSET)?.parse().ok()?;
+        let (partition, offset) = dead_letter_position(record)?;
         let group = &self.members.get(&id)?.subscription.group;
-        Some(self.log_book().dead_letter_of(group, partition, offset))
+        Some(self.journal().dead_letter_of(group, partition, offset))
     }
 
     pub(super) fn reports(&mut self, id: MemberId) -> Vec<(Token, Result<(), Error>)> {
@@ -179,7 +196,7 @@ impl World {
         let mut reports = Vec::with_capacity(decided.len());
         for sent in decided {
             if let (true, Some(source)) = (!sent.fate.is_written(), &sent.record.origin) {
-                self.log_book().forget_ticks(id, &source.partition);
+                self.journal().forget_ticks(id, &source.partition);
             }
             let action = || format!("deliver a record to topic `{}`", sent.topic);
             let result = match sent.fate {
@@ -187,10 +204,10 @@ impl World {
                 Fate::Unknown | Fate::TimedOut => {
                     Err(failure(&action(), "message timed out", Outcome::Unknown))
                 }
-                Fate::Refused { alone } => Err(Error::Kafka {
+                Fate::Refused { only_record } => Err(Error::Kafka {
                     action: action(),
                     reason: "message size too large".to_owned(),
-                    class: if alone {
+                    class: if only_record {
                         Class::Refused
                     } else {
                         Class::Abortable
@@ -205,7 +222,7 @@ impl World {
                 )),
             };
             if let (Ok(()), Some(source)) = (&result, &sent.record.origin) {
-                self.log_book()
+                self.journal()
                     .acknowledge(source, is_dead_letter(&sent.topic));
             }
             reports.push((sent.token, result));
@@ -222,6 +239,17 @@ fn fatal(action: &str) -> Error {
         class: Class::Fatal,
         outcome: Outcome::Unknown,
     }
+}
+
+/// Where the record of a dead letter was.
+fn dead_letter_position(record: &Outgoing<'_>) -> Option<(TopicPartition, i64)> {
+    let text = |name: &str| {
+        let value = record.headers.and_then(|headers| headers.get(name))?;
+        std::str::from_utf8(value).ok()
+    };
+    let partition = Partition(text(dead_letter::PARTITION)?.parse().ok()?);
+    let partition = TopicPartition::new(text(dead_letter::TOPIC)?, partition);
+    Some((partition, text(dead_letter::OFFSET)?.parse().ok()?))
 }
 
 fn is_dead_letter(topic: &str) -> bool {

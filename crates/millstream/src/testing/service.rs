@@ -1,4 +1,4 @@
-//! A service made ready for the simulation, and one of its workers in a seat.
+//! A service made ready for the simulation, and its workers.
 //!
 //! The handlers of the declaration are wrapped so that the world's journal learns of each call and its answer, and each
 //! state has a number by which the journal knows it; nothing else of the service is changed, and the worker is the one that
@@ -41,7 +41,7 @@ impl<S, L: Log> AnyWorker for Worker<S, L> {
 type Spawn = dyn Fn(&Simulation, usize) -> (MemberId, Box<dyn AnyWorker>);
 
 /// A declared service, of which any number of workers can be started.
-pub(super) struct Declared {
+pub(super) struct SimulatedService {
     pub(super) name: Arc<str>,
     pub(super) group: Arc<str>,
     pub(super) topics: Vec<TopicSpec>,
@@ -50,14 +50,14 @@ pub(super) struct Declared {
     spawn: Rc<Spawn>,
 }
 
-impl Declared {
-    /// Validates and wraps a service; `dress` puts each worker's log into another one.
+impl SimulatedService {
+    /// Validates and wraps a service; `wrap_log` wraps each worker's log.
     pub(super) fn new<S: 'static, L: Log + 'static>(
         service: Service<S>,
         journal: &Arc<Mutex<Journal>>,
         first_attempts_fail: &Arc<AtomicBool>,
-        dress: impl Fn(SimulatedLog) -> L + 'static,
-    ) -> Result<Declared, Error> {
+        wrap_log: impl Fn(SimulatedLog) -> L + 'static,
+    ) -> Result<SimulatedService, Error> {
         let definition = service.into_definition()?;
         let group: Arc<str> = definition.group.as_str().into();
         let mut definition = watch(definition, &group, journal);
@@ -77,10 +77,10 @@ impl Declared {
             let log = simulation.join(subscription.clone());
             let id = log.id();
             let clock: Arc<dyn Clock + Send + Sync> = Arc::new(simulation.clock());
-            let worker = Worker::new(Arc::clone(&definition), dress(log), clock, number);
+            let worker = Worker::new(Arc::clone(&definition), wrap_log(log), clock, number);
             (id, Box::new(worker) as Box<dyn AnyWorker>)
         };
-        Ok(Declared {
+        Ok(SimulatedService {
             name,
             group,
             topics,
@@ -91,10 +91,16 @@ impl Declared {
     }
 
     /// Starts a worker.
-    pub(super) fn sit_down(&self, simulation: &Simulation, service: usize, number: usize) -> Seat {
+    pub(super) fn start_worker(
+        &self,
+        simulation: &Simulation,
+        service: usize,
+        number: usize,
+    ) -> SimulatedWorker {
         let (member, worker) = (self.spawn)(simulation, number);
-        Seat {
+        SimulatedWorker {
             service,
+            number,
             member,
             worker,
             stalled_until: Moment::default(),
@@ -103,8 +109,10 @@ impl Declared {
 }
 
 /// A worker that takes part in the world.
-pub(super) struct Seat {
+pub(super) struct SimulatedWorker {
     pub(super) service: usize,
+    /// No two workers of a world have the same.
+    pub(super) number: usize,
     pub(super) member: MemberId,
     pub(super) worker: Box<dyn AnyWorker>,
     pub(super) stalled_until: Moment,
@@ -116,7 +124,7 @@ struct Numbered<S> {
     number: u64,
 }
 
-/// Has the journal told of every state that is made, and of every call of a handler or timer.
+/// Notes in the journal every state that is made, and every call of a handler or timer.
 fn watch<S: 'static>(
     definition: Definition<S>,
     group: &Arc<str>,
@@ -216,7 +224,7 @@ fn watch_timer<S: 'static>(
     }
 }
 
-/// Has the journal told of the end of a call.
+/// Notes in the journal the end of a call.
 fn note_end(journal: &Mutex<Journal>, succeeded: bool, context: &mut Context) {
     let (effects, place) = (context.effects().len(), context.place());
     let requests = context.requests();
