@@ -91,9 +91,8 @@ impl<S> Core<S> {
         }
         match outcome {
             Ok(()) => {
-                let place = self.next_place(id);
                 self.submit(log, id, Some(offset), false);
-                self.carry_out_requests(log, id, place);
+                self.carry_out_pauses(log, id);
             }
             Err(failure) => self.failed_attempt(log, id, message, attempt, failure),
         }

@@ -1,7 +1,7 @@
 //! What handlers request besides effects: records kept open and closed, inputs paused and resumed.
 //!
 //! All of it is done after the handler has returned `Ok`, like its effects; and a record is closed when the effects of the
-//! handler that closes it are acknowledged, for they may be what the record was kept open for. A record that is closed is found by its place and
+//! handler that closes it are acknowledged, for they may be what the record was kept open for; if they never are, it stays open. A record that is closed is found by its place and
 //! epoch, so that one from before a replay finds nothing. An input that is paused keeps its place in the topic: what the
 //! client had fetched already comes again when it is resumed.
 
@@ -13,20 +13,8 @@ use super::Core;
 use super::partition::{PlaceId, SlotId};
 
 impl<S> Core<S> {
-    /// Carries out what a handler requested, whose effects were submitted as place `number` of slot `id`.
-    pub(super) fn carry_out_requests<L: Log>(&mut self, log: &L, id: SlotId, number: u64) {
-        let requests = self.context.requests();
-        if requests.closed.is_empty() && requests.pauses.is_empty() {
-            return;
-        }
-        let closed = std::mem::take(&mut requests.closed);
-        match self.table.slot_mut(id) {
-            Some(slot) if slot.ring.is_under_way(number) => {
-                let waiting = closed.into_iter().map(|place| (number, place));
-                slot.closing.extend(waiting);
-            }
-            _ => self.close(closed),
-        }
+    /// Pauses and resumes inputs as the handler requested whose effects were submitted by slot `id`.
+    pub(super) fn carry_out_pauses<L: Log>(&mut self, log: &L, id: SlotId) {
         for (topic, paused) in std::mem::take(&mut self.context.requests().pauses) {
             self.set_input_paused(log, id, &topic, paused);
         }

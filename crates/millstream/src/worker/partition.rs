@@ -152,6 +152,12 @@ impl Slot {
         is_written
     }
 
+    /// Forgets the place `number` and all after it, and that they were to close others: their effects will never be acknowledged.
+    pub(crate) fn end_before(&mut self, number: u64) {
+        self.ring.end_before(number);
+        self.closing.retain(|(place, _)| *place < number);
+    }
+
     /// A record that was kept open is done.
     pub(crate) fn close(&mut self, place: PlaceId) {
         self.ring.close(place.number);

@@ -53,9 +53,18 @@ impl<S> Core<S> {
         } else {
             slot.ring.push(offset, count, dead)
         };
+        // What a failed handler requested goes with what it emitted.
+        let closed = if dead {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.context.requests().closed)
+        };
         if effects == 0 {
+            self.close(closed);
             return;
         }
+        slot.closing
+            .extend(closed.into_iter().map(|place| (number, place)));
         self.pending = Some(Pending {
             slot: id,
             number,
@@ -63,11 +72,6 @@ impl<S> Core<S> {
             since: self.now,
         });
         self.send_pending(log);
-    }
-
-    /// The place that the next record or timer of a slot will take.
-    pub(super) fn next_place(&self, id: SlotId) -> u64 {
-        self.table.slot(id).map_or(0, |slot| slot.ring.next())
     }
 
     /// Hands pending effects to the log until it is full; whether none are left.
@@ -245,7 +249,7 @@ impl<S> Core<S> {
             Class::Refused => self.undeliverable(log, id, number, 1, error),
             // No record is to blame: what came before is drained and committed, the rest is left to whoever comes next.
             Class::Fenced | Class::Fatal => {
-                slot.ring.end_before(number);
+                slot.end_before(number);
                 self.fail(error);
             }
         }
@@ -278,7 +282,7 @@ impl<S> Core<S> {
                     "partition is halted: its dead letter cannot be written"
                 );
                 // It is no longer waited for, not at a drain either; what came before it is.
-                slot.ring.end_before(number);
+                slot.end_before(number);
                 let position = Position {
                     topic: slot.source.topic.clone(),
                     partition,
@@ -298,8 +302,9 @@ impl<S> Core<S> {
             }
             None => {
                 // A timer has no record to fail; what it wrote is given up, counted and told.
+                let mut closed = Vec::new();
                 for _ in 0..effects {
-                    slot.ring.acknowledge(number);
+                    slot.acknowledge(number, &mut closed);
                 }
                 self.meters.count(TIMERS_FAILED);
                 tracing::error!(
@@ -308,6 +313,7 @@ impl<S> Core<S> {
                     error = %error,
                     "a timer's record was refused"
                 );
+                self.close(closed);
             }
         }
     }

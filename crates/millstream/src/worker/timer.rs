@@ -69,9 +69,8 @@ impl<S> Core<S> {
         }
         match outcome {
             Ok(()) => {
-                let place = self.next_place(slot);
                 self.submit(log, slot, None, false);
-                self.carry_out_requests(log, slot, place);
+                self.carry_out_pauses(log, slot);
             }
             Err(failure) => self.tick_failed(partition, &failure),
         }

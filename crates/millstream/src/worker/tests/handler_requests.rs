@@ -1,9 +1,12 @@
-//! Records kept open and inputs paused, in the simulated cluster.
+//! Records kept open and inputs paused, in the simulated cluster and on the scripted log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::{Bench, IN, OUT, kafka};
 use crate::codec::{Json, Text};
+use crate::error::Class;
+use crate::log::SendError;
 use crate::testing::{World, simulate};
 use crate::topic::{NextOffset, Partition};
 use crate::{Context, OpenRecord, ProcessError, Record, Service, Topic};
@@ -101,6 +104,55 @@ fn a_fold_over_open_records_is_rebuilt_whatever_happens() {
             assert!(sums.contains(&whole), "{whole:?} is not in {sums:?}");
         }
     });
+}
+
+/// A fold of the scripted log: `keep` is kept open until `answer`, which closes it and emits; everything else is copied.
+fn fold() -> Bench<Vec<OpenRecord>> {
+    let on_record =
+        |open: &mut Vec<OpenRecord>, record: Record<(), String>, context: &mut Context| {
+            match record.value.as_str() {
+                "keep" => {
+                    open.push(context.keep_open());
+                    return Ok(());
+                }
+                "answer" => open.drain(..).for_each(|record| context.close(record)),
+                _ => {}
+            }
+            context.emit(&OUT, &(), &record.value)
+        };
+    Bench::new(
+        Service::new("fold", Vec::new)
+            .input(&IN, on_record)
+            .output(&OUT),
+    )
+}
+
+/// The producer takes nothing any more when the answer is to be sent: who comes next must find the record it was kept for.
+#[test]
+fn a_record_stays_open_when_the_effects_that_close_it_cannot_be_sent() {
+    let mut fold = fold();
+    fold.log
+        .refuse(|_, value| (value == "answer").then(|| SendError::Failed(kafka(Class::Fatal))));
+    fold.log.write(0, &["keep", "answer"]);
+    fold.log.assign([0]);
+    assert_eq!(fold.failed(), "failed to deliver a record: broker said no");
+    assert_eq!(fold.log.calls(), ["admit in[0]"], "nothing is committed");
+}
+
+/// The producer fails when the answer is under way; an effect from before it is acknowledged during the drain.
+#[test]
+fn a_record_stays_open_when_the_effects_that_close_it_are_lost() {
+    let mut fold = fold();
+    fold.log.acknowledge_at_once(false);
+    fold.log.write(0, &["keep", "copied", "answer"]);
+    fold.log.assign([0]);
+    fold.settle();
+    let sent = fold.log.sent("out");
+    fold.log.report(sent[1].token, Err(kafka(Class::Fatal)));
+    fold.step();
+    fold.log.report(sent[0].token, Ok(()));
+    assert_eq!(fold.failed(), "failed to deliver a record: broker said no");
+    assert_eq!(fold.log.calls(), ["admit in[0]"], "nothing is committed");
 }
 
 /// Takes at most two orders at a time; a step of any value finishes one.
