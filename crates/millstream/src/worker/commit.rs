@@ -18,13 +18,13 @@ use super::Core;
 const LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// When to commit next, and whether an answer is outstanding.
-pub(super) struct Schedule {
+pub(super) struct Commits {
     next: Moment,
     every: Duration,
     asked: Option<Moment>,
 }
 
-impl Schedule {
+impl Commits {
     pub(super) fn new(now: Moment, every: Duration) -> Self {
         Self {
             next: now.plus(every),
@@ -41,11 +41,11 @@ impl Schedule {
 impl<S> Core<S> {
     /// Commits what is done, when it is time, without waiting.
     pub(super) fn commit_when_due<L: Log>(&mut self, log: &L) {
-        if self.now < self.commits.next {
+        if self.now < self.schedule.commits.next {
             return;
         }
-        self.commits.next = self.now.plus(self.commits.every);
-        let asked = self.commits.asked;
+        self.schedule.commits.next = self.now.plus(self.schedule.commits.every);
+        let asked = self.schedule.commits.asked;
         if asked.is_some_and(|asked| self.now.since(asked) < LOST_AFTER) {
             return;
         }
@@ -55,7 +55,7 @@ impl<S> Core<S> {
             return;
         }
         match log.commit(&offsets) {
-            Ok(()) => self.commits.asked = Some(self.now),
+            Ok(()) => self.schedule.commits.asked = Some(self.now),
             Err(error) => self.commit_failed(&error),
         }
     }
@@ -89,7 +89,7 @@ impl<S> Core<S> {
         offsets: &[(TopicPartition, NextOffset)],
         result: Result<(), Error>,
     ) {
-        self.commits.asked = None;
+        self.schedule.commits.asked = None;
         match result {
             Ok(()) => self.note(offsets),
             Err(error) => {

@@ -63,7 +63,7 @@ impl<S> Core<S> {
             return;
         }
         // Whoever holds the whole partition number, or everything, resumes what is wanted later.
-        if !is_free || self.paused_for_backpressure {
+        if !is_free || self.sending.paused_for_backpressure {
             return;
         }
         let missed = slot.missed.take();

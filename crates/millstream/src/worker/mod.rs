@@ -46,12 +46,13 @@ use crate::metrics::{Meters, Totals};
 use crate::policy::Start;
 use crate::topic::dead_letter_topic;
 
+use commit::Commits;
 use dead_letter::Share;
 use handling::Handling;
 use partition::Table;
 pub(crate) use partition::{MOST_TARGETS, PlaceId, SHARED};
-use revocation::Phase;
-use send::Pending;
+use revocation::Lifecycle;
+use send::Sending;
 pub(crate) use watermark::REPORTED_BITS;
 
 /// How many records one step takes at most before it looks after everything else.
@@ -88,29 +89,24 @@ struct Core<S> {
     now: Moment,
     context: Context,
     handling: Arc<Handling>,
-    /// The topics effects go to: the declared outputs, then the dead-letter topic of each input.
-    targets: Vec<Arc<str>>,
     table: Table<S>,
-    pending: Option<Pending>,
-    /// The slot whose records are sent one by one, because a batch of them was refused.
-    isolated: Option<partition::SlotId>,
-    /// Everything is paused until the log has room again.
-    paused_for_backpressure: bool,
-    phase: Phase,
-    /// Why the service cannot go on.
-    failure: Option<Error>,
-    /// The first dead letter that could not be written; the other partitions go on.
-    halted: Option<Error>,
+    sending: Sending,
+    lifecycle: Lifecycle,
     /// Of each input.
     dead_letters: Vec<Share>,
+    schedule: Schedule,
+    meters: Meters,
+}
+
+/// What is to be done when.
+struct Schedule {
+    commits: Commits,
     /// Units that are not free, so that the usual case needs no look at them.
     held: usize,
-    commits: commit::Schedule,
     next_tick: Option<Moment>,
     next_meters: Moment,
     /// When it is asked next whether a partition that does not move has records.
     next_watch: Moment,
-    meters: Meters,
 }
 
 impl<S, L: Log> Worker<S, L> {
@@ -137,23 +133,20 @@ impl<S, L: Log> Worker<S, L> {
             table: Table::new(definition.inputs.len()),
             dead_letters: definition.inputs.iter().map(|_| Share::default()).collect(),
             meters: Meters::new(&definition.name, number, &targets),
-            commits: commit::Schedule::new(now, definition.settings.commit_every),
+            schedule: Schedule {
+                commits: Commits::new(now, definition.settings.commit_every),
+                held: 0,
+                next_tick: None,
+                next_meters: now.plus(METERS_EVERY),
+                next_watch: now.plus(watchdog::LOOK_EVERY),
+            },
+            sending: Sending::new(targets),
+            lifecycle: Lifecycle::default(),
             definition,
             clock,
             now,
             context,
             handling: Arc::default(),
-            targets,
-            pending: None,
-            isolated: None,
-            paused_for_backpressure: false,
-            phase: Phase::Joining,
-            failure: None,
-            halted: None,
-            held: 0,
-            next_tick: None,
-            next_meters: now.plus(METERS_EVERY),
-            next_watch: now.plus(watchdog::LOOK_EVERY),
         };
         Self { log, core }
     }
@@ -169,7 +162,11 @@ impl<S, L: Log> Worker<S, L> {
         core.settle(log, wait);
         if core.is_stopped() {
             core.publish(log);
-            let failure = core.failure.take().or(core.halted.take());
+            let failure = core
+                .lifecycle
+                .failure
+                .take()
+                .or(core.lifecycle.halted.take());
             return failure.map_or(Ok(Progress::Stopped), Err);
         }
         if core.is_waiting_to_settle() {
@@ -198,7 +195,7 @@ impl<S, L: Log> Worker<S, L> {
     /// everything was taken back, until the next share.
     pub(crate) fn is_ready(&self) -> bool {
         let core = &self.core;
-        core.phase.is_running() && self.log.is_connected()
+        core.lifecycle.phase.is_running() && self.log.is_connected()
     }
 
     /// What has been done so far.
@@ -339,7 +336,7 @@ impl<S> Core<S> {
 
     /// Does what its time has come for: retries, replays, timers, the commit.
     fn due<L: Log>(&mut self, log: &L) {
-        if self.held > 0 {
+        if self.schedule.held > 0 {
             self.held_due(log);
         }
         self.timers(log);
@@ -348,8 +345,8 @@ impl<S> Core<S> {
 
     /// How long a poll may wait before something is due.
     fn until_due(&self, wait: Duration) -> Duration {
-        let mut until = wait.min(self.commits.next().since(self.now));
-        if let Some(tick) = self.next_tick {
+        let mut until = wait.min(self.schedule.commits.next().since(self.now));
+        if let Some(tick) = self.schedule.next_tick {
             until = until.min(tick.since(self.now));
         }
         if let Some(due) = self.next_held() {
@@ -371,15 +368,15 @@ impl<S> Core<S> {
     }
 
     fn remember(&mut self, error: Error) {
-        if self.failure.is_none() {
+        if self.lifecycle.failure.is_none() {
             tracing::error!(service = %self.definition.name, error = %error, "service stops");
-            self.failure = Some(error);
+            self.lifecycle.failure = Some(error);
         }
     }
 
     fn publish_when_due<L: Log>(&mut self, log: &L) {
-        if self.now >= self.next_meters {
-            self.next_meters = self.now.plus(METERS_EVERY);
+        if self.now >= self.schedule.next_meters {
+            self.schedule.next_meters = self.now.plus(METERS_EVERY);
             self.publish(log);
             self.look_for_stalled(log);
         }

@@ -59,7 +59,7 @@ impl<S> Core<S> {
         let is_alone = !others_failed && refused.all(|other| Some(other) == first);
         let mut to_blame = None;
         for refused in batch {
-            let is_isolated = self.isolated == Some(refused.slot);
+            let is_isolated = self.sending.isolated == Some(refused.slot);
             let count = refused.numbers.len();
             if is_alone && is_isolated && count == 1 {
                 to_blame = Some(refused.slot);
@@ -123,7 +123,7 @@ impl<S> Core<S> {
             if !may_isolate {
                 return true;
             }
-            self.isolated = Some(id);
+            self.sending.isolated = Some(id);
         }
         narrowing.sent = true;
         false
@@ -168,7 +168,7 @@ impl<S> Core<S> {
 
     /// Whether no other slot has a single record under way on trial.
     fn may_isolate(&self, id: SlotId) -> bool {
-        let other = self.isolated.filter(|other| *other != id);
+        let other = self.sending.isolated.filter(|other| *other != id);
         let other = other.and_then(|other| self.table.slot(other));
         other.is_none_or(|slot| {
             slot.ring.is_settled() || slot.narrowing.is_none_or(|narrowing| narrowing.group > 1)

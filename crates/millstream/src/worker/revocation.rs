@@ -28,9 +28,20 @@ const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 /// Between two attempts to release partitions.
 const RELEASE_AGAIN: Duration = Duration::from_millis(100);
 
-/// Where a worker stands between its start and its end.
-#[derive(Debug)]
+/// Where a worker stands, and why it ends if it has to.
+#[derive(Debug, Default)]
+pub(super) struct Lifecycle {
+    pub(super) phase: Phase,
+    /// Why the service cannot go on.
+    pub(super) failure: Option<Error>,
+    /// The first dead letter that could not be written; the other partitions go on.
+    pub(super) halted: Option<Error>,
+}
+
+/// A worker's state between its start and its end.
+#[derive(Debug, Default)]
 pub(super) enum Phase {
+    #[default]
     /// The group has not given this member its share yet, or has taken everything back.
     Joining,
     /// The member has its share, be it none.
@@ -79,14 +90,14 @@ impl<S> Core<S> {
             partitions = %names(&partitions),
             "partitions assigned"
         );
-        self.phase = Phase::Admitting(partitions, self.now);
+        self.lifecycle.phase = Phase::Admitting(partitions, self.now);
         self.settle(log, Duration::ZERO);
     }
 
     pub(super) fn revoked(&mut self, partitions: Vec<TopicPartition>) {
         self.meters.count_kind(REBALANCES, "kind", "revoked");
         let drain = self.drain(partitions);
-        self.phase = Phase::Draining(drain);
+        self.lifecycle.phase = Phase::Draining(drain);
     }
 
     pub(super) fn lost<L: Log>(&mut self, log: &L, partitions: &[TopicPartition]) {
@@ -107,32 +118,32 @@ impl<S> Core<S> {
         }
         let all = self.table.slots().map(|slot| slot.source.clone()).collect();
         let drain = self.drain(all);
-        self.phase = Phase::Stopping(drain);
+        self.lifecycle.phase = Phase::Stopping(drain);
     }
 
     /// Ends at once: nothing is drained, committed or released.
     pub(super) fn abandon(&mut self) {
         let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
         self.give_up(&all);
-        self.phase = Phase::Stopped;
+        self.lifecycle.phase = Phase::Stopped;
     }
 
     pub(super) const fn is_stopping(&self) -> bool {
-        matches!(self.phase, Phase::Stopping(_) | Phase::Stopped)
+        matches!(self.lifecycle.phase, Phase::Stopping(_) | Phase::Stopped)
     }
 
     pub(super) const fn is_stopped(&self) -> bool {
-        matches!(self.phase, Phase::Stopped)
+        matches!(self.lifecycle.phase, Phase::Stopped)
     }
 
     /// Whether the group waits for this worker, so that no records are to be taken.
     pub(super) const fn is_waiting_to_settle(&self) -> bool {
-        !matches!(self.phase, Phase::Joining | Phase::Running)
+        !matches!(self.lifecycle.phase, Phase::Joining | Phase::Running)
     }
 
     /// Does what the group waits for, as far as it can be done by now; waits up to `wait` for effects under way.
     pub(super) fn settle<L: Log>(&mut self, log: &L, wait: Duration) {
-        match &mut self.phase {
+        match &mut self.lifecycle.phase {
             Phase::Joining | Phase::Running | Phase::Stopped => {}
             Phase::Admitting(..) => self.admit(log, wait),
             Phase::Releasing(partitions, again) => {
@@ -162,7 +173,7 @@ impl<S> Core<S> {
     }
 
     fn admit<L: Log>(&mut self, log: &L, wait: Duration) {
-        let Phase::Admitting(partitions, next) = &mut self.phase else {
+        let Phase::Admitting(partitions, next) = &mut self.lifecycle.phase else {
             return;
         };
         if self.now < *next {
@@ -173,7 +184,7 @@ impl<S> Core<S> {
         }
         match co_partitioned(&self.definition, log).and_then(|()| log.admit(partitions)) {
             Ok(begins) => {
-                self.phase = Phase::Running;
+                self.lifecycle.phase = Phase::Running;
                 self.take_in(log, begins);
             }
             Err(error) if error.is_retriable() => {
@@ -216,7 +227,7 @@ impl<S> Core<S> {
         }
         let (flowing, still): (Vec<_>, Vec<_>) = partitions
             .into_iter()
-            .partition(|source| !self.paused_for_backpressure && self.wants(source));
+            .partition(|source| !self.sending.paused_for_backpressure && self.wants(source));
         if !still.is_empty() {
             log.pause(&still);
         }
@@ -304,7 +315,7 @@ impl<S> Core<S> {
         self.count_held();
         let mut since = self.now;
         let mut until = self.now.plus(self.definition.settings.drain_within);
-        if let Some(earlier) = self.phase.drain() {
+        if let Some(earlier) = self.lifecycle.phase.drain() {
             let known: HashSet<&TopicPartition> = partitions.iter().collect();
             let others = earlier.partitions.iter();
             let others: Vec<_> = others
@@ -324,10 +335,10 @@ impl<S> Core<S> {
     }
 
     fn is_drained(&mut self) -> bool {
-        let Some(drain) = self.phase.drain() else {
+        let Some(drain) = self.lifecycle.phase.drain() else {
             return true;
         };
-        let pending = self.pending.as_ref().map(|pending| pending.slot);
+        let pending = self.sending.pending.as_ref().map(|pending| pending.slot);
         let sources = drain.partitions.iter();
         let mut slots = sources.filter_map(|source| self.slot_of_source(source));
         slots.all(|slot| Some(slot.id) != pending && slot.ring.is_settled())
@@ -335,14 +346,14 @@ impl<S> Core<S> {
 
     fn drained<L: Log>(&mut self, log: &L) {
         let is_complete = self.is_drained();
-        let Some(drain) = self.phase.drain() else {
+        let Some(drain) = self.lifecycle.phase.drain() else {
             return;
         };
         let (partitions, since, until) = (drain.partitions.clone(), drain.since, drain.until);
         let is_committed = self.commit_now(log, &partitions);
         if !is_committed && self.now < until {
             let next = self.now.plus(COMMIT_AGAIN);
-            if let Phase::Draining(drain) | Phase::Stopping(drain) = &mut self.phase {
+            if let Phase::Draining(drain) | Phase::Stopping(drain) = &mut self.lifecycle.phase {
                 drain.again = next;
             }
             return;
@@ -360,7 +371,7 @@ impl<S> Core<S> {
         self.give_up(&partitions);
         if self.is_stopping() {
             // A worker that stops leaves the group by closing its client, which releases everything at once.
-            self.phase = Phase::Stopped;
+            self.lifecycle.phase = Phase::Stopped;
         } else {
             self.release(log, partitions);
         }
@@ -374,11 +385,12 @@ impl<S> Core<S> {
         let ids: Vec<_> = slots.map(|slot| slot.id).collect();
         for id in ids {
             if self
+                .sending
                 .pending
                 .as_ref()
                 .is_some_and(|pending| pending.slot == id)
             {
-                self.pending = None;
+                self.sending.pending = None;
             }
             if let Some(mut slot) = self.table.remove(id) {
                 self.meters.totals.read += slot.meters.read.flush();
@@ -392,15 +404,15 @@ impl<S> Core<S> {
     /// Tells the log that partitions are given up: the group goes on.
     fn release<L: Log>(&mut self, log: &L, partitions: Vec<TopicPartition>) {
         match log.release(&partitions) {
-            Ok(()) if self.table.slots().next().is_some() => self.phase = Phase::Running,
-            Ok(()) => self.phase = Phase::Joining,
+            Ok(()) if self.table.slots().next().is_some() => self.lifecycle.phase = Phase::Running,
+            Ok(()) => self.lifecycle.phase = Phase::Joining,
             Err(error) if error.is_retriable() => {
                 tracing::warn!(
                     service = %self.definition.name,
                     error = %error,
                     "partitions could not be released, trying again"
                 );
-                self.phase = Phase::Releasing(partitions, self.now.plus(RELEASE_AGAIN));
+                self.lifecycle.phase = Phase::Releasing(partitions, self.now.plus(RELEASE_AGAIN));
             }
             Err(error) => self.fail(error),
         }

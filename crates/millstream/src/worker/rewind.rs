@@ -96,11 +96,12 @@ impl<S> Core<S> {
         };
         for id in unit.slots.clone() {
             if self
+                .sending
                 .pending
                 .as_ref()
                 .is_some_and(|pending| pending.slot == id)
             {
-                self.pending = None;
+                self.sending.pending = None;
             }
             let inputs = &self.definition.inputs;
             if let Some(slot) = self.table.slot_mut(id) {
@@ -156,7 +157,7 @@ impl<S> Core<S> {
 
     /// When the next retry or replay is due.
     pub(super) fn next_held(&self) -> Option<Moment> {
-        if self.held == 0 {
+        if self.schedule.held == 0 {
             return None;
         }
         let due = self.table.units().filter_map(|(_, unit)| match &unit.hold {
@@ -259,7 +260,7 @@ impl<S> Core<S> {
                 halted + u32::from(matches!(hold, Hold::Halted)),
             )
         });
-        self.held = held;
+        self.schedule.held = held;
         self.meters.halted.set(f64::from(halted));
     }
 }

@@ -7,6 +7,7 @@
 //! A record counts as written when the cluster has acknowledged it. What becomes of a delivery that failed is decided by the
 //! error's class: replayed later, replayed at once in smaller groups (`narrowing`), failed as a record, or the end of the service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -31,6 +32,29 @@ pub(super) struct Pending {
     number: u64,
     next: usize,
     since: Moment,
+}
+
+/// Effects on their way out.
+pub(super) struct Sending {
+    /// The topics effects go to: the declared outputs, then the dead-letter topic of each input.
+    targets: Vec<Arc<str>>,
+    /// Those that the log has not taken yet.
+    pub(super) pending: Option<Pending>,
+    /// The slot whose records are sent one by one, because a batch of them was refused.
+    pub(super) isolated: Option<SlotId>,
+    /// Everything is paused until the log has room again.
+    pub(super) paused_for_backpressure: bool,
+}
+
+impl Sending {
+    pub(super) const fn new(targets: Vec<Arc<str>>) -> Self {
+        Self {
+            targets,
+            pending: None,
+            isolated: None,
+            paused_for_backpressure: false,
+        }
+    }
 }
 
 impl<S> Core<S> {
@@ -65,7 +89,7 @@ impl<S> Core<S> {
         }
         slot.closing
             .extend(closed.into_iter().map(|place| (number, place)));
-        self.pending = Some(Pending {
+        self.sending.pending = Some(Pending {
             slot: id,
             number,
             next: 0,
@@ -76,16 +100,16 @@ impl<S> Core<S> {
 
     /// Hands pending effects to the log until it is full; whether none are left.
     pub(super) fn send_pending<L: Log>(&mut self, log: &L) -> bool {
-        let Some(pending) = &mut self.pending else {
+        let Some(pending) = &mut self.sending.pending else {
             return true;
         };
         let Some(slot) = self.table.slot(pending.slot) else {
-            self.pending = None;
+            self.sending.pending = None;
             return true;
         };
         let effects = self.context.effects();
         while let Some(effect) = effects.get(pending.next) {
-            let Some(topic) = self.targets.get(effect.output) else {
+            let Some(topic) = self.sending.targets.get(effect.output) else {
                 break;
             };
             let extras = effect.extras.as_deref();
@@ -103,7 +127,7 @@ impl<S> Core<S> {
                 Err(SendError::Failed(error)) => {
                     let (slot, number) = (pending.slot, pending.number);
                     let unsent = effects.len() - pending.next;
-                    self.pending = None;
+                    self.sending.pending = None;
                     match error.class() {
                         Class::Refused => self.undeliverable(log, slot, number, unsent, error),
                         class => self.undelivered(log, slot, number, class, error),
@@ -112,7 +136,7 @@ impl<S> Core<S> {
                 }
             }
         }
-        self.pending = None;
+        self.sending.pending = None;
         true
     }
 
@@ -128,12 +152,14 @@ impl<S> Core<S> {
             self.end_backpressure(log);
             return true;
         }
-        let since = self.pending.as_ref().map(|pending| pending.since);
+        let since = self.sending.pending.as_ref().map(|pending| pending.since);
         let waited = since.map(|since| self.now.since(since));
-        if !self.paused_for_backpressure && waited.is_some_and(|waited| waited >= PAUSE_AFTER) {
+        if !self.sending.paused_for_backpressure
+            && waited.is_some_and(|waited| waited >= PAUSE_AFTER)
+        {
             self.pause_for_backpressure(log);
         }
-        if self.paused_for_backpressure {
+        if self.sending.paused_for_backpressure {
             self.keep_alive(log);
         }
         false
@@ -141,12 +167,12 @@ impl<S> Core<S> {
 
     /// Whether effects wait for room, so that no handler may be called.
     pub(super) const fn is_blocked(&self) -> bool {
-        self.pending.is_some()
+        self.sending.pending.is_some()
     }
 
     /// Pauses everything until there is room again.
     fn pause_for_backpressure<L: Log>(&mut self, log: &L) {
-        self.paused_for_backpressure = true;
+        self.sending.paused_for_backpressure = true;
         self.meters.count(BACKPRESSURE);
         let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
         log.pause(&all);
@@ -159,7 +185,7 @@ impl<S> Core<S> {
 
     /// Reads on where everything was paused.
     fn end_backpressure<L: Log>(&mut self, log: &L) {
-        if std::mem::take(&mut self.paused_for_backpressure) {
+        if std::mem::take(&mut self.sending.paused_for_backpressure) {
             self.resume_free(log);
         }
     }
@@ -289,7 +315,7 @@ impl<S> Core<S> {
                     offset: place.offset.unwrap_or(Offset::new(0)),
                 };
                 let service = self.definition.name.to_string();
-                self.halted.get_or_insert(Error::DeadLetter {
+                self.lifecycle.halted.get_or_insert(Error::DeadLetter {
                     service,
                     position,
                     source: Box::new(error),

@@ -16,7 +16,7 @@ use super::failure::{Failure, Reason};
 impl<S> Core<S> {
     /// Calls the timers that are due.
     pub(super) fn timers<L: Log>(&mut self, log: &L) {
-        if self.next_tick.is_none_or(|next| self.now < next) {
+        if self.schedule.next_tick.is_none_or(|next| self.now < next) {
             return;
         }
         let units: Vec<Partition> = self.table.units().map(|(partition, _)| partition).collect();
@@ -35,7 +35,7 @@ impl<S> Core<S> {
     /// Finds out which timer is due next.
     pub(super) fn schedule_ticks(&mut self) {
         let free = self.table.units().filter(|(_, unit)| unit.hold.is_free());
-        self.next_tick = free.flat_map(|(_, unit)| unit.ticks.iter().copied()).min();
+        self.schedule.next_tick = free.flat_map(|(_, unit)| unit.ticks.iter().copied()).min();
     }
 
     fn tick<L: Log>(&mut self, log: &L, partition: Partition, timer: usize) {

@@ -23,10 +23,10 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 impl<S> Core<S> {
     /// Looks for partitions that have records and give none.
     pub(super) fn look_for_stalled<L: Log>(&mut self, log: &L) {
-        if self.now < self.next_watch {
+        if self.now < self.schedule.next_watch {
             return;
         }
-        self.next_watch = self.now.plus(LOOK_EVERY);
+        self.schedule.next_watch = self.now.plus(LOOK_EVERY);
         let suspects = self.suspects();
         if suspects.is_empty() {
             return self.count_stalled();
@@ -70,7 +70,7 @@ impl<S> Core<S> {
     fn suspects(&mut self) -> Vec<SlotId> {
         let slots = self.table.slots();
         let (wanted, kept): (Vec<_>, Vec<_>) =
-            slots.partition(|slot| !self.paused_for_backpressure && self.table.wants(slot));
+            slots.partition(|slot| !self.sending.paused_for_backpressure && self.table.wants(slot));
         let is_late = |slot: &&Slot| self.now.since(slot.moved) >= STALLED_AFTER;
         let suspects = wanted.into_iter().filter(is_late).map(|slot| slot.id);
         let suspects = suspects.collect();
