@@ -10,14 +10,15 @@ use crate::cluster::Topic;
 use crate::config::{Config, Resolved};
 use crate::connection::network::Network;
 use crate::error::{Error, Outcome};
+use crate::event::Event;
 use crate::exchange::{Answer, Outgoing, Ticket};
-use crate::fetcher::Told;
-use crate::fetcher::position::{Chunk, Position, Start};
+use crate::fetcher::position::{Position, Start};
 use crate::group::heartbeats::Heartbeats;
 use crate::group::membership::{Change, Membership, Settings};
 use crate::group::offsets::Settled;
 use crate::machines::Machines;
 use crate::producer::{Delivery, Given, Refused, Sent};
+use crate::transaction::{Ended, Transaction};
 use crate::wire::builder::HeaderPair;
 
 /// A record to send.
@@ -33,69 +34,6 @@ pub struct Outbound<'a> {
     pub headers: &'a [HeaderPair<'a>],
     /// Milliseconds since 1970; the time of the last poll if none is given.
     pub timestamp: Option<i64>,
-}
-
-/// What happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// Records of a partition that is read.
-    Records(Chunk),
-    /// What became of records that were sent.
-    Delivered(Delivery),
-    /// What became of a commit, by the number that [`Client::commit`] returned.
-    Committed {
-        /// The commit's number.
-        number: u64,
-        /// Whether it was applied; [`Error::outcome`] if that is not known.
-        result: Result<(), Error>,
-    },
-    /// Committed positions, by the number that [`Client::read_committed`] returned; `None` where nothing is committed.
-    Positions {
-        /// The number of the call.
-        number: u64,
-        /// What was found.
-        result: Result<Vec<(Topic, i32, Option<Position>)>, Error>,
-    },
-    /// The group has added these partitions.
-    Assigned(Vec<(Topic, i32)>),
-    /// The group takes these partitions away, and waits until [`Client::release`] is called. They are no longer read, and can still be committed.
-    Revoked(Vec<(Topic, i32)>),
-    /// The group has given these partitions to others. They are no longer read, and cannot be committed.
-    Lost(Vec<(Topic, i32)>),
-    /// This client is no longer a member: it has left, or the coordinator refuses it.
-    Left(Result<(), Error>),
-    /// Records are gone before they were read; reading goes on at `to`.
-    Gone {
-        /// Their topic.
-        topic: Topic,
-        /// Their partition.
-        partition: i32,
-        /// The position that was out of range.
-        from: i64,
-        /// Where reading goes on, by `auto.offset.reset`.
-        to: i64,
-    },
-    /// The log was truncated below the position, by an election that was not clean. Records from `to` on may be others than those that were read.
-    Truncated {
-        /// The topic.
-        topic: Topic,
-        /// The partition.
-        partition: i32,
-        /// The position before.
-        from: i64,
-        /// Where the log parts, and reading goes on.
-        to: i64,
-    },
-    /// A partition cannot be read; it waits for a seek.
-    Halted {
-        /// The topic.
-        topic: Topic,
-        /// The partition.
-        partition: i32,
-        /// Why.
-        error: Error,
-    },
 }
 
 /// A connection to a cluster. See the crate's front page.
@@ -178,6 +116,9 @@ impl Client {
     ///
     /// What became of it is told by [`Event::Delivered`].
     pub fn send(&mut self, topic: Topic, record: &Outbound<'_>) -> Result<Sent, Error> {
+        if self.machines.transaction.is_some() {
+            self.open_transaction("send a record")?;
+        }
         let mut deadline = None;
         loop {
             match self.try_send(topic, record) {
@@ -284,6 +225,73 @@ impl Client {
         }
     }
 
+    /// Begins a transaction: records and offsets from now on are seen together, or not at all. The property `transactional.id` is set.
+    pub fn begin(&mut self) -> Result<(), Error> {
+        let transaction = self.transaction("begin a transaction")?;
+        if transaction.has_failed() {
+            return Err(Error::Transaction {
+                what: "begin a transaction",
+                reason: "this producer was refused or another has taken its place; make a new client",
+            });
+        }
+        if transaction.is_open() || transaction.is_ending() {
+            return Err(Error::Transaction {
+                what: "begin a transaction",
+                reason: "another one has not ended; wait for `Event::Ended`",
+            });
+        }
+        transaction.begin();
+        Ok(())
+    }
+
+    /// Commits positions of a group with the open transaction; of a member's group only those that it owns.
+    pub fn send_offsets(
+        &mut self,
+        group: &str,
+        next: &[(Topic, i32, Position)],
+    ) -> Result<(), Error> {
+        let next = next
+            .iter()
+            .map(|(topic, partition, position)| ((*topic, *partition), *position));
+        let next = next.collect();
+        self.open_transaction("send offsets")?.offsets(group, next);
+        Ok(())
+    }
+
+    /// Commits the open transaction; [`Event::Ended`] tells what became of it. After an error of [`Class::Abortable`](crate::Class::Abortable) it has to be aborted.
+    pub fn commit_transaction(&mut self) -> Result<(), Error> {
+        let transaction = self.open_transaction("commit a transaction")?;
+        transaction.end(Ended::Committed);
+        Ok(())
+    }
+
+    /// Aborts the open transaction; [`Event::Ended`] tells when that is done.
+    pub fn abort_transaction(&mut self) -> Result<(), Error> {
+        let transaction = self.open_transaction("abort a transaction")?;
+        transaction.end(Ended::Aborted);
+        Ok(())
+    }
+
+    fn open_transaction(&mut self, what: &'static str) -> Result<&mut Transaction, Error> {
+        let transaction = self.transaction(what)?;
+        if transaction.is_open() {
+            Ok(transaction)
+        } else {
+            Err(Error::Transaction {
+                what,
+                reason: "no transaction is open; call `begin` first",
+            })
+        }
+    }
+
+    fn transaction(&mut self, what: &'static str) -> Result<&mut Transaction, Error> {
+        let transaction = self.machines.transaction.as_mut();
+        transaction.ok_or(Error::Transaction {
+            what,
+            reason: "the property `transactional.id` is not set",
+        })
+    }
+
     /// Leaves the group; [`Event::Left`] tells when that is done, `request.timeout.ms` later at most.
     pub fn leave(&mut self) {
         let until = self.clock.now() + self.config.request_timeout;
@@ -341,11 +349,16 @@ impl Client {
                 },
             });
         }
+        if let Some(transaction) = &mut self.machines.transaction
+            && let Some(ended) = transaction.ended.pop_front()
+        {
+            return Some(Event::Ended(ended));
+        }
         if let Some(change) = self.next_change() {
             return Some(change);
         }
         if let Some(told) = self.machines.fetcher.told.pop_front() {
-            return Some(told_event(told));
+            return Some(told.into());
         }
         let cluster = &self.machines.cluster;
         self.machines.fetcher.take(cluster).map(Event::Records)
@@ -422,26 +435,4 @@ fn flat(positions: Vec<((Topic, i32), Option<Position>)>) -> Vec<(Topic, i32, Op
         .into_iter()
         .map(|((topic, partition), position)| (topic, partition, position))
         .collect()
-}
-
-fn told_event(told: Told) -> Event {
-    match told {
-        Told::Gone((topic, partition), from, to) => Event::Gone {
-            topic,
-            partition,
-            from,
-            to,
-        },
-        Told::Truncated((topic, partition), from, to) => Event::Truncated {
-            topic,
-            partition,
-            from,
-            to,
-        },
-        Told::Halted((topic, partition), error) => Event::Halted {
-            topic,
-            partition,
-            error,
-        },
-    }
 }

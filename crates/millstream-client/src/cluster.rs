@@ -45,6 +45,13 @@ struct Known {
     asked: bool,
 }
 
+/// What a coordinator coordinates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Group,
+    Transaction,
+}
+
 #[derive(Debug)]
 enum Coordinator {
     Wanted { from: Time, attempts: u32 },
@@ -59,14 +66,14 @@ pub(crate) struct Cluster {
     nodes: BTreeMap<Node, String>,
     topics: Vec<Known>,
     names: HashMap<String, Topic>,
-    coordinators: BTreeMap<String, Coordinator>,
+    coordinators: BTreeMap<(Role, String), Coordinator>,
     /// The metadata request on its way.
     asking: Option<u64>,
     /// When metadata is asked for next.
     due: Time,
     not_before: Time,
     attempts: u32,
-    searches: HashMap<u64, String>,
+    searches: HashMap<u64, (Role, String)>,
     numbers: u64,
 }
 
@@ -168,9 +175,10 @@ impl Cluster {
         }
     }
 
-    /// The coordinator of a group; it is looked for if it is not known.
-    pub(crate) fn coordinator(&mut self, group: &str, now: Time) -> Option<Node> {
-        match self.coordinators.get(group) {
+    /// The coordinator of a group or of a transactional id; it is looked for if it is not known.
+    pub(crate) fn coordinator(&mut self, role: Role, name: &str, now: Time) -> Option<Node> {
+        let key = (role, name.to_owned());
+        match self.coordinators.get(&key) {
             Some(Coordinator::Known(node)) => Some(*node),
             Some(_) => None,
             None => {
@@ -178,15 +186,15 @@ impl Cluster {
                     from: now,
                     attempts: 0,
                 };
-                self.coordinators.insert(group.to_owned(), wanted);
+                self.coordinators.insert(key, wanted);
                 None
             }
         }
     }
 
     /// The coordinator is another one, or cannot be reached.
-    pub(crate) fn coordinator_lost(&mut self, group: &str, now: Time) {
-        if let Some(coordinator) = self.coordinators.get_mut(group)
+    pub(crate) fn coordinator_lost(&mut self, role: Role, name: &str, now: Time) {
+        if let Some(coordinator) = self.coordinators.get_mut(&(role, name.to_owned()))
             && matches!(coordinator, Coordinator::Known(_))
         {
             *coordinator = Coordinator::Wanted {
@@ -216,21 +224,21 @@ impl Cluster {
         let wanted: Vec<_> = self
             .coordinators
             .iter()
-            .filter_map(|(group, coordinator)| match coordinator {
+            .filter_map(|(key, coordinator)| match coordinator {
                 Coordinator::Wanted { from, attempts } if *from <= step.now => {
-                    Some((group.clone(), *attempts))
+                    Some((key.clone(), *attempts))
                 }
                 _ => None,
             })
             .collect();
-        for (group, attempts) in wanted {
+        for (key, attempts) in wanted {
             let request = FindCoordinatorRequest::default()
-                .with_key_type(0)
-                .with_coordinator_keys(vec![StrBytes::from_string(group.clone())]);
+                .with_key_type(i8::from(key.0 == Role::Transaction))
+                .with_coordinator_keys(vec![StrBytes::from_string(key.1.clone())]);
             let number = self.send(step, Call::FindCoordinator(request));
-            self.searches.insert(number, group.clone());
+            self.searches.insert(number, key.clone());
             self.coordinators
-                .insert(group, Coordinator::Asked { attempts });
+                .insert(key, Coordinator::Asked { attempts });
         }
     }
 
@@ -263,8 +271,8 @@ impl Cluster {
 
     /// Takes the answer to one of its requests.
     pub(crate) fn answer(&mut self, number: u64, answer: Answer, now: Time) {
-        if let Some(group) = self.searches.remove(&number) {
-            self.found(&group, answer, now);
+        if let Some(key) = self.searches.remove(&number) {
+            self.found(key, answer, now);
             return;
         }
         if self.asking != Some(number) {
@@ -322,8 +330,8 @@ impl Cluster {
         complete
     }
 
-    fn found(&mut self, group: &str, answer: Answer, now: Time) {
-        let attempts = match self.coordinators.get(group) {
+    fn found(&mut self, key: (Role, String), answer: Answer, now: Time) {
+        let attempts = match self.coordinators.get(&key) {
             Some(Coordinator::Asked { attempts }) => *attempts,
             _ => 0,
         };
@@ -338,7 +346,7 @@ impl Cluster {
             },
             Coordinator::Known,
         );
-        self.coordinators.insert(group.to_owned(), coordinator);
+        self.coordinators.insert(key, coordinator);
     }
 
     fn coordinator_of(&mut self, response: &FindCoordinatorResponse) -> Option<Node> {

@@ -30,6 +30,8 @@ pub enum Kind {
     Text,
     /// A whole number between the two, both included.
     Number(u64, u64),
+    /// Any text, or nothing.
+    Optional,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -191,6 +193,18 @@ pub const PROPERTIES: &[Property] = &[
         "45000",
         "A member that is not heard for so long has lost its partitions.",
     ),
+    property(
+        "transaction.timeout.ms",
+        Kind::Number(1, DAY_MS),
+        "60000",
+        "After so long the cluster aborts a transaction that was not ended.",
+    ),
+    property(
+        "transactional.id",
+        Kind::Optional,
+        "",
+        "The name of a producer that writes in transactions; of two with the same name the later one fences the earlier one.",
+    ),
 ];
 
 /// The properties of one client.
@@ -259,6 +273,9 @@ impl Config {
             metadata_max_age: self.millis("metadata.max.age.ms"),
             max_block: self.millis("max.block.ms"),
             receive_max_bytes: self.size("receive.message.max.bytes"),
+            transactional_id: Some(self.text("transactional.id").to_owned())
+                .filter(|id| !id.is_empty()),
+            transaction_timeout: self.millis("transaction.timeout.ms"),
             producer: Producing {
                 batch_size: self.size("batch.size"),
                 buffer_memory: self.size("buffer.memory"),
@@ -299,6 +316,8 @@ pub(crate) struct Resolved {
     pub(crate) metadata_max_age: Duration,
     pub(crate) max_block: Duration,
     pub(crate) receive_max_bytes: usize,
+    pub(crate) transactional_id: Option<String>,
+    pub(crate) transaction_timeout: Duration,
     pub(crate) producer: Producing,
     pub(crate) fetcher: Fetching,
     pub(crate) group: Grouping,
@@ -346,6 +365,7 @@ pub(crate) enum Reset {
 
 fn check(property: &Property, value: &str) -> Result<(), String> {
     match property.kind {
+        Kind::Optional => Ok(()),
         Kind::Text if value.trim().is_empty() => Err("the value is empty".to_owned()),
         Kind::Text => Ok(()),
         Kind::Word(words) if words.contains(&value) => Ok(()),

@@ -13,6 +13,8 @@ use crate::wire::Malformed;
 pub enum Class {
     /// The same again may succeed.
     Retriable,
+    /// The open transaction can only be aborted; the next one may succeed.
+    Abortable,
     /// This record or request is refused for good; others are not concerned.
     Refused,
     /// Another client has taken this one's place.
@@ -136,6 +138,20 @@ pub enum Error {
         /// Kafka's code.
         code: ResponseError,
     },
+    /// The open transaction cannot be committed.
+    #[error("failed to commit the transaction, it has to be aborted: {reason}")]
+    Aborted {
+        /// What failed in it.
+        reason: String,
+    },
+    /// Something that only an open transaction allows, or only without one.
+    #[error("failed to {what}: {reason}")]
+    Transaction {
+        /// What was asked for.
+        what: &'static str,
+        /// What is wrong, and what to do.
+        reason: &'static str,
+    },
     /// What another member of a group sent.
     #[error("failed to read what the coordinator of group `{group}` sent")]
     Group {
@@ -234,12 +250,14 @@ impl Error {
             | Self::Undelivered { .. }
             | Self::Refused { .. }
             | Self::NoPartition { .. }
-            | Self::NotAssigned { .. } => Class::Refused,
+            | Self::NotAssigned { .. }
+            | Self::Transaction { .. } => Class::Refused,
             Self::Property { .. }
             | Self::Wait { .. }
             | Self::Thread { .. }
             | Self::Unsupported { .. }
             | Self::Group { .. } => Class::Fatal,
+            Self::Aborted { .. } => Class::Abortable,
             Self::Broker { code, .. } => class_of(*code),
         }
     }
@@ -272,6 +290,7 @@ fn said(outcome: Outcome) -> &'static str {
 
 fn class_of(code: ResponseError) -> Class {
     match code {
+        ResponseError::TransactionAbortable => Class::Abortable,
         ResponseError::ProducerFenced
         | ResponseError::InvalidProducerEpoch
         | ResponseError::FencedInstanceId

@@ -20,6 +20,7 @@ pub(crate) enum Owner {
     Fetcher,
     Offsets,
     Membership,
+    Transaction,
 }
 
 /// A connection of its own for each kind of request: a broker answers a connection in order, so a fetch that waits for records would hold

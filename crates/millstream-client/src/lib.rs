@@ -41,7 +41,7 @@
 //!
 //! # What does not stand yet
 //!
-//! The group protocol of KIP-848, transactions, fetching from the closest replica
+//! The group protocol of KIP-848, KIP-890's transactions (those before it are there), fetching from the closest replica
 //! (KIP-392), administration, TLS and SASL. The library `millstream` does not use this client yet.
 
 mod client;
@@ -50,6 +50,7 @@ mod cluster;
 mod config;
 mod connection;
 mod error;
+mod event;
 mod exchange;
 mod fetcher;
 mod group;
@@ -57,12 +58,15 @@ mod machines;
 mod producer;
 #[cfg(test)]
 mod simulation;
+mod transaction;
 pub mod wire;
 
-pub use client::{Client, Event, Outbound};
+pub use client::{Client, Outbound};
 pub use cluster::Topic;
 pub use config::{Config, Kind, PROPERTIES, Property};
 pub use error::{Class, Error, Outcome};
+pub use event::Event;
 pub use fetcher::position::{Chunk, Position, Start};
 pub use producer::{Delivery, Sent};
+pub use transaction::Ended;
 pub use wire::records::{Headers, Record};

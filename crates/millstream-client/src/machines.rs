@@ -10,6 +10,7 @@ use crate::fetcher::Fetcher;
 use crate::group::membership::Membership;
 use crate::group::offsets::Offsets;
 use crate::producer::Producer;
+use crate::transaction::Transaction;
 
 /// All that decides.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Machines {
     pub(crate) fetcher: Fetcher,
     pub(crate) offsets: Offsets,
     pub(crate) membership: Option<Membership>,
+    pub(crate) transaction: Option<Transaction>,
 }
 
 impl Machines {
@@ -29,13 +31,22 @@ impl Machines {
             fetcher: Fetcher::new(config),
             offsets: Offsets::new(config),
             membership: None,
+            transaction: config
+                .transactional_id
+                .as_deref()
+                .map(|id| Transaction::new(id, config)),
         }
     }
 
     /// Lets every machine act; its requests are appended to `out`.
     pub(crate) fn step(&mut self, now: Time, out: &mut Vec<Outgoing>) {
         let step = &mut Step { now, out };
-        self.producer.step(step, &mut self.cluster);
+        if let Some(transaction) = &mut self.transaction {
+            let membership = self.membership.as_ref();
+            transaction.step(step, &mut self.cluster, &mut self.producer, membership);
+        }
+        self.producer
+            .step(step, &mut self.cluster, self.transaction.as_mut());
         self.fetcher.step(step, &mut self.cluster);
         if let Some(membership) = &mut self.membership {
             membership.step(step, &mut self.cluster);
@@ -57,6 +68,12 @@ impl Machines {
                 self.offsets
                     .answer(number, answer, now, (cluster, membership));
             }
+            Owner::Transaction => {
+                if let Some(transaction) = &mut self.transaction {
+                    let producer = &mut self.producer;
+                    transaction.answer(number, answer, now, (cluster, producer));
+                }
+            }
             Owner::Membership => {
                 if let Some(membership) = &mut self.membership {
                     membership.answer(number, answer, now, cluster);
@@ -72,10 +89,11 @@ impl Machines {
 
     /// When the next of them wants to act.
     pub(crate) fn wake_at(&self) -> Option<Time> {
+        let transacting = self.transaction.as_ref().and_then(Transaction::wake_at);
         let grouped = self.membership.as_ref().and_then(Membership::wake_at);
         let reading = earlier(
             self.fetcher.wake_at(),
-            earlier(self.offsets.wake_at(), grouped),
+            earlier(self.offsets.wake_at(), earlier(grouped, transacting)),
         );
         let producing = earlier(self.producer.wake_at(), self.cluster.wake_at());
         earlier(reading, producing)

@@ -22,7 +22,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::membership::{Identity, Membership};
 use super::protocol::NO_GENERATION;
 use crate::clock::{Time, backoff, earlier};
-use crate::cluster::{Cluster, Topic};
+use crate::cluster::{Cluster, Role, Topic};
 use crate::config::Resolved;
 use crate::error::{Error, Outcome};
 use crate::exchange::{Answer, Lane, Loss, Outgoing, Owner, Step, Target, Ticket};
@@ -156,7 +156,7 @@ impl Offsets {
                 Call::OffsetCommit(signed(request, job.sent_as.as_ref(), instance))
             }
         };
-        let Some(node) = cluster.coordinator(&job.group, step.now) else {
+        let Some(node) = cluster.coordinator(Role::Group, &job.group, step.now) else {
             return;
         };
         self.numbers += 1;
@@ -235,7 +235,7 @@ impl Offsets {
             (Some(code), _) if code.is_retriable() => {
                 job.retry_at = now + backoff(self.retry_backoff, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
-                cluster.coordinator_lost(&job.group, now);
+                cluster.coordinator_lost(Role::Group, &job.group, now);
             }
             (Some(code), _) => {
                 let error = Error::Broker {

@@ -110,6 +110,10 @@ impl Producer {
             }
             for one in delivered {
                 self.used = self.used.saturating_sub(one.size);
+                if let Err(undelivered) = &one.result {
+                    self.failure
+                        .get_or_insert_with(|| undelivered.reason.clone());
+                }
                 let failed = |undelivered: Undelivered| Error::Undelivered {
                     topic: cluster.name(topic).to_owned(),
                     partition: number,

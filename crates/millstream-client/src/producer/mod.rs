@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, TopicName};
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId};
 use kafka_protocol::protocol::StrBytes;
 
 use crate::clock::Time;
@@ -20,6 +20,7 @@ use crate::cluster::{Cluster, Leader, Topic};
 use crate::config::{Producing, Resolved};
 use crate::error::Error;
 use crate::exchange::{Lane, Node, Outgoing, Owner, Step, Target, Ticket};
+use crate::transaction::Transaction;
 use crate::wire::api::Call;
 use crate::wire::builder::{HeaderPair, most_bytes};
 use crate::wire::compression::Compression;
@@ -49,6 +50,8 @@ pub(crate) struct Limits {
     pub(crate) compression: Compression,
     /// Nothing waits for more records.
     pub(crate) hurry: bool,
+    /// Batches belong to transactions: what fails ends the transaction, and its abort begins the next epoch.
+    pub(crate) transactional: bool,
 }
 
 /// Where a record went.
@@ -111,6 +114,7 @@ struct Broker {
 #[derive(Debug)]
 pub(crate) struct Producer {
     limits: Limits,
+    transactional_id: Option<String>,
     memory: usize,
     max_request_size: usize,
     request_timeout: Duration,
@@ -127,6 +131,8 @@ pub(crate) struct Producer {
     /// A batch was closed or answered, so there may be something to send at once.
     urgent: bool,
     stepped: Time,
+    /// Why records were not delivered, for the transaction that they belonged to.
+    failure: Option<String>,
     pub(crate) deliveries: Vec<Delivery>,
 }
 
@@ -149,7 +155,9 @@ impl Producer {
                 delivery_timeout,
                 compression,
                 hurry: false,
+                transactional: config.transactional_id.is_some(),
             },
+            transactional_id: config.transactional_id.clone(),
             memory: buffer_memory,
             max_request_size,
             request_timeout: config.request_timeout,
@@ -167,6 +175,7 @@ impl Producer {
             numbers: 0,
             urgent: false,
             stepped: Time::ZERO,
+            failure: None,
             deliveries: Vec::new(),
         }
     }
@@ -284,30 +293,74 @@ impl Producer {
             .min()
     }
 
-    pub(crate) fn step(&mut self, step: &mut Step<'_>, cluster: &mut Cluster) {
+    /// Sends what is still open, without being asked for it again and again.
+    pub(crate) fn hurry_if_busy(&mut self) {
+        if !self.is_idle() {
+            self.limits.hurry = true;
+        }
+    }
+
+    /// Gives everything up that is not in flight.
+    pub(crate) fn fail_all(&mut self, reason: &str) {
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.fail_all(reason);
+        }
+    }
+
+    /// The transaction's producer has another epoch. Nothing is queued: every sequence begins at 0.
+    pub(crate) fn begin_epoch(&mut self) {
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.begin_epoch();
+        }
+    }
+
+    /// Why records of the open transaction were not delivered, once.
+    pub(crate) fn take_failure(&mut self) -> Option<String> {
+        self.failure.take()
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        step: &mut Step<'_>,
+        cluster: &mut Cluster,
+        mut transaction: Option<&mut Transaction>,
+    ) {
         self.urgent = false;
         self.stepped = step.now;
         let mut by_node: BTreeMap<Node, Vec<(Topic, i32)>> = BTreeMap::new();
         let mut renew = false;
-        let id = self.id();
+        let id = match &transaction {
+            Some(transaction) => transaction.identity(),
+            None => self.id(),
+        };
         let limits = self.limits.clone();
         for (topic, number) in self.active.clone() {
             let Some((partition, _)) = self.partition(topic, number, 0) else {
                 continue;
             };
             partition.tick(step.now, &limits);
-            renew |= id.is_some_and(|id| partition.is_exhausted(id));
+            renew |= id.is_some_and(|(id, _)| partition.is_exhausted(id));
+            let admitted = transaction
+                .as_mut()
+                .is_none_or(|transaction| transaction.admits((topic, number)));
+            if !admitted {
+                continue;
+            }
             match cluster.leader(topic, number) {
                 Some(Leader { node, .. }) => by_node.entry(node).or_default().push((topic, number)),
                 None => cluster.stale(step.now),
             }
         }
         self.limits.hurry = false;
+        let mut id = id;
         if renew {
             self.forget_identity(step.now);
+            id = None;
         }
-        self.identify(step);
-        if let Some(id) = self.id() {
+        if transaction.is_none() {
+            self.identify(step);
+        }
+        if let Some(id) = id {
             for (node, partitions) in by_node {
                 self.fill(step, cluster, (node, id), &partitions);
             }
@@ -315,9 +368,9 @@ impl Producer {
         self.report(cluster);
     }
 
-    fn id(&self) -> Option<i64> {
+    fn id(&self) -> Option<(i64, i16)> {
         match self.identity {
-            Identity::Known(id) => Some(id),
+            Identity::Known(id) => Some((id, 0)),
             _ => None,
         }
     }
@@ -362,7 +415,7 @@ impl Producer {
         &mut self,
         step: &mut Step<'_>,
         cluster: &Cluster,
-        (node, id): (Node, i64),
+        (node, id): (Node, (i64, i16)),
         partitions: &[(Topic, i32)],
     ) {
         let broker = self.brokers.entry(node).or_default();
@@ -419,7 +472,9 @@ impl Producer {
                 .with_partition_data(data)
         });
         let timeout = i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX);
+        let id = self.transactional_id.clone();
         let call = ProduceRequest::default()
+            .with_transactional_id(id.map(|id| TransactionalId(StrBytes::from_string(id))))
             .with_acks(-1)
             .with_timeout_ms(timeout)
             .with_topic_data(topics.collect());

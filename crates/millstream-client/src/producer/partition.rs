@@ -195,13 +195,17 @@ impl Partition {
         [linger, expiry, retry].into_iter().flatten()
     }
 
-    /// The next batch to send, its number and its bytes. `id` is the producer's.
+    /// The next batch to send, its number and its bytes. `id` is the producer's, with the epoch that a partition begins with.
     pub(crate) fn take(
         &mut self,
         now: Time,
-        id: i64,
+        id: (i64, i16),
         limits: &Limits,
     ) -> Result<Option<(u64, Bytes)>, Error> {
+        if self.gap && limits.transactional {
+            // The transaction is aborted, and the next one has another epoch.
+            return Ok(None);
+        }
         if self.recovering {
             if self.in_flight > 0 || now < self.retry_at {
                 return Ok(None);
@@ -211,7 +215,7 @@ impl Partition {
         if self.gap && self.in_flight == 0 && self.queue.front().is_none_or(|front| !front.doubt) {
             self.bump();
         }
-        if self.is_exhausted(id) {
+        if self.is_exhausted(id.0) {
             return Ok(None);
         }
         let settled = self.settled.is_some_and(|at| now < at + SETTLED);
@@ -220,7 +224,7 @@ impl Partition {
         let Some(batch) = self.queue.iter_mut().take(window).find(waiting) else {
             return Ok(None);
         };
-        let (id, epoch) = *self.identity.get_or_insert((id, 0));
+        let (id, epoch) = *self.identity.get_or_insert(id);
         let stamp = *batch.stamp.get_or_insert_with(|| {
             let stamp = Stamp {
                 id,
@@ -258,6 +262,14 @@ impl Partition {
             batch.stamp = None;
             batch.doubt = false;
         }
+    }
+
+    /// Begins the sequence anew, in an epoch that is given.
+    pub(crate) fn begin_epoch(&mut self) {
+        self.identity = None;
+        self.gap = false;
+        self.settled = None;
+        self.sequence = 0;
     }
 
     /// Takes what a response said of the batch whose first record has this number.
@@ -368,7 +380,8 @@ impl Partition {
 impl Batch {
     fn seal(&mut self, stamp: Stamp, limits: &Limits) -> Result<Bytes, Error> {
         if let Content::Plain(builder) = &mut self.content {
-            let sealed = std::mem::take(builder).seal(limits.compression, stamp, false)?;
+            let sealed =
+                std::mem::take(builder).seal(limits.compression, stamp, limits.transactional)?;
             self.content = Content::Sealed(sealed);
         }
         Ok(match &mut self.content {

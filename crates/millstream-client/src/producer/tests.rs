@@ -46,6 +46,7 @@ impl Story {
                 delivery_timeout: Duration::from_secs(120),
                 compression: Compression::None,
                 hurry: false,
+                transactional: false,
             },
             now: Time::ZERO,
             next: 0,
@@ -72,7 +73,11 @@ impl Story {
     fn sent(&mut self) -> Vec<Seen> {
         self.partition.tick(self.now, &self.limits);
         let mut sent = Vec::new();
-        while let Some((first, bytes)) = self.partition.take(self.now, ID, &self.limits).unwrap() {
+        while let Some((first, bytes)) = self
+            .partition
+            .take(self.now, (ID, 0), &self.limits)
+            .unwrap()
+        {
             let batch = Batch::split(&mut &bytes[..]).unwrap().unwrap();
             let Stamp {
                 id,

@@ -2,18 +2,21 @@
 //!
 //! One table. Only flexible versions are spoken: every cluster since Apache Kafka 3.7 has them, and in them each length is a variable-length integer,
 //! so that `Guarded` can compare it with the bytes that are left before the generated decoders reserve memory for it. Topics go by name, not
-//! by id, which bounds the versions of Produce, Fetch and Metadata from above.
+//! by id, which bounds the versions of Fetch and Metadata from above; those of Produce and of transactions end before KIP-890, in which brokers add
+//! partitions to transactions by themselves.
 
 use bytes::{Buf, BufMut as _, Bytes, TryGetError};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse, HeartbeatRequest,
-    HeartbeatResponse, InitProducerIdRequest, InitProducerIdResponse, JoinGroupRequest,
-    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListOffsetsRequest,
-    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestHeader, SyncGroupRequest,
-    SyncGroupResponse,
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
+    AddPartitionsToTxnResponse, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest,
+    CreateTopicsResponse, EndTxnRequest, EndTxnResponse, FetchRequest, FindCoordinatorRequest,
+    FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, InitProducerIdRequest,
+    InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
+    RequestHeader, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
+    TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
@@ -89,7 +92,7 @@ macro_rules! apis {
 }
 
 apis! {
-    Produce 9..=12 (ProduceRequest => ProduceResponse, generated),
+    Produce 9..=11 (ProduceRequest => ProduceResponse, generated),
     Fetch 12..=12 (FetchRequest => Fetched, fetched),
     ListOffsets 6..=8 (ListOffsetsRequest => ListOffsetsResponse, generated),
     Metadata 9..=12 (MetadataRequest => MetadataResponse, generated),
@@ -103,6 +106,10 @@ apis! {
     ApiVersions 3..=3 (ApiVersionsRequest => ApiVersionsResponse, generated),
     CreateTopics 5..=7 (CreateTopicsRequest => CreateTopicsResponse, generated),
     InitProducerId 2..=4 (InitProducerIdRequest => InitProducerIdResponse, generated),
+    AddPartitionsToTxn 3..=3 (AddPartitionsToTxnRequest => AddPartitionsToTxnResponse, generated),
+    AddOffsetsToTxn 3..=4 (AddOffsetsToTxnRequest => AddOffsetsToTxnResponse, generated),
+    EndTxn 3..=4 (EndTxnRequest => EndTxnResponse, generated),
+    TxnOffsetCommit 3..=4 (TxnOffsetCommitRequest => TxnOffsetCommitResponse, generated),
     OffsetForLeaderEpoch 4..=4 (OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, generated),
 }
 

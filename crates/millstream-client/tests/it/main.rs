@@ -11,3 +11,5 @@ mod groups;
 mod path;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transactions;

@@ -12,7 +12,7 @@ use super::super::messages;
 use super::super::protocol::{NO_GENERATION, decode_assignment};
 use super::{Identity, Membership, State};
 use crate::clock::Time;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Role};
 use crate::error::Error;
 use crate::exchange::{Answer, Loss};
 use crate::fetcher::Place;
@@ -34,7 +34,7 @@ impl Membership {
                 // Whatever it says: a member that is not known has left.
                 Ok(_) => self.end(Ok(())),
                 Err(_) => {
-                    cluster.coordinator_lost(&self.settings.group, now);
+                    cluster.coordinator_lost(Role::Group, &self.settings.group, now);
                     self.state = State::Leaving(None, until);
                     self.retry_at = now + self.settings.retry_backoff;
                 }
@@ -152,7 +152,7 @@ impl Membership {
                 | ResponseError::CoordinatorNotAvailable
                 | ResponseError::CoordinatorLoadInProgress,
             ) => {
-                cluster.coordinator_lost(&self.settings.group, now);
+                cluster.coordinator_lost(Role::Group, &self.settings.group, now);
                 self.pulse.due = now + self.settings.retry_backoff;
             }
             Some(code) => self.failed(code, "Heartbeat", now, cluster),
@@ -170,7 +170,7 @@ impl Membership {
         match loss {
             Loss::Impossible(error) => self.end(Err(error)),
             Loss::NotSent | Loss::Unknown => {
-                cluster.coordinator_lost(&self.settings.group, now);
+                cluster.coordinator_lost(Role::Group, &self.settings.group, now);
                 self.retry(now);
             }
         }
@@ -187,7 +187,7 @@ impl Membership {
                 self.lose(now);
             }
             ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable => {
-                cluster.coordinator_lost(&self.settings.group, now);
+                cluster.coordinator_lost(Role::Group, &self.settings.group, now);
                 self.retry(now);
             }
             code if code.is_retriable() => self.retry(now),

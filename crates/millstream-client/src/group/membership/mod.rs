@@ -23,7 +23,7 @@ use super::heartbeats::Beat;
 use super::messages;
 use super::protocol::{NO_GENERATION, Subscription};
 use crate::clock::{Time, backoff, earlier};
-use crate::cluster::{Cluster, Topic};
+use crate::cluster::{Cluster, Role, Topic};
 use crate::config::Grouping;
 use crate::error::{Error, Outcome};
 use crate::exchange::{Lane, Outgoing, Owner, Step, Target, Ticket};
@@ -181,7 +181,7 @@ impl Membership {
     }
 
     fn coordinator<'a>(&self, cluster: &'a mut Cluster) -> Option<&'a str> {
-        let node = cluster.coordinator(&self.settings.group, self.stepped)?;
+        let node = cluster.coordinator(Role::Group, &self.settings.group, self.stepped)?;
         cluster.address(node)
     }
 
@@ -364,7 +364,7 @@ impl Membership {
         (lane, patience): (Lane, Duration),
         call: Call,
     ) -> Option<u64> {
-        let node = cluster.coordinator(&self.settings.group, step.now)?;
+        let node = cluster.coordinator(Role::Group, &self.settings.group, step.now)?;
         self.numbers += 1;
         step.out.push(Outgoing {
             ticket: Ticket {

@@ -1,0 +1,358 @@
+//! Transactions: what is sent between begin and commit, and the offsets that it was made from, are seen whole or not at all.
+//!
+//! A state machine of (event, now), by the protocol that every supported cluster speaks (KIP-98, KIP-360, KIP-447). Nothing blocks: to begin, to commit and to
+//! abort are requests of the application, and [`Ended`] tells what became of them.
+//!
+//! ```text
+//! Ready --begin--> Open --commit, abort--> Ending --> Ready
+//!                   ^                        |
+//!                   '---- a commit failed ---'  then only abort helps
+//! ```
+//!
+//! Before the first transaction the producer id is asked for, and after an abort with failures its next epoch, which fences what is still on its way.
+//! A partition is part of the transaction before its first batch goes out, so the coordinator knows where markers belong whatever happens to this client.
+
+mod answers;
+mod requests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::clock::{Time, backoff};
+use crate::cluster::{Cluster, Role};
+use crate::config::Resolved;
+use crate::error::Error;
+use crate::exchange::{Lane, Node, Outgoing, Owner, Step, Target, Ticket};
+use crate::fetcher::Place;
+use crate::fetcher::position::Position;
+use crate::group::membership::Membership;
+use crate::producer::Producer;
+use crate::wire::api::Call;
+
+/// Producer id and epoch.
+pub(crate) type Identity = (i64, i16);
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All of it is seen.
+    Committed,
+    /// None of it is seen.
+    Aborted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    Open,
+    Ending(Ended),
+    /// Fenced, or refused for good.
+    Failed,
+}
+
+/// Positions that are committed with the transaction.
+#[derive(Debug)]
+struct Offsets {
+    group: String,
+    next: Vec<(Place, Position)>,
+    /// Whether the coordinator has the group among what is part of the transaction.
+    added: bool,
+}
+
+/// What the request on its way asks for.
+#[derive(Debug)]
+enum Asked {
+    Identity,
+    Partitions(Vec<Place>),
+    Group,
+    Offsets,
+    End,
+}
+
+/// The transactions of one client.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    id: String,
+    timeout: Duration,
+    request_timeout: Duration,
+    retry_backoff: Duration,
+    state: State,
+    identity: Option<Identity>,
+    /// The producer id is not known, or must get another epoch.
+    renew: bool,
+    parts: Parts,
+    /// The request on its way: one at a time.
+    asked: Option<(u64, Asked)>,
+    retry: Retry,
+    /// Why the open transaction can only be aborted.
+    broken: Option<Error>,
+    numbers: u64,
+    pub(crate) ended: VecDeque<Result<Ended, Error>>,
+}
+
+/// What belongs to the open transaction.
+#[derive(Debug, Default)]
+struct Parts {
+    wanted: BTreeSet<Place>,
+    added: BTreeSet<Place>,
+    offsets: VecDeque<Offsets>,
+    /// Whether the coordinator may have an open transaction.
+    known: bool,
+}
+
+#[derive(Debug, Default)]
+struct Retry {
+    at: Time,
+    attempts: u32,
+    stepped: Time,
+}
+
+impl Transaction {
+    pub(crate) fn new(id: &str, config: &Resolved) -> Self {
+        Self {
+            id: id.to_owned(),
+            timeout: config.transaction_timeout,
+            request_timeout: config.request_timeout,
+            retry_backoff: config.retry_backoff,
+            state: State::Ready,
+            identity: None,
+            renew: true,
+            parts: Parts::default(),
+            asked: None,
+            retry: Retry::default(),
+            broken: None,
+            numbers: 0,
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// As whom batches are written; none while the id or its epoch is not known.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.identity.filter(|_| !self.renew)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending(_))
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state == State::Failed
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.parts = Parts::default();
+        self.state = State::Open;
+    }
+
+    /// Whether batches of a partition may go out. One that is not part of the transaction yet becomes so.
+    pub(crate) fn admits(&mut self, place: Place) -> bool {
+        let sending = matches!(self.state, State::Open | State::Ending(Ended::Committed));
+        if !sending || self.broken.is_some() {
+            return false;
+        }
+        if self.parts.added.contains(&place) {
+            return true;
+        }
+        self.parts.wanted.insert(place);
+        false
+    }
+
+    /// Commits these positions with the transaction.
+    pub(crate) fn offsets(&mut self, group: &str, next: Vec<(Place, Position)>) {
+        self.parts.offsets.push_back(Offsets {
+            group: group.to_owned(),
+            next,
+            added: false,
+        });
+    }
+
+    pub(crate) fn end(&mut self, how: Ended) {
+        if self.state == State::Open {
+            self.state = State::Ending(how);
+        }
+    }
+
+    /// When it wants to act next.
+    pub(crate) fn wake_at(&self) -> Option<Time> {
+        let waits = self.asked.is_none() && self.retry.at > self.retry.stepped;
+        waits.then_some(self.retry.at)
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        step: &mut Step<'_>,
+        cluster: &mut Cluster,
+        producer: &mut Producer,
+        membership: Option<&Membership>,
+    ) {
+        self.retry.stepped = step.now;
+        if let Some(reason) = producer.take_failure() {
+            self.break_off(Error::Aborted { reason });
+        }
+        match self.state {
+            State::Ending(Ended::Committed) if self.broken.is_some() => self.report_broken(),
+            State::Ending(Ended::Committed) => producer.hurry_if_busy(),
+            State::Ending(Ended::Aborted) => {
+                self.parts.wanted.clear();
+                self.parts.offsets.clear();
+                producer.fail_all("the transaction was aborted");
+            }
+            State::Failed => producer.fail_all("no transaction is possible any more"),
+            State::Ready | State::Open => {}
+        }
+        if self.asked.is_none() && step.now >= self.retry.at {
+            self.ask(step, cluster, producer, membership);
+        }
+    }
+
+    /// Sends what is due: the id, then what becomes part of the transaction, then its end.
+    fn ask(
+        &mut self,
+        step: &mut Step<'_>,
+        cluster: &mut Cluster,
+        producer: &mut Producer,
+        membership: Option<&Membership>,
+    ) {
+        match (self.state, self.identity()) {
+            (State::Failed, _) | (State::Ready, Some(_)) => {}
+            (_, None) => {
+                let call = requests::identity(&self.id, self.timeout, self.identity);
+                self.ask_coordinator(step, cluster, Asked::Identity, call);
+            }
+            (State::Open | State::Ending(_), Some(identity)) => {
+                if self.broken.is_none() && !self.parts.wanted.is_empty() {
+                    let places: Vec<_> = self.parts.wanted.iter().copied().collect();
+                    let call = requests::partitions(&self.id, identity, cluster, &places);
+                    self.ask_coordinator(step, cluster, Asked::Partitions(places), call);
+                } else if self.broken.is_none() && !self.parts.offsets.is_empty() {
+                    self.ask_offsets(step, cluster, identity, membership);
+                } else if let State::Ending(how) = self.state
+                    && producer.is_idle()
+                {
+                    if self.parts.known {
+                        let call = requests::end(&self.id, identity, how);
+                        self.ask_coordinator(step, cluster, Asked::End, call);
+                    } else {
+                        // Nothing was sent: there is nothing to end.
+                        self.finish(how);
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask_offsets(
+        &mut self,
+        step: &mut Step<'_>,
+        cluster: &mut Cluster,
+        identity: Identity,
+        membership: Option<&Membership>,
+    ) {
+        let Some(offsets) = self.parts.offsets.front() else {
+            return;
+        };
+        if !offsets.added {
+            let call = requests::group(&self.id, identity, &offsets.group);
+            return self.ask_coordinator(step, cluster, Asked::Group, call);
+        }
+        let member = membership.filter(|one| one.group() == offsets.group);
+        let lost = offsets.next.iter().map(|(place, _)| *place);
+        let lost = member.and_then(|one| lost.into_iter().find(|place| !one.owns(*place)));
+        if let Some((topic, partition)) = lost {
+            return self.break_off(Error::NotAssigned {
+                group: offsets.group.clone(),
+                topic: cluster.name(topic).to_owned(),
+                partition,
+            });
+        }
+        // The group decides who owns what; its coordinator would refuse the commit.
+        if member.is_some_and(|one| one.committer().is_none()) {
+            return;
+        }
+        if let Some(node) = cluster.coordinator(Role::Group, &offsets.group, step.now) {
+            let call = requests::offsets(
+                &self.id,
+                identity,
+                (cluster, member),
+                &offsets.group,
+                &offsets.next,
+            );
+            self.send(step, node, Asked::Offsets, call);
+        }
+    }
+
+    fn ask_coordinator(
+        &mut self,
+        step: &mut Step<'_>,
+        cluster: &mut Cluster,
+        asked: Asked,
+        call: Call,
+    ) {
+        if let Some(node) = cluster.coordinator(Role::Transaction, &self.id, step.now) {
+            self.send(step, node, asked, call);
+        }
+    }
+
+    fn send(&mut self, step: &mut Step<'_>, node: Node, asked: Asked, call: Call) {
+        self.numbers += 1;
+        if !matches!(asked, Asked::Identity) {
+            self.parts.known = true;
+        }
+        // A coordinator may hold a join, and what follows on its connection, for as long as a group rebalances.
+        let lane = match asked {
+            Asked::Offsets => Lane::Group,
+            _ => Lane::Control,
+        };
+        self.asked = Some((self.numbers, asked));
+        step.out.push(Outgoing {
+            ticket: Ticket {
+                owner: Owner::Transaction,
+                number: self.numbers,
+            },
+            target: Target::Node(node),
+            lane,
+            call,
+            patience: self.request_timeout,
+        });
+    }
+
+    fn retry(&mut self, now: Time) {
+        self.retry.at = now + backoff(self.retry_backoff, self.retry.attempts);
+        self.retry.attempts = self.retry.attempts.saturating_add(1);
+    }
+
+    /// The open transaction can only be aborted.
+    fn break_off(&mut self, error: Error) {
+        if matches!(self.state, State::Open | State::Ending(_)) && self.broken.is_none() {
+            self.broken = Some(error);
+        }
+    }
+
+    fn report_broken(&mut self) {
+        self.state = State::Open;
+        let reason = self
+            .broken
+            .as_ref()
+            .map(Error::to_string)
+            .unwrap_or_default();
+        self.ended.push_back(Err(Error::Aborted { reason }));
+    }
+
+    fn finish(&mut self, how: Ended) {
+        // What failed has left a gap in a sequence, or a copy on its way: a new epoch fences both.
+        self.renew = self.broken.take().is_some();
+        self.state = State::Ready;
+        self.parts = Parts::default();
+        self.retry = Retry::default();
+        self.ended.push_back(Ok(how));
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.state = State::Failed;
+        self.ended.push_back(Err(error));
+    }
+}
