@@ -95,7 +95,7 @@ impl<S> Core<S> {
             Err(error) => {
                 // Whatever was taken for committed goes with the next one.
                 for slot in self.table.slots_mut() {
-                    slot.committed = None;
+                    slot.positions.committed = None;
                 }
                 self.commit_failed(&error);
             }
@@ -106,7 +106,7 @@ impl<S> Core<S> {
         for (source, offset) in offsets {
             let id = self.slot_of_source(source).map(|slot| slot.id);
             if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
-                slot.committed = Some(*offset);
+                slot.positions.committed = Some(*offset);
             }
         }
     }

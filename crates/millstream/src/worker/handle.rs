@@ -44,15 +44,15 @@ impl<S> Core<S> {
             return;
         };
         // Also when it is not taken now: a replay must find it again.
-        slot.first.get_or_insert(offset);
+        slot.positions.first.get_or_insert(offset);
         if !unit.hold.is_free() || slot.paused {
-            slot.missed.get_or_insert(offset);
+            slot.positions.missed.get_or_insert(offset);
             return;
         }
         let (partition, number) = (slot.source.partition, slot.input);
         if attempt == 1 && slot.narrowing.is_some() && self.waits_for_its_group(id, offset) {
             if let Some(slot) = self.table.slot_mut(id) {
-                slot.missed.get_or_insert(offset);
+                slot.positions.missed.get_or_insert(offset);
             }
             self.hold(log, partition, Hold::Group);
             return;

@@ -66,7 +66,7 @@ impl<S> Core<S> {
         if !is_free || self.sending.paused_for_backpressure {
             return;
         }
-        let missed = slot.missed.take();
+        let missed = slot.positions.missed.take();
         let sought = missed.map_or(Ok(()), |missed| log.seek(&source, NextOffset::at(missed)));
         match sought {
             Ok(()) => log.resume(&[source]),

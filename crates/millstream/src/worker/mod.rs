@@ -390,10 +390,10 @@ impl<S> Core<S> {
             assigned += 1;
             let moved = slot.meters.read.flush();
             if moved > 0 {
-                slot.moved = self.now;
+                slot.activity.moved = self.now;
             }
             read += moved;
-            let done = slot.done().or(slot.committed);
+            let done = slot.done().or(slot.positions.committed);
             if let (Some(end), Some(done)) = (log.end_offset(&slot.source), done) {
                 slot.meters.lag(end.get().saturating_sub(done.get()).max(0));
             }

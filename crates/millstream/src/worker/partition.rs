@@ -62,6 +62,23 @@ pub(crate) struct Slot {
     pub(crate) input: usize,
     pub(crate) source: TopicPartition,
     pub(crate) ring: Ring,
+    pub(crate) positions: Positions,
+    /// A record whose effects the cluster will never take; failed as such when it comes again.
+    pub(crate) refused: Option<(Offset, Failure)>,
+    /// A batch with records of this slot was refused.
+    pub(crate) narrowing: Option<Narrowing>,
+    /// Its service wants nothing of it for now.
+    pub(crate) paused: bool,
+    pub(crate) activity: Activity,
+    /// Records kept open that are done once the effects of a place here are acknowledged.
+    pub(crate) closing: Vec<(u64, PlaceId)>,
+    pub(crate) meters: PartitionMeters,
+    epoch: u16,
+}
+
+/// Where a slot stands beside what its ring knows.
+#[derive(Default)]
+pub(crate) struct Positions {
     /// The first record seen: where a replay starts while nothing is done yet.
     pub(crate) first: Option<Offset>,
     pub(crate) committed: Option<NextOffset>,
@@ -69,20 +86,15 @@ pub(crate) struct Slot {
     pub(crate) begins: Option<NextOffset>,
     /// The first record that came while the unit was held: where reading goes on afterwards.
     pub(crate) missed: Option<Offset>,
-    /// A record whose effects the cluster will never take; failed as such when it comes again.
-    pub(crate) refused: Option<(Offset, Failure)>,
-    /// A batch with records of this slot was refused.
-    pub(crate) narrowing: Option<Narrowing>,
-    /// Its service wants nothing of it for now.
-    pub(crate) paused: bool,
+}
+
+/// Whether a slot moves.
+#[derive(Default)]
+pub(crate) struct Activity {
     /// When its last record came, or when it could first give one.
     pub(crate) moved: Moment,
     /// It has records and gives none.
     pub(crate) stalled: bool,
-    /// Records kept open that are done once the effects of a place here are acknowledged.
-    pub(crate) closing: Vec<(u64, PlaceId)>,
-    pub(crate) meters: PartitionMeters,
-    epoch: u16,
 }
 
 /// The state of one partition number.
@@ -165,26 +177,26 @@ impl Slot {
 
     /// Where to read from to process again all that is not done.
     pub(crate) fn restart(&self) -> Option<NextOffset> {
-        let first = self.first.map(NextOffset::at);
+        let first = self.positions.first.map(NextOffset::at);
         self.ring.watermark().or(first)
     }
 
     /// Up to where everything is done, or was so when the group began.
     pub(crate) fn done(&self) -> Option<NextOffset> {
-        self.ring.watermark().or(self.begins)
+        self.ring.watermark().or(self.positions.begins)
     }
 
     /// What is done and not yet known to be committed.
     pub(crate) fn to_commit(&self) -> Option<NextOffset> {
         let done = self.done()?;
-        (self.committed != Some(done)).then_some(done)
+        (self.positions.committed != Some(done)).then_some(done)
     }
 
     /// Forgets what is under way; its reports will find nothing.
     pub(crate) fn forget(&mut self) {
         self.ring.clear();
         self.closing.clear();
-        self.missed = None;
+        self.positions.missed = None;
         self.epoch = self.epoch.wrapping_add(1);
     }
 }
@@ -314,15 +326,11 @@ impl<S> Table<S> {
             input,
             source,
             ring: Ring::default(),
-            first: None,
-            committed: None,
-            begins: None,
-            missed: None,
+            positions: Positions::default(),
             refused: None,
             narrowing: None,
             paused: false,
-            moved: Moment::default(),
-            stalled: false,
+            activity: Activity::default(),
             closing: Vec::new(),
             meters,
             epoch,

@@ -273,12 +273,12 @@ impl<S> Core<S> {
             return;
         };
         slot.paused = starts_paused;
-        slot.moved = now;
+        slot.activity.moved = now;
         match begin {
-            Begin::Committed(offset) => slot.committed = Some(offset),
+            Begin::Committed(offset) => slot.positions.committed = Some(offset),
             // From the start a successor begins where this member does; from the end it would begin later.
             Begin::Chosen(offset) if definition.settings.start == Start::Latest => {
-                slot.begins = Some(offset);
+                slot.positions.begins = Some(offset);
             }
             Begin::Chosen(_) => {}
             Begin::Refused { start, end } => self.out_of_range(&source, None, start, end),
@@ -291,14 +291,14 @@ impl<S> Core<S> {
         let partitions: HashSet<Partition> = partitions.iter().copied().collect();
         let slots = self.table.slots();
         let starts: Vec<_> = slots
-            .filter(|slot| slot.begins.is_some() && slot.committed.is_none())
+            .filter(|slot| slot.positions.begins.is_some() && slot.positions.committed.is_none())
             .filter(|slot| partitions.contains(&slot.source.partition))
             .map(|slot| slot.source.clone())
             .collect();
         self.commit_now(log, &starts);
         for source in starts {
             let slot = self.slot_of_source(&source);
-            if slot.is_some_and(|slot| slot.committed.is_none()) {
+            if slot.is_some_and(|slot| slot.positions.committed.is_none()) {
                 let again = self.now.plus(ADMIT_AGAIN);
                 self.hold(log, source.partition, Hold::Starting(again));
             }

@@ -179,7 +179,7 @@ impl<S> Core<S> {
             let Some(slot) = self.table.slot_mut(id) else {
                 continue;
             };
-            slot.missed = None;
+            slot.positions.missed = None;
             let Some(restart) = slot.restart() else {
                 continue;
             };
@@ -210,7 +210,7 @@ impl<S> Core<S> {
             let Some(slot) = self.table.slot_mut(id) else {
                 continue;
             };
-            let Some(missed) = slot.missed.take() else {
+            let Some(missed) = slot.positions.missed.take() else {
                 continue;
             };
             if let Err(error) = log.seek(&slot.source, NextOffset::at(missed)) {
@@ -240,8 +240,8 @@ impl<S> Core<S> {
         let input = self.input_of(message);
         let id = input.and_then(|input| self.table.find(input, message.partition()));
         if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
-            slot.first.get_or_insert(message.offset());
-            slot.missed.get_or_insert(message.offset());
+            slot.positions.first.get_or_insert(message.offset());
+            slot.positions.missed.get_or_insert(message.offset());
         }
     }
 

@@ -48,17 +48,17 @@ impl<S> Core<S> {
                 continue;
             };
             let Some(end) = unread.get(&slot.source) else {
-                slot.moved = self.now;
+                slot.activity.moved = self.now;
                 continue;
             };
-            if !std::mem::replace(&mut slot.stalled, true) {
+            if !std::mem::replace(&mut slot.activity.stalled, true) {
                 tracing::warn!(
                     service = %self.definition.name,
                     topic = %slot.source.topic,
                     partition = slot.source.partition.0,
-                    committed = slot.committed.map(|offset| offset.get()),
+                    committed = slot.positions.committed.map(|offset| offset.get()),
                     end = end.get(),
-                    still_s = self.now.since(slot.moved).as_secs(),
+                    still_s = self.now.since(slot.activity.moved).as_secs(),
                     "partition has records and gives none"
                 );
             }
@@ -71,13 +71,13 @@ impl<S> Core<S> {
         let slots = self.table.slots();
         let (wanted, kept): (Vec<_>, Vec<_>) =
             slots.partition(|slot| !self.sending.paused_for_backpressure && self.table.wants(slot));
-        let is_late = |slot: &&Slot| self.now.since(slot.moved) >= STALLED_AFTER;
+        let is_late = |slot: &&Slot| self.now.since(slot.activity.moved) >= STALLED_AFTER;
         let suspects = wanted.into_iter().filter(is_late).map(|slot| slot.id);
         let suspects = suspects.collect();
         let kept: Vec<SlotId> = kept.into_iter().map(|slot| slot.id).collect();
         for id in kept {
             if let Some(slot) = self.table.slot_mut(id) {
-                slot.moved = self.now;
+                slot.activity.moved = self.now;
             }
         }
         suspects
@@ -86,8 +86,8 @@ impl<S> Core<S> {
     fn count_stalled(&mut self) {
         let mut stalled = 0_u32;
         for slot in self.table.slots_mut() {
-            slot.stalled &= self.now.since(slot.moved) >= STALLED_AFTER;
-            stalled += u32::from(slot.stalled);
+            slot.activity.stalled &= self.now.since(slot.activity.moved) >= STALLED_AFTER;
+            stalled += u32::from(slot.activity.stalled);
         }
         self.meters.stalled.set(f64::from(stalled));
     }

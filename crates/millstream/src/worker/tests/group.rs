@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bench, Hand, IN, OUT, Progress, SECOND, copier, kafka, part};
+use super::{Bench, IN, ManualClock, OUT, Progress, SECOND, copier, kafka, part};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
 use crate::error::Class;
@@ -219,7 +219,7 @@ fn a_client_that_fails_for_good_ends_the_worker_without_a_drain() {
 /// 256 records of a handler that takes seconds would keep a stop waiting for minutes.
 #[test]
 fn a_slow_handler_is_asked_to_stop_after_each_record() {
-    let clock = Arc::new(Hand::default());
+    let clock = Arc::new(ManualClock::default());
     let hand = Arc::clone(&clock);
     let slow = move |(): &mut (), record: Record<(), String>, context: &mut Context| {
         hand.advance(SECOND);
@@ -315,4 +315,23 @@ fn the_work_of_commits_and_drains_grows_with_the_partitions_and_not_with_their_s
     let visited = VISITED.get() - before;
     let most = 20 * u64::try_from(PARTITIONS).unwrap();
     assert!(visited < most, "{visited} slots were looked at");
+}
+
+/// Everything was lost: the worker holds nothing and is not ready before the group has given it its next share, be it none.
+#[test]
+fn a_member_that_has_lost_everything_is_not_ready_until_its_next_share() {
+    let mut bench = Bench::new(copier());
+    assert!(!bench.worker.is_ready());
+    bench.log.assign([0, 1]);
+    bench.settle();
+    assert!(bench.worker.is_ready());
+    bench.log.event(Event::Lost(vec![part(0)]));
+    bench.settle();
+    assert!(bench.worker.is_ready(), "one partition is left");
+    bench.log.event(Event::Lost(vec![part(1)]));
+    bench.settle();
+    assert!(!bench.worker.is_ready(), "none is left");
+    bench.log.assign([]);
+    bench.settle();
+    assert!(bench.worker.is_ready());
 }

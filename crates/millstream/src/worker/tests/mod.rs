@@ -30,15 +30,15 @@ pub(super) static OUT: Topic<(), String> = Topic::new("out", &NoKey, &Text);
 
 /// A clock that a test moves.
 #[derive(Default)]
-pub(super) struct Hand(Mutex<Duration>);
+pub(super) struct ManualClock(Mutex<Duration>);
 
-impl Hand {
+impl ManualClock {
     pub(super) fn advance(&self, by: Duration) {
         *self.0.lock().unwrap() += by;
     }
 }
 
-impl Clock for Hand {
+impl Clock for ManualClock {
     fn now(&self) -> Moment {
         Moment::at(*self.0.lock().unwrap())
     }
@@ -397,7 +397,7 @@ impl Log for Script {
 pub(super) struct Bench<S> {
     pub(super) worker: Worker<S, Script>,
     pub(super) log: Script,
-    pub(super) clock: Arc<Hand>,
+    pub(super) clock: Arc<ManualClock>,
 }
 
 impl<S: 'static> Bench<S> {
@@ -406,7 +406,7 @@ impl<S: 'static> Bench<S> {
     }
 
     /// As [`new`](Self::new), on a clock that a handler moves.
-    pub(super) fn with_clock(service: Service<S>, clock: Arc<Hand>) -> Self {
+    pub(super) fn with_clock(service: Service<S>, clock: Arc<ManualClock>) -> Self {
         let log = Script::new();
         let definition = Arc::new(service.into_definition().unwrap());
         let of_worker: Arc<dyn Clock + Send + Sync> = clock.clone();
