@@ -16,6 +16,7 @@ use rdkafka::{Timestamp as ClientTimestamp, TopicPartitionList};
 use super::config::{Logging, Role, client_config, code_error, kafka_error};
 use super::headers;
 use super::offsets::{self, ByPartition, Which};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::Message;
@@ -38,6 +39,9 @@ pub(crate) enum Found<'a> {
     End(Partition),
     Nothing,
 }
+
+/// Between two questions to a cluster that has refused one for now.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A consumer of one topic, or of several whose names `topic` joins for error texts.
 pub(crate) struct PartitionReader {
@@ -142,8 +146,20 @@ impl PartitionReader {
         partitions: &[TopicPartition],
         which: Which,
     ) -> Result<ByPartition, Error> {
-        offsets::fetch(&self.client, partitions, which, self.patience)
-            .map_err(|error| self.fail("ask for the offsets of topic", &error))
+        let clock = SystemClock::new();
+        let deadline = clock.now().plus(self.patience);
+        loop {
+            let left = deadline.since(clock.now());
+            let error = match offsets::fetch(&self.client, partitions, which, left) {
+                Ok(found) => return Ok(found),
+                Err(error) => self.fail("ask for the offsets of topic", &error),
+            };
+            // A broker that is to lead a new partition refuses until it has heard of it.
+            if !error.is_retriable() || deadline.since(clock.now()) <= ASK_AGAIN {
+                return Err(error);
+            }
+            std::thread::park_timeout(ASK_AGAIN);
+        }
     }
 
     /// Reads these partitions, each from its position.

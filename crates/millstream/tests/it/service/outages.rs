@@ -436,3 +436,17 @@ fn a_service_told_to_fail_does_so_when_the_cluster_is_slow_to_give_its_offsets()
         format!("service `{name}` cannot read {from}[0] from offset none: the cluster has 0 to 10")
     );
 }
+
+// fault 22
+/// A partition that was only just made has a leader that does not know it yet.
+#[test]
+fn a_reader_waits_for_the_leader_of_a_new_partition() {
+    let outage = Outage::new();
+    let topic = outage.topic("new");
+    outage.write(&topic, 0..3);
+    let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION; 5];
+    outage
+        .mock
+        .request_errors(RDKafkaApiKey::ListOffsets, &errors);
+    assert_eq!(outage.numbers_on(&topic), [0, 1, 2]);
+}
