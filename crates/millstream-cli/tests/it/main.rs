@@ -34,6 +34,10 @@ mod up;
 #[cfg(test)]
 mod up_control;
 #[cfg(test)]
+mod up_output;
+#[cfg(test)]
+mod up_refusals;
+#[cfg(test)]
 mod up_terminal;
 #[cfg(test)]
 mod world;

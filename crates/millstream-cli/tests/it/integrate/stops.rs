@@ -1,0 +1,102 @@
+//! Jobs that are stopped, continued, or run out of time.
+
+use rustix::process::Signal;
+
+use super::{answer, bits, integrate, number};
+use crate::world::{World, eventually};
+
+#[test]
+fn a_job_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits() {
+    let world = World::new();
+    let job = [
+        "exp(-x0*x1)",
+        "--method",
+        "plain",
+        "--rel-error",
+        "1e-9",
+        "--max-samples",
+        "3e8",
+    ];
+    let kept = [&job[..], &["--checkpoint", "job"]].concat();
+    let running = integrate(&world, &kept);
+    let checkpoint = world.folder.path().join("job");
+    eventually("a wave is complete", || checkpoint.exists());
+    running.signal(Signal::INT);
+    running.end().expect(1);
+    let resumed = answer(&world, &kept, 1);
+    let whole = answer(&world, &job, 1);
+    assert_eq!(resumed["status"], "budget_exhausted");
+    assert_eq!(bits(resumed), bits(whole));
+    let other = integrate(&world, &["x0", "--checkpoint", "job"])
+        .end()
+        .expect(2);
+    assert!(
+        other.stderr.contains("holds another job: exp(-x0*x1)"),
+        "{}",
+        other.stderr
+    );
+    std::fs::write(checkpoint, "something").unwrap();
+    let torn = integrate(&world, &kept).end().expect(2);
+    assert!(
+        torn.stderr.contains("`job` is no checkpoint"),
+        "{}",
+        torn.stderr
+    );
+}
+
+#[test]
+fn a_finished_job_is_tightened() {
+    let world = World::new();
+    let job = ["exp(-x0*x1)", "--method", "rqmc", "--checkpoint", "job"];
+    let coarse = answer(&world, &[&job[..], &["--rel-error", "1e-3"]].concat(), 0);
+    let fine = answer(&world, &[&job[..], &["--rel-error", "1e-7"]].concat(), 0);
+    assert!(number(&fine, "samples") > number(&coarse, "samples"));
+    assert!(number(&fine, "standard_error") < number(&coarse, "standard_error"));
+}
+
+#[test]
+fn ctrl_c_still_gives_the_honest_answer() {
+    let world = World::new();
+    let words = [
+        "sqrt(x0*x1)",
+        "--method",
+        "plain",
+        "--rel-error",
+        "1e-12",
+        "--max-samples",
+        "1e15",
+    ];
+    let running = integrate(
+        &world,
+        &[&words[..], &["--json", "--checkpoint", "job"]].concat(),
+    );
+    let checkpoint = world.folder.path().join("job");
+    eventually("a wave is complete", || checkpoint.exists());
+    running.signal(Signal::INT);
+    let answer = running.end().expect(1).json().remove(0);
+    assert_eq!(answer["status"], "cancelled");
+    // Four ninths.
+    assert!(
+        (number(&answer, "value") - 4.0 / 9.0).abs() < 10.0 * number(&answer, "standard_error"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_deadline_ends_a_job_at_its_last_complete_wave() {
+    let world = World::new();
+    let words = [
+        "sqrt(x0*x1)",
+        "--method",
+        "plain",
+        "--rel-error",
+        "1e-12",
+        "--max-samples",
+        "1e15",
+        "--deadline",
+        "300ms",
+    ];
+    let answer = answer(&world, &words, 1);
+    assert_eq!(answer["status"], "deadline");
+    assert!(number(&answer, "samples") > 0.0);
+}

@@ -1,0 +1,135 @@
+//! An `up` that cannot start says why and what to do.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::up::Up;
+use crate::world::{Running, World, program};
+
+#[test]
+fn a_port_in_use_is_told_with_both_ways_out() {
+    let up = Up::new();
+    let _taken = TcpListener::bind(&up.address).unwrap();
+    let ended = up.run(&[]).expect(2);
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("error: failed to listen on `{}`", up.address)),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains(&format!(
+            "hint: another program listens there, perhaps a broker; use it with --brokers {}",
+            up.address
+        )),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Fault 41: a second one on the same folder names the first.
+#[test]
+fn a_folder_in_use_names_its_holder() {
+    let world = World::own();
+    let data = world.folder.path().join("broker");
+    let mut command = program();
+    command
+        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .arg(&data)
+        .current_dir(world.folder.path());
+    let ended = Running::start(command).end().expect(2);
+    assert!(
+        ended.stderr.contains("is in use by process "),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("hint: one folder has one broker"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Fault 40: a folder that cannot be made is told with its path.
+#[test]
+fn a_folder_that_cannot_be_made_is_told() {
+    let up = Up::new();
+    let file = up.folder.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let ended = up.run(&["--data", file.to_str().unwrap()]).expect(2);
+    assert!(
+        ended.stderr.contains(file.to_str().unwrap()) && ended.stderr.contains("hint: "),
+        "{}",
+        ended.stderr
+    );
+
+    // The superuser writes everywhere.
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let locked = up.folder.path().join("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
+    let ended = up
+        .run(&["--data", locked.join("data").to_str().unwrap()])
+        .expect(2);
+    assert!(
+        ended.stderr.contains("cannot be written"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn words_that_name_nothing_are_refused() {
+    let up = Up::new();
+    let ended = up.run(&["mesages"]).expect(2);
+    assert_eq!(
+        ended.stderr,
+        "error: unknown system `mesages`; there are: messages, montecarlo, partitions\n"
+    );
+    let ended = up.run(&["--for", "30"]).expect(2);
+    assert!(
+        ended
+            .stderr
+            .contains("`30` is not a time; write 30s, 500ms, 5m, 1h30m or 7d"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_cluster_that_does_not_respond_is_an_error_with_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .args(["--brokers", "127.0.0.1:1", "up", "--for", "1s"])
+        .current_dir(folder.path());
+    let ended = Running::start(command).end().expect(2);
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: failed to connect to `127.0.0.1:1`: connection refused\nhint: "),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("receive | "), "{}", ended.stderr);
+}
+
+/// Something listens there and is no broker.
+#[test]
+fn a_cluster_that_does_not_speak_is_an_error_with_its_address() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .args(["--brokers", &address, "up"])
+        .current_dir(folder.path());
+    let ended = Running::start(command).end().expect(2);
+    let expected = format!(
+        "error: no response from a broker at `{address}` within 5 s; without --brokers and KAFKA_BROKERS, `up` starts a broker of its own"
+    );
+    assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
+}
