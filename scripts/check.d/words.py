@@ -16,6 +16,9 @@ FORBIDDEN = {"common", "core", "types", "util", "utils", "helpers", "manager", "
 PHRASES = [
     (r"(?:when|if|unless|where) not said", "say `Default: ..`"),
     (r"unless said(?: here| otherwise)?", "say `Default: ..`"),
+    (r"(?:when|if|unless|where) (?:it|this|that) is not said", "say `Default: ..`"),
+    (r"told (?:with|by)", "say `reported with`"),
+    (r"with so many threads", "say `with this number of threads`"),
     (r"Not said:", "say `Default: ..`"),
     (r"(?:is|are|was|were|be|been) told(?! apart)", "say `is reported`, `is logged`, `is printed`"),
     (r"told to (?:stop|end|start|fail)", "say `asked to`, `set to`"),

@@ -16,7 +16,7 @@ use crate::config::Cluster;
 use crate::draft::Draft;
 use crate::error::{Class, Error, Outcome};
 pub use crate::log::kafka::producer::Counts;
-use crate::log::kafka::producer::{Producer, Receipt};
+use crate::log::kafka::producer::{OnFailure, Producer, Report};
 use crate::log::{Outgoing, SendError};
 use crate::record::Position;
 use crate::topic::Topic;
@@ -60,7 +60,23 @@ impl Emitter {
     /// # Errors
     /// An address or a combination of properties is refused.
     pub fn new(cluster: &Cluster) -> Result<Emitter, Error> {
-        let producer = Producer::open(cluster)?;
+        Self::open(cluster, None)
+    }
+
+    /// As [`Emitter::new`]; `failed` is called, by a thread of the emitter, with the number of each record that was sent by
+    /// [`Draft::send_numbered`] and not delivered. It must be short.
+    ///
+    /// # Errors
+    /// As [`Emitter::new`].
+    pub fn on_failure(
+        cluster: &Cluster,
+        failed: impl Fn(u64, Error) + Send + Sync + 'static,
+    ) -> Result<Emitter, Error> {
+        Self::open(cluster, Some(Box::new(failed)))
+    }
+
+    fn open(cluster: &Cluster, on_failure: Option<OnFailure>) -> Result<Emitter, Error> {
+        let producer = Producer::open(cluster, on_failure)?;
         Ok(Emitter(Arc::new(Shared {
             producer,
             closed: AtomicBool::new(false),
@@ -161,7 +177,7 @@ impl Draft<'_, &Emitter> {
     /// # Errors
     /// As [`Emitter::send`].
     pub fn send(self) -> Result<(), Error> {
-        self.hand_over(None)
+        self.hand_over(Report::Counted)
     }
 
     /// Sends it and has `receipt` called once, by a thread of the emitter: with its position, or why it failed.
@@ -173,7 +189,16 @@ impl Draft<'_, &Emitter> {
         self,
         receipt: impl FnOnce(Result<Position, Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.hand_over(Some(Box::new(receipt)))
+        self.hand_over(Report::Receipt(Box::new(receipt)))
+    }
+
+    /// Sends it; a failure is reported with this number, which is below 2^63, to the function that [`Emitter::on_failure`] was
+    /// given. Cheaper than a receipt: nothing is kept for the record.
+    ///
+    /// # Errors
+    /// As [`Emitter::send`]; the function is then not called.
+    pub fn send_numbered(self, number: u64) -> Result<(), Error> {
+        self.hand_over(Report::Numbered(number))
     }
 
     /// Sends it and blocks until it is acknowledged or has failed. For a few records only: each costs a round trip.
@@ -190,7 +215,7 @@ impl Draft<'_, &Emitter> {
         outcome.recv().unwrap_or_else(|_| Err(closed(topic)))
     }
 
-    fn hand_over(self, mut receipt: Option<Receipt>) -> Result<(), Error> {
+    fn hand_over(self, mut report: Report) -> Result<(), Error> {
         let payload = self.payload?;
         let shared = &self.to.0;
         if shared.closed.load(Ordering::Acquire) {
@@ -205,7 +230,7 @@ impl Draft<'_, &Emitter> {
             timestamp: self.timestamp,
         };
         let sent = loop {
-            match shared.producer.send(&record, &mut receipt) {
+            match shared.producer.send(&record, &mut report) {
                 Ok(()) => break Ok(()),
                 Err(SendError::Failed(error)) => break Err(error),
                 Err(SendError::Full) => shared.producer.wait_for_room(),

@@ -31,7 +31,7 @@ use crate::config::SUPERVISOR_VARIABLE;
 
 /// A line longer than this is broken.
 const LONGEST_LINE: u64 = 16 * 1024;
-/// After a process has ended its pipes are read out for so long; a grandchild may hold them open.
+/// After a process has ended its pipes are read for this long; a grandchild may hold them open.
 const READ_OUT: Duration = Duration::from_millis(500);
 
 /// Which service, and which of its lives: an event of an earlier life is old news.

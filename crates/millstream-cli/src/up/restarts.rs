@@ -30,7 +30,7 @@ pub(crate) struct Restarts {
 }
 
 impl Restarts {
-    /// The service failed after it `lived` so long; `jitter` lies in 0 to 1.
+    /// The service failed after it ran for `lived`; `jitter` lies in 0 to 1.
     pub(crate) fn failed(&mut self, lived: Duration, jitter: f64) -> Verdict {
         self.in_a_row = if lived >= HEALTHY {
             1

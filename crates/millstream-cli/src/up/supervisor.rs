@@ -23,7 +23,7 @@ use super::service::Service;
 use super::status::{self, Row, State, Status};
 use super::view::{Order, Source, View};
 
-/// Children that were asked to end get so long before they are killed.
+/// Children that were asked to end are killed after this time.
 const GRACE: Duration = Duration::from_secs(4);
 /// Killed children are gone at once; this bounds the wait for the kernel.
 const AFTER_KILL: Duration = Duration::from_millis(500);

@@ -122,7 +122,9 @@ fn http_shows_all_services() {
         metrics.contains("millstream_records_in_total{process=\"receive\",")
             && metrics.contains("millstream_up_ready{process=\"send\"} 1")
     });
-    assert!(get(address, "/readyz").starts_with("HTTP/1.1 200 "));
+    eventually("all are ready", || {
+        get(address, "/readyz").starts_with("HTTP/1.1 200 ")
+    });
     signal_to(pid_of(&running, "send"), Signal::STOP);
     eventually("it is no longer ready", || {
         get(address, "/readyz").starts_with("HTTP/1.1 503 ")

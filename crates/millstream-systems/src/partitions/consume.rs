@@ -25,7 +25,7 @@ use crate::{Error, arrival};
 
 /// How often the board is shown.
 const REFRESH: Duration = Duration::from_millis(200);
-/// Processes that were asked to end get so long before they are killed.
+/// Processes that were asked to end are killed after this time.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Options of the consumer.

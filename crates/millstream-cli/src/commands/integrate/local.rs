@@ -30,7 +30,7 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// With so many threads, one for each core when it is not said.
+    /// With this number of threads. Default: one for each core.
     pub(super) fn new(threads: Option<u16>, stop: Shutdown) -> anyhow::Result<Self> {
         let pool = |threads: u16| {
             ThreadPoolBuilder::new()

@@ -11,7 +11,7 @@ use millstream::admin::{Admin, GroupInfo};
 use millstream::{Cluster, Error, Moment};
 use millstream_systems::montecarlo::topics::{PREFIX, Topics};
 
-/// After so long without a complete wave what is missing is printed.
+/// After this time without a complete wave what is missing is printed.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the cluster may take to say who is there.
 const LOOK: Duration = Duration::from_secs(5);

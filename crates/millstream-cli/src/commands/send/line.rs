@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use anyhow::bail;
 use millstream::{Headers, Partition, Timestamp};
 
-use super::{Args, Bytes};
+use super::{Args, Part};
 use crate::record_json;
 
 /// The record of one line.
 #[derive(Debug)]
 pub(super) struct LineRecord<'a> {
-    pub(super) key: Bytes,
-    pub(super) value: Bytes,
+    pub(super) key: Part<'a>,
+    pub(super) value: Part<'a>,
     pub(super) headers: Cow<'a, Headers>,
     pub(super) timestamp: Option<Timestamp>,
     /// The partition it had, of a JSON object.
@@ -24,9 +24,9 @@ pub(super) struct LineRecord<'a> {
 
 /// Reads `line`; `headers` are those that every record gets.
 pub(super) fn read<'a>(
-    args: &Args,
+    args: &'a Args,
     headers: &'a Headers,
-    line: &[u8],
+    line: &'a [u8],
 ) -> anyhow::Result<LineRecord<'a>> {
     if args.json {
         let mut draft = record_json::parse(line)?;
@@ -36,8 +36,8 @@ pub(super) fn read<'a>(
                 .push(header.name.clone(), header.value.clone());
         }
         return Ok(LineRecord {
-            key: draft.key,
-            value: draft.value,
+            key: Part(draft.key.map(Cow::Owned)),
+            value: Part(draft.value.map(Cow::Owned)),
             headers: Cow::Owned(draft.headers),
             timestamp: draft.timestamp,
             partition: draft.partition,
@@ -45,8 +45,8 @@ pub(super) fn read<'a>(
     }
     let (key, value) = split(args, line)?;
     Ok(LineRecord {
-        key,
-        value: Some(value.to_vec()).filter(|value| !(args.null && value.is_empty())),
+        key: Part(key.map(Cow::Borrowed)),
+        value: Part((!(args.null && value.is_empty())).then_some(Cow::Borrowed(value))),
         headers: Cow::Borrowed(headers),
         timestamp: None,
         partition: None,
@@ -54,12 +54,12 @@ pub(super) fn read<'a>(
 }
 
 /// Key and value of a line.
-fn split<'a>(args: &Args, line: &'a [u8]) -> anyhow::Result<(Bytes, &'a [u8])> {
+fn split<'a>(args: &'a Args, line: &'a [u8]) -> anyhow::Result<(Option<&'a [u8]>, &'a [u8])> {
     let Some(separator) = &args.key_separator else {
-        return Ok((args.key.clone().map(String::into_bytes), line));
+        return Ok((args.key.as_deref().map(str::as_bytes), line));
     };
     match find(line, separator.as_bytes()) {
-        Some((key, value)) => Ok((Some(key.to_vec()), value)),
+        Some((key, value)) => Ok((Some(key), value)),
         None => {
             bail!("there is no `{separator}` in it; every line needs a key with --key-separator")
         }
@@ -92,9 +92,11 @@ mod tests {
             .args
     }
 
-    fn parts(words: &[&str], line: &[u8]) -> (Bytes, Bytes) {
-        let record = read(&args(words), &Headers::new(), line).map(|r| (r.key, r.value));
-        record.unwrap()
+    fn parts(words: &[&str], line: &[u8]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let (args, headers) = (args(words), Headers::new());
+        let record = read(&args, &headers, line).unwrap();
+        let owned = |part: Part<'_>| part.0.map(Cow::into_owned);
+        (owned(record.key), owned(record.value))
     }
 
     #[test]
@@ -122,7 +124,8 @@ mod tests {
     fn a_json_record_gets_the_headers_of_the_command_after_its_own() {
         let own = Headers::new().with("copied", "yes");
         let line = br#"{"value":"v","headers":[{"name":"a","value":"1"}]}"#;
-        let record = read(&args(&["--json"]), &own, line).unwrap();
+        let args = args(&["--json"]);
+        let record = read(&args, &own, line).unwrap();
         let expected = Headers::new().with("a", "1").with("copied", "yes");
         assert_eq!(record.headers.into_owned(), expected);
     }

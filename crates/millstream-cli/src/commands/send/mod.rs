@@ -8,11 +8,12 @@ mod input;
 mod line;
 mod report;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use millstream::codec::{Nullable, Raw};
-use millstream::{Cluster, Emitter, Headers, Partition, Position, Topic};
+use millstream::codec::{Codec, CodecError, Encodable, Encoded, Nullable, Raw};
+use millstream::{Cluster, Draft, Emitter, Headers, Partition, Topic};
 
 use crate::Outcome;
 use crate::output::counted;
@@ -22,6 +23,21 @@ use report::Report;
 
 /// Bytes, or null.
 type Bytes = Option<Vec<u8>>;
+
+/// Bytes, or null, of a line that is still where it was read.
+#[derive(Debug)]
+struct Part<'a>(Option<Cow<'a, [u8]>>);
+
+impl Encodable<Bytes> for Part<'_> {
+    /// The topic's codec takes bytes as they are.
+    fn encode_with(&self, _: &dyn Codec<Bytes>, out: &mut Vec<u8>) -> Result<Encoded, CodecError> {
+        let Some(bytes) = &self.0 else {
+            return Ok(Encoded::Null);
+        };
+        out.extend_from_slice(bytes);
+        Ok(Encoded::Bytes)
+    }
+}
 
 /// Values and keys as bytes; a key that is not there is null, and so is a tombstone's value.
 static LINES: Topic<Bytes, Bytes> = Topic::new("lines", &Nullable(Raw), &Nullable(Raw));
@@ -94,8 +110,11 @@ impl Sending {
         if input::may_be_short(cluster) && input.is_short()? {
             return self.run_short(&input.take_lines(), cluster);
         }
-        let emitter = Emitter::new(cluster)?;
+        let emitter = Emitter::on_failure(cluster, self.report.on_failure())?;
         let read = self.send_input(&mut input, &emitter);
+        // What failed is in the report.
+        _ = emitter.flush(PATIENCE);
+        self.report.delivered(emitter.counts().delivered);
         self.end(&emitter, read)
     }
 
@@ -104,7 +123,7 @@ impl Sending {
         let mut read = Ok(());
         for (number, line) in (1..).zip(lines.iter()) {
             let receipt = self.report.short_receipt(number);
-            read = self.send(number, line, &emitter, receipt);
+            read = self.send(number, line, &emitter, |draft| draft.send_then(receipt));
             if read.is_err() {
                 break;
             }
@@ -119,7 +138,8 @@ impl Sending {
         for (number, line) in (1..).zip(lines.iter()) {
             if again.contains(&number) {
                 let receipt = self.report.receipt(number);
-                self.send(number, line, &emitter, receipt).unwrap_or(());
+                self.send(number, line, &emitter, |draft| draft.send_then(receipt))
+                    .unwrap_or(());
             }
         }
         self.end(&emitter, read)
@@ -138,18 +158,18 @@ impl Sending {
             };
             for line in lines.iter() {
                 number += 1;
-                self.send(number, line, emitter, self.report.receipt(number))?;
+                self.send(number, line, emitter, |draft| draft.send_numbered(number))?;
             }
         }
     }
 
-    /// Hands line `number` to the client.
+    /// Hands line `number` to the client, as `hand_over` does it.
     fn send(
         &self,
         number: u64,
         line: &[u8],
         emitter: &Emitter,
-        receipt: impl FnOnce(Result<Position, millstream::Error>) + Send + 'static,
+        hand_over: impl FnOnce(Draft<'_, &Emitter>) -> Result<(), millstream::Error>,
     ) -> Result<(), BadLine> {
         let record = line::read(&self.args, &self.headers, line)
             .map_err(|reason| BadLine { number, reason })?;
@@ -162,7 +182,7 @@ impl Sending {
         if let Some(timestamp) = record.timestamp {
             draft = draft.timestamp(timestamp);
         }
-        if let Err(error) = draft.send_then(receipt) {
+        if let Err(error) = hand_over(draft) {
             self.report.refused(number, &error);
         }
         Ok(())

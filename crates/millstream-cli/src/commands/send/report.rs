@@ -70,6 +70,17 @@ impl Report {
         }
     }
 
+    /// What is called with the number of each line that fails.
+    pub(super) fn on_failure(&self) -> impl Fn(u64, Error) + Send + Sync + 'static {
+        let shared = Arc::clone(&self.0);
+        move |number, error| shared.fail(number, &error)
+    }
+
+    /// Lines that were delivered without a receipt.
+    pub(super) fn delivered(&self, lines: u64) {
+        self.0.delivered.fetch_add(lines, Ordering::AcqRel);
+    }
+
     /// A line that the client did not take.
     pub(super) fn refused(&self, number: u64, error: &Error) {
         self.0.fail(number, error);

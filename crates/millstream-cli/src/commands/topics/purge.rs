@@ -96,7 +96,7 @@ impl Purge {
         Ok(Outcome::Done)
     }
 
-    /// A topic that is only compacted keeps the last record of each key; brokers answer no more than "policy violation".
+    /// A topic that is only compacted keeps the last record of each key; a broker returns only "policy violation".
     fn refuse_compacted(&self, admin: &Admin) -> anyhow::Result<()> {
         let policy = admin
             .configs(&self.topic)?

@@ -25,7 +25,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A bench of so many threads, one for each core when it is not said.
+    /// A bench of this number of threads. Default: one for each core.
     ///
     /// # Errors
     /// The threads cannot be started.

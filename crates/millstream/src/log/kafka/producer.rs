@@ -34,13 +34,34 @@ use crate::topic::{Offset, Partition};
 /// The property that bounds what is in flight, and what it is when the user has not set it.
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
 const DEFAULT_KBYTES: usize = 65_536;
-/// How long the serving thread sleeps in the client at most.
+/// How long one who waits for a report, or for something to send, sleeps at most.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the serving thread stays in the client, where nobody can wake it: a program that has sent everything waits for
+/// it at its end.
+const SERVE: Duration = Duration::from_millis(5);
 /// How long a purge may take to report what it dropped.
 const PURGE: Duration = Duration::from_secs(2);
 
 /// What is reported about one record: where it was written, or why it was not.
 pub(crate) type Receipt = Box<dyn FnOnce(Result<Position, Error>) + Send>;
+
+/// What is called with the numbers of records that failed.
+pub(crate) type OnFailure = Box<dyn Fn(u64, Error) + Send + Sync>;
+
+/// How the outcome of one record is reported.
+#[derive(Default)]
+pub(crate) enum Report {
+    /// Counted; a failure is returned by the next flush.
+    #[default]
+    Counted,
+    /// By its own receipt.
+    Receipt(Receipt),
+    /// A failure, by number.
+    Numbered(u64),
+}
+
+/// Set in the token of a numbered record; tokens of receipts count from 1.
+const NUMBERED: usize = 1 << (usize::BITS - 1);
 
 /// How many records were taken, and what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -78,7 +99,10 @@ pub(crate) struct Producer {
 
 impl Producer {
     /// Makes the client; it connects by itself when there is something to send.
-    pub(crate) fn open(cluster: &Cluster) -> Result<Producer, Error> {
+    pub(crate) fn open(
+        cluster: &Cluster,
+        on_failure: Option<OnFailure>,
+    ) -> Result<Producer, Error> {
         cluster.check_brokers()?;
         let kbytes = DEFAULT_KBYTES.to_string();
         let mut defaults = vec![
@@ -91,7 +115,7 @@ impl Producer {
             defaults.push(("enable.idempotence", "true"));
         }
         let client: BaseProducer<Reports> = client_config(cluster, Role::Producer, &defaults, &[])
-            .create_with_context(Reports::new(cluster.clone()))
+            .create_with_context(Reports::new(cluster.clone(), on_failure))
             .map_err(|error| kafka_error(cluster, "make a producer", &error))?;
         let client = Arc::new(client);
         let serving = Arc::clone(&client);
@@ -111,27 +135,24 @@ impl Producer {
         })
     }
 
-    /// Takes a record for sending; without a receipt it is only counted. The receipt is taken together with the
-    /// record, and left where it is when the record is not taken.
-    pub(crate) fn send(
-        &self,
-        record: &Outgoing<'_>,
-        receipt: &mut Option<Receipt>,
-    ) -> Result<(), SendError> {
+    /// Takes a record for sending. `report` is taken together with the record, and left where it is when the record is not
+    /// taken.
+    pub(crate) fn send(&self, record: &Outgoing<'_>, report: &mut Report) -> Result<(), SendError> {
         let reports = self.client.context();
         let bytes = record.memory();
         if !reports.reserve(bytes) {
             return Err(SendError::Full);
         }
-        let token = receipt.take().map_or(0, |receipt| reports.keep(receipt));
+        let token = reports.token(report);
         // Counted first: the report may arrive before `send` returns.
-        reports.accepted.fetch_add(1, Ordering::AcqRel);
+        reports.accepted.fetch_add(1, Ordering::SeqCst);
+        reports.wake_if_idle();
         self.client
             .send(client_record(record, token))
             .map_err(|(error, _)| {
                 reports.accepted.fetch_sub(1, Ordering::AcqRel);
                 reports.in_flight.fetch_sub(bytes, Ordering::AcqRel);
-                *receipt = reports.take(token);
+                *report = reports.take(token);
                 self.refusal(record, &error)
             })
     }
@@ -182,7 +203,8 @@ impl Drop for Producer {
                 tracing::error!(lost, "records dropped without a report");
             }
         }
-        self.client.context().stop.store(true, Ordering::Release);
+        self.client.context().stop.store(true, Ordering::SeqCst);
+        self.client.context().wake_if_idle();
         if let Some(thread) = self.thread.take() {
             // A panic there was already reported by the thread; the client is closed all the same.
             let _ = thread.join();
@@ -195,7 +217,8 @@ fn serve(client: &BaseProducer<Reports>) {
     let mut shown = Counts::default();
     loop {
         let is_last = client.context().stop.load(Ordering::Acquire);
-        client.poll(if is_last { Duration::ZERO } else { POLL });
+        client.context().wait_for_work();
+        client.poll(if is_last { Duration::ZERO } else { SERVE });
         let counts = client.context().counts();
         // Looked up each time: a recorder may be installed after the emitter was made.
         counter!(EMITTER_DELIVERED).increment(counts.delivered - shown.delivered);
@@ -258,14 +281,18 @@ struct Reports {
     bound: usize,
     failures: Mutex<Failures>,
     receipts: Mutex<HashMap<usize, Receipt>>,
+    on_failure: Option<OnFailure>,
     last_token: AtomicUsize,
     stop: AtomicBool,
     waiting: AtomicUsize,
     progress: (Mutex<()>, Condvar),
+    /// Whether the serving thread waits for something to do.
+    idle: AtomicBool,
+    work: (Mutex<()>, Condvar),
 }
 
 impl Reports {
-    fn new(cluster: Cluster) -> Reports {
+    fn new(cluster: Cluster, on_failure: Option<OnFailure>) -> Reports {
         Reports {
             accepted: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -275,10 +302,13 @@ impl Reports {
             cluster,
             failures: Mutex::default(),
             receipts: Mutex::default(),
+            on_failure,
             last_token: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             progress: (Mutex::new(()), Condvar::new()),
+            idle: AtomicBool::new(false),
+            work: (Mutex::new(()), Condvar::new()),
         }
     }
 
@@ -303,18 +333,54 @@ impl Reports {
         }
     }
 
-    /// Keeps a receipt until its record is decided; the token is never 0.
-    fn keep(&self, receipt: Receipt) -> usize {
-        let token = self.last_token.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&self.receipts).insert(token, receipt);
-        token
+    /// The token that a record travels with; a receipt is kept until its record is decided.
+    fn token(&self, report: &mut Report) -> usize {
+        match std::mem::take(report) {
+            Report::Counted => 0,
+            Report::Numbered(number) => usize::try_from(number).unwrap_or(0) | NUMBERED,
+            Report::Receipt(receipt) => {
+                let token = self.last_token.fetch_add(1, Ordering::Relaxed) + 1;
+                lock(&self.receipts).insert(token, receipt);
+                token
+            }
+        }
     }
 
-    fn take(&self, token: usize) -> Option<Receipt> {
-        if token == 0 {
-            None
-        } else {
-            lock(&self.receipts).remove(&token)
+    fn take(&self, token: usize) -> Report {
+        if token & NUMBERED != 0 {
+            return Report::Numbered((token & !NUMBERED) as u64);
+        }
+        let receipt = (token != 0).then(|| lock(&self.receipts).remove(&token));
+        receipt.flatten().map_or(Report::Counted, Report::Receipt)
+    }
+
+    /// Waits, `POLL` at most, while nothing is under way: then the client has nothing to report but its own troubles.
+    fn wait_for_work(&self) {
+        let (gate, signal) = &self.work;
+        let gate = lock(gate);
+        self.idle.store(true, Ordering::SeqCst);
+        let is_idle = self.accepted.load(Ordering::SeqCst) == self.decided();
+        if is_idle && !self.stop.load(Ordering::SeqCst) {
+            drop(
+                signal
+                    .wait_timeout(gate, POLL)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+        self.idle.store(false, Ordering::SeqCst);
+    }
+
+    fn decided(&self) -> u64 {
+        self.delivered.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire)
+    }
+
+    /// The serving thread looks at what is under way after it has said that it is idle; whoever changes that looks
+    /// whether it is idle afterwards. So one of the two sees the other.
+    fn wake_if_idle(&self) {
+        if self.idle.load(Ordering::SeqCst) {
+            let (gate, signal) = &self.work;
+            drop(lock(gate));
+            signal.notify_all();
         }
     }
 
@@ -330,12 +396,13 @@ impl Reports {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn fail(&self, message: &BorrowedMessage<'_>, error: &KafkaError, receipt: Option<Receipt>) {
+    fn fail(&self, message: &BorrowedMessage<'_>, error: &KafkaError, report: Report) {
         let action = format!("deliver a record to topic `{}`", message.topic());
         let error = kafka_error(&self.cluster, action, error);
-        match receipt {
-            Some(receipt) => call(receipt, Err(error)),
-            None => {
+        match (report, &self.on_failure) {
+            (Report::Receipt(receipt), _) => call(|| receipt(Err(error))),
+            (Report::Numbered(number), Some(on_failure)) => call(|| on_failure(number, error)),
+            _ => {
                 let mut failures = lock(&self.failures);
                 failures.count += 1;
                 if failures.count == 1 {
@@ -363,20 +430,20 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
-        let receipt = self.take(token);
+        let report = self.take(token);
         let (Ok(message) | Err((_, message))) = result;
         self.in_flight
             .fetch_sub(headers::memory_of(message), Ordering::AcqRel);
         // The receipt comes before the count: who has seen everything decided has been told everything.
         match result {
             Ok(message) => {
-                if let Some(receipt) = receipt {
-                    call(receipt, Ok(position(message)));
+                if let Report::Receipt(receipt) = report {
+                    call(|| receipt(Ok(position(message))));
                 }
                 self.delivered.fetch_add(1, Ordering::AcqRel);
             }
             Err((error, message)) => {
-                self.fail(message, error, receipt);
+                self.fail(message, error, report);
                 self.failed.fetch_add(1, Ordering::AcqRel);
             }
         }
@@ -395,8 +462,8 @@ fn position(message: &BorrowedMessage<'_>) -> Position {
 }
 
 /// Calls a user's receipt; a panic in it must not end the thread that serves all others.
-fn call(receipt: Receipt, outcome: Result<Position, Error>) {
-    if catch_unwind(AssertUnwindSafe(|| receipt(outcome))).is_err() {
+fn call(receipt: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(receipt)).is_err() {
         tracing::error!("a delivery receipt panicked");
     }
 }
@@ -410,13 +477,45 @@ mod tests {
     use super::*;
     use crate::record::Headers;
 
+    /// Nothing is kept for a numbered record, and its failure names it all the same, once.
+    #[test]
+    fn the_failure_of_a_numbered_record_is_reported_with_its_number() {
+        let failed = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&failed);
+        let on_failure = move |number: u64, _: Error| lock(&to).push(number);
+        let cluster = Cluster::new("127.0.0.1:1");
+        let producer = Producer::open(&cluster, Some(Box::new(on_failure))).unwrap();
+        let record = Outgoing {
+            topic: "out",
+            partition: Some(Partition(0)),
+            key: None,
+            value: Some(b"line"),
+            headers: None,
+            timestamp: None,
+        };
+        for number in [7, 8] {
+            let mut report = Report::Numbered(number);
+            let sent = producer.send(&record, &mut report).map_err(|_| "not taken");
+            assert_eq!(sent, Ok(()));
+        }
+        assert!(lock(&producer.client.context().receipts).is_empty());
+        producer
+            .client
+            .purge(PurgeConfig::default().queue().inflight());
+        assert_eq!(producer.drain(Duration::from_secs(60)), 0);
+        assert_eq!(*lock(&failed), [7, 8]);
+        let counts = producer.counts();
+        assert_eq!((counts.accepted, counts.failed), (2, 2));
+        assert_eq!(producer.take_failures().count, 0);
+    }
+
     /// Effects whose headers are large: the client itself counts only keys and values.
     #[test]
     fn headers_count_against_the_bound_while_the_cluster_is_away() {
         let cluster = Cluster::new("127.0.0.1:1")
             .property(QUEUE_KBYTES, "1024")
             .unwrap();
-        let producer = Producer::open(&cluster).unwrap();
+        let producer = Producer::open(&cluster, None).unwrap();
         let headers = Headers::new().with("large", vec![0; 100_000]);
         let record = Outgoing {
             topic: "out",
@@ -427,7 +526,7 @@ mod tests {
             timestamp: None,
         };
         let mut taken = 0;
-        while producer.send(&record, &mut None).is_ok() {
+        while producer.send(&record, &mut Report::Counted).is_ok() {
             taken += 1;
             assert!(taken < 100, "nothing bounds it");
         }
