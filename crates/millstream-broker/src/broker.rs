@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::groups::Groups;
-use crate::log::{Partition, ReadError, close_all};
+use crate::log::{Partition, Pass, ReadError, close_all};
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
 use crate::reserve::Reserve;
@@ -127,6 +127,24 @@ impl Broker {
         ::metrics::gauge!(metrics::PARTITIONS).set(f64::from(partitions));
     }
 
+    /// Compacts the logs that gain enough from it.
+    pub(crate) fn compact(&self) {
+        let stopping = || self.stopping.has_begun();
+        let pass = Pass {
+            now_ms: self.now_ms(),
+            most_keys: self.config.compaction_keys,
+            stopping: &stopping,
+        };
+        for topic in self.topics.all() {
+            for (index, partition) in topic.partitions().iter().enumerate() {
+                if let Err(error) = partition.compact(pass) {
+                    ::metrics::counter!(metrics::COMPACTION_FAILURES).increment(1);
+                    tracing::error!(topic = topic.name.as_str(), partition = index, %error, "failed to compact");
+                }
+            }
+        }
+    }
+
     /// Moves the start of a log to `before`, also when the disk is full.
     pub(crate) fn delete_records(
         &self,
@@ -199,6 +217,11 @@ impl Stopping {
     /// Wakes all waiters, now and in future.
     pub(crate) fn begin(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Whether the broker stops.
+    pub(crate) fn has_begun(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Completes when the broker stops.

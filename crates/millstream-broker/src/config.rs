@@ -62,6 +62,10 @@ pub struct Config {
     pub retention_bytes: i64,
     /// How often retention is applied.
     pub retention_check: Duration,
+    /// How often topics with `cleanup.policy=compact` are looked at (Kafka: `log.cleaner.backoff.ms`).
+    pub compaction_check: Duration,
+    /// Most keys that compaction notes at a time: 40 bytes each. A log with more of them takes several passes.
+    pub compaction_keys: usize,
     /// Distance of two entries of the offset index, for a topic without `index.interval.bytes`.
     pub index_interval_bytes: i32,
     /// How long the first member of an empty group waits for others, again for each that comes meanwhile (Kafka: 3000).
@@ -114,6 +118,8 @@ impl Config {
             retention_ms: 7 * 86_400_000,
             retention_bytes: -1,
             retention_check: Duration::from_secs(300),
+            compaction_check: Duration::from_secs(15),
+            compaction_keys: 1_800_000,
             index_interval_bytes: 4096,
             group_initial_rebalance_delay_ms: 30,
             group_min_session_timeout_ms: 6000,
@@ -164,6 +170,7 @@ impl Config {
             1024,
         )?;
         floor("segment_bytes", self.segment_bytes.into(), 1024)?;
+        floor("compaction_keys", size(self.compaction_keys), 1)?;
         floor("segment_ms", self.segment_ms, 1)?;
         floor("retention_ms", self.retention_ms, -1)?;
         floor("retention_bytes", self.retention_bytes, -1)?;

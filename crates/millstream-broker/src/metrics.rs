@@ -17,6 +17,7 @@ pub(crate) const SENT_BYTES: &str = "millstream_broker_sent_bytes_total";
 pub(crate) const TOPICS: &str = "millstream_broker_topics";
 pub(crate) const PARTITIONS: &str = "millstream_broker_partitions";
 pub(crate) const RETENTION_FAILURES: &str = "millstream_broker_retention_failures_total";
+pub(crate) const COMPACTION_FAILURES: &str = "millstream_broker_compaction_failures_total";
 pub(crate) const GROUP_REBALANCES: &str = "millstream_broker_group_rebalances_total";
 pub(crate) const GROUP_MEMBERS_LOST: &str = "millstream_broker_group_members_lost_total";
 
@@ -87,6 +88,11 @@ pub(crate) fn describe() {
         RETENTION_FAILURES,
         Unit::Count,
         "Partitions on which retention could not be applied."
+    );
+    describe_counter!(
+        COMPACTION_FAILURES,
+        Unit::Count,
+        "Partitions that could not be compacted."
     );
     describe_counter!(
         GROUP_REBALANCES,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::broker::Broker;
@@ -120,19 +120,8 @@ pub async fn serve(
 ) -> Result<(), Error> {
     metrics::describe();
     let mut connections = JoinSet::new();
-    let groups = tokio::spawn({
-        let broker = Arc::clone(&broker);
-        async move { broker.groups.run(broker.stopping.wait()).await }
-    });
-    let transactions = tokio::spawn({
-        let broker = Arc::clone(&broker);
-        async move {
-            let tick = || broker.transactions.tick(&broker.everyone());
-            broker.transactions.run(tick, broker.stopping.wait()).await;
-        }
-    });
+    let tasks = start_tasks(&broker);
     let places = Arc::new(Semaphore::new(broker.config.max_connections));
-    let retention = tokio::spawn(retain(Arc::clone(&broker)));
     let mut panics = Panics::default();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -163,11 +152,7 @@ pub async fn serve(
         );
         connections.shutdown().await;
     }
-    for (name, task) in [
-        ("groups", groups),
-        ("transactions", transactions),
-        ("retention", retention),
-    ] {
+    for (name, task) in tasks {
         if let Err(error) = task.await {
             tracing::error!(task = name, %error, "a task of the broker panicked");
             panics.count += 1;
@@ -177,19 +162,52 @@ pub async fn serve(
     panics.result()
 }
 
-/// Applies retention now and then, until the broker stops.
-async fn retain(broker: Arc<Broker>) {
+/// What goes on beside the requests, by name, until the broker stops.
+fn start_tasks(broker: &Arc<Broker>) -> [(&'static str, task::JoinHandle<()>); 4] {
+    let groups = tokio::spawn({
+        let broker = Arc::clone(broker);
+        async move { broker.groups.run(broker.stopping.wait()).await }
+    });
+    let transactions = tokio::spawn({
+        let broker = Arc::clone(broker);
+        async move {
+            let tick = || broker.transactions.tick(&broker.everyone());
+            broker.transactions.run(tick, broker.stopping.wait()).await;
+        }
+    });
     // As in Kafka, old records are not the first thing to go after a start: an operator may still change a limit.
     let check = broker.config.retention_check;
-    let first = Instant::now() + check.min(Duration::from_secs(30));
-    let mut ticks = interval_at(first, check);
+    let first = check.min(Duration::from_secs(30));
+    let retention = tokio::spawn(now_and_then(Arc::clone(broker), first, check, |broker| {
+        broker.apply_retention();
+    }));
+    let check = broker.config.compaction_check;
+    let compaction = tokio::spawn(now_and_then(Arc::clone(broker), check, check, |broker| {
+        broker.compact();
+    }));
+    [
+        ("groups", groups),
+        ("transactions", transactions),
+        ("retention", retention),
+        ("compaction", compaction),
+    ]
+}
+
+/// Does some work now and then, until the broker stops.
+async fn now_and_then(
+    broker: Arc<Broker>,
+    first: Duration,
+    period: Duration,
+    work: impl Fn(&Broker),
+) {
+    let mut ticks = interval_at(Instant::now() + first, period.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopping = broker.stopping.clone();
     let mut stopping = std::pin::pin!(stopping.wait());
     loop {
         tokio::select! {
             () = &mut stopping => return,
-            _ = ticks.tick() => tokio::task::block_in_place(|| broker.apply_retention()),
+            _ = ticks.tick() => tokio::task::block_in_place(|| work(&broker)),
         }
     }
 }

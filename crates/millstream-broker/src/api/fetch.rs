@@ -341,8 +341,8 @@ impl Read {
                     .and_then(|mut room| room.split(fetched.records.len().min(room.num_permits())));
                 let next = end_of(&fetched.records).unwrap_or(self.from);
                 if at_least_one && fetched.records.is_empty() {
-                    // Nothing there; if the end is beyond this by now, there is, and it has to be read.
-                    self.seen_end = next;
+                    // Nothing there, or compaction left nothing; if the end has moved since, it has to be read.
+                    self.seen_end = fetched.looked_to;
                 } else {
                     self.cut_at = (next < end).then_some(limit);
                 }

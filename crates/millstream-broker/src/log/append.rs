@@ -139,7 +139,11 @@ impl Writer {
         };
         self.shape.size + size > u64::from(config.segment_bytes)
             || next_end - self.segment.base >= MAX_OFFSETS
-            || age > config.segment_ms
+            || age
+                > config.segment_ms.min(match config.compact {
+                    true => config.max_compaction_lag_ms,
+                    false => i64::MAX,
+                })
     }
 }
 

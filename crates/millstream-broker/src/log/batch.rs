@@ -14,7 +14,7 @@
 
 use bytes::{Buf as _, BufMut as _};
 
-use super::{AppendError, LogConfig, TimestampType};
+use super::{AppendError, LogConfig, TimestampType, records};
 use crate::producers::Sequenced;
 
 /// Bytes before the records.
@@ -127,6 +127,18 @@ impl Header {
         self.attributes & CONTROL != 0
     }
 
+    /// From when on compaction removes the tombstones, or the marker, of the batch; it stands in place of the first timestamp.
+    pub(super) fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
+
+    /// The header with this delete horizon.
+    pub(super) fn with_horizon(mut self, horizon_ms: i64) -> Header {
+        self.attributes |= DELETE_HORIZON;
+        self.base_timestamp = horizon_ms;
+        self
+    }
+
     /// The idempotent producer's part, when there is one.
     pub(crate) fn sequenced(&self) -> Option<Sequenced> {
         (self.producer_id >= 0 && !self.is_control()).then_some(Sequenced {
@@ -216,7 +228,24 @@ pub(crate) fn validate(
         return Err(corrupt("its checksum does not match"));
     }
     validate_fields(&header, config, now_ms)?;
+    if config.compact {
+        validate_keys(&header, bytes)?;
+    }
     Ok(header)
+}
+
+/// Without a key, nobody could say what a record replaces.
+fn validate_keys(header: &Header, batch: &[u8]) -> Result<(), AppendError> {
+    let corrupt = |error: std::io::Error| AppendError::Corrupt(error.to_string());
+    let bytes = records::inside(header, batch).map_err(corrupt)?;
+    for record in records::each(&bytes, header.count) {
+        if record.map_err(corrupt)?.key.is_none() {
+            return Err(AppendError::InvalidRecord(
+                "a compacted topic takes no record without a key",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn validate_fields(header: &Header, config: &LogConfig, now_ms: i64) -> Result<(), AppendError> {

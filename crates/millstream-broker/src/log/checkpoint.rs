@@ -5,20 +5,22 @@
 //! was last changed, and whether the bytes are on the disk; it holds the state of the idempotent producers at that
 //! point. A file that is just as the checkpoint says needs no check.
 //!
+//! Its rename is also the one point of commit of a compaction: before it the old files count, after it the new ones.
+//!
 //! Good bytes that were only in the page cache stay good as long as the machine runs: the boot's identity tells.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::segment::Shape;
+use super::segment::{Id, Shape};
 use crate::error::Error;
 use crate::producers::Producers;
 use crate::snapshot::{Durability, Kind};
 
 const KIND: Kind = Kind {
     magic: "millstream-log",
-    newest: 2,
+    newest: 3,
 };
 
 /// The state of a log's files at one moment.
@@ -32,6 +34,9 @@ pub(super) struct Checkpoint {
     /// All segments by base offset; the last one is appended to.
     pub(super) segments: Vec<Note>,
     pub(super) producers: Producers,
+    /// The offset up to which the log was compacted.
+    #[serde(default)]
+    pub(super) cleaned: i64,
 }
 
 /// The state of one segment.
@@ -39,6 +44,9 @@ pub(super) struct Checkpoint {
 #[serde(deny_unknown_fields)]
 pub(super) struct Note {
     pub(super) base: i64,
+    /// How often its bytes were written anew by compaction; a file of another generation is left over.
+    #[serde(default)]
+    pub(super) generation: u32,
     pub(super) size: u64,
     pub(super) end: i64,
     pub(super) first_timestamp: i64,
@@ -62,6 +70,13 @@ fn no_entries() -> Option<u32> {
 }
 
 impl Note {
+    pub(super) fn id(&self) -> Id {
+        Id {
+            base: self.base,
+            generation: self.generation,
+        }
+    }
+
     pub(super) fn shape(&self) -> Shape {
         Shape {
             size: self.size,

@@ -13,7 +13,7 @@ pub(crate) enum TimestampType {
 }
 
 /// Settings of one topic's logs. Sizes are in bytes, times in milliseconds, -1 is "no limit".
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LogConfig {
     /// `segment.bytes`: a segment that would become larger is rolled.
     pub(crate) segment_bytes: u32,
@@ -23,8 +23,18 @@ pub(crate) struct LogConfig {
     pub(crate) retention_ms: i64,
     /// `retention.bytes`, for `cleanup.policy` with `delete`.
     pub(crate) retention_bytes: i64,
-    /// Whether `cleanup.policy` has `delete`. (`compact` will stand here too.)
+    /// Whether `cleanup.policy` has `delete`.
     pub(crate) delete: bool,
+    /// Whether `cleanup.policy` has `compact`.
+    pub(crate) compact: bool,
+    /// `min.cleanable.dirty.ratio`: the share of bytes that were not compacted yet from which on it is worth it.
+    pub(crate) min_dirty_ratio: f64,
+    /// `min.compaction.lag.ms`: younger records are left alone.
+    pub(crate) min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: older ones are compacted whatever their share is.
+    pub(crate) max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long tombstones and markers stay.
+    pub(crate) delete_retention_ms: i64,
     /// `max.message.bytes`: the largest record batch, header included.
     pub(crate) max_message_bytes: u32,
     /// `index.interval.bytes`: distance of two index entries.
@@ -50,6 +60,11 @@ impl Default for LogConfig {
             retention_ms: 7 * 86_400_000,
             retention_bytes: -1,
             delete: true,
+            compact: false,
+            min_dirty_ratio: 0.5,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 86_400_000,
             max_message_bytes: 1_048_588,
             index_interval_bytes: 4096,
             timestamp_type: TimestampType::Create,

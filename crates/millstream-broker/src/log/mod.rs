@@ -3,19 +3,18 @@
 //! A batch is stored as it arrived, compressed ones included; only its base offset and leader epoch are patched,
 //! both of which lie outside its checksum. `batch` knows the header, `records` the inside of one batch; `segment` is
 //! one file of batches with its sparse `index` of offsets and times; `partition` is the whole log, whose `append`,
-//! `read`, `search` and `retention` have a file each; `waiter` wakes those who wait for records. `isolation` says how far a reader may
+//! `read`, `search`, `retention` and `compaction` have a file each; `waiter` wakes those who wait for records. `isolation` says how far a reader may
 //! see, `marker` is the batch that ends a transaction, `aborted` the ranges that readers of committed records skip.
 //! `checkpoint` says what is known to be good, `recovery` checks the rest when a partition is opened, by `scan`.
 //!
 //! Invariants: an acknowledged batch has left this process by write(2) (with `fsync`, has reached the disk); what a
-//! reader has seen goes away only by retention; a batch is visible as a whole or not at all.
-//!
-//! Compaction has its place beside `retention`; readers already allow for gaps between offsets.
+//! reader has seen goes away only by retention and compaction; a batch is visible as a whole or not at all.
 
 mod aborted;
 mod append;
 mod batch;
 mod checkpoint;
+mod compaction;
 mod config;
 mod error;
 mod file;
@@ -37,6 +36,7 @@ mod waiter;
 pub(crate) use aborted::Aborted;
 pub(crate) use append::Appended;
 pub(crate) use batch::{HEADER_SIZE, Header};
+pub(crate) use compaction::Pass;
 pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
 #[cfg(test)]

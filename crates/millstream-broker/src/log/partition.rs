@@ -9,7 +9,7 @@
 //! A partition that is not used holds no descriptor and some hundred bytes.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::append::Writer;
@@ -36,6 +36,12 @@ pub(crate) struct Partition {
     pub(super) end: AtomicI64,
     /// Where the earliest open transaction began, or `i64::MAX`.
     pub(super) unstable: AtomicI64,
+    /// The offset up to which the log was compacted.
+    pub(super) cleaned: AtomicI64,
+    /// The generation that was last given to a compacted segment.
+    pub(super) generation: AtomicU32,
+    /// Why the log cannot be compacted, once its bytes made no sense.
+    pub(super) uncleanable: OnceLock<()>,
     /// How many markers were written: what was verified before the last one has to be verified again.
     pub(super) markers: AtomicU64,
     pub(super) writer: Mutex<Writer>,
@@ -67,6 +73,9 @@ impl Partition {
             start: AtomicI64::new(found.start),
             end: AtomicI64::new(active.shape().end),
             unstable: AtomicI64::new(unstable),
+            cleaned: AtomicI64::new(found.cleaned),
+            generation: AtomicU32::new(found.generation),
+            uncleanable: OnceLock::new(),
             markers: AtomicU64::new(0),
             writer: Mutex::new(Writer::new(&active, found.producers, found.changed)),
             segments: RwLock::new(found.segments),
@@ -220,6 +229,7 @@ impl Partition {
             start,
             segments: notes,
             producers: writer.producers.clone(),
+            cleaned: self.cleaned.load(Ordering::Acquire),
         };
         checkpoint.write(&self.folder, durability)?;
         writer.clean();
@@ -271,6 +281,7 @@ fn note(segment: &Segment, active: bool) -> Result<Note, Error> {
     }
     Ok(Note {
         base: segment.base,
+        generation: segment.id.generation,
         size: shape.size,
         end: shape.end,
         first_timestamp: shape.first_timestamp,

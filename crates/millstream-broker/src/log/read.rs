@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::isolation::{HighWatermark, Isolation, LastStable};
 use super::partition::{Partition, cause};
-use super::segment::{Batches, Segment};
+use super::segment::{Batches, Id, Segment};
 use super::{Aborted, ReadError, lock};
 use crate::error::Error;
 
@@ -28,6 +28,8 @@ pub(crate) struct Fetched {
     pub(crate) last_stable: LastStable,
     /// The first offset of the log.
     pub(crate) log_start_offset: i64,
+    /// The end for this reader when its records were looked for: what is beyond may have come since.
+    pub(crate) looked_to: i64,
     /// Aborted transactions that have records among these, for readers of committed ones.
     pub(crate) aborted: Vec<Aborted>,
 }
@@ -56,24 +58,24 @@ pub(crate) struct Span {
 
 const HINTS: usize = 4;
 
-/// Where the last reads ended: offset, base of the segment, place in it.
+/// Where the last reads ended: offset, segment, place in it.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    places: [Option<(i64, i64, u64)>; HINTS],
+    places: [Option<(i64, Id, u64)>; HINTS],
     oldest: usize,
 }
 
 impl Hints {
-    fn find(&self, offset: i64, base: i64) -> Option<u64> {
+    fn find(&self, offset: i64, segment: Id) -> Option<u64> {
         self.places
             .iter()
             .flatten()
-            .find(|place| (place.0, place.1) == (offset, base))
+            .find(|place| (place.0, place.1) == (offset, segment))
             .map(|place| place.2)
     }
 
     /// Remembers where the read that began at `from` ended.
-    fn remember(&mut self, from: i64, place: (i64, i64, u64)) {
+    fn remember(&mut self, from: i64, place: (i64, Id, u64)) {
         let followed = self
             .places
             .iter()
@@ -97,7 +99,11 @@ impl Partition {
             let start = self.in_range(span.from)?;
             // Before the ranges are looked up: what ends between is not among the records then.
             let last_stable = self.last_stable();
-            let read = self.read_published(span, last_stable);
+            let looked_to = match span.isolation {
+                Isolation::Uncommitted => self.high_watermark().offset(),
+                Isolation::Committed => last_stable.offset(),
+            };
+            let read = self.read_published(span, looked_to);
             let read = read.and_then(|(records, next)| {
                 let aborted = match (span.isolation, next) {
                     (Isolation::Committed, Some(next)) => self.aborted_between(span.from, next)?,
@@ -113,6 +119,7 @@ impl Partition {
                         records,
                         high_watermark: self.high_watermark(),
                         last_stable,
+                        looked_to,
                         log_start_offset: self.start_offset(),
                         aborted,
                     });
@@ -142,16 +149,12 @@ impl Partition {
     }
 
     /// The batches, and the offset after the last of them.
-    fn read_published(
-        &self,
-        span: Span,
-        last_stable: LastStable,
-    ) -> Result<(Bytes, Option<i64>), Error> {
+    fn read_published(&self, span: Span, visible: i64) -> Result<(Bytes, Option<i64>), Error> {
         let nothing = || Ok((Bytes::new(), None));
         // What is published of a segment may be read before `end` says so; open transactions may not.
-        let (visible, end) = match span.isolation {
-            Isolation::Uncommitted => (self.high_watermark().offset(), i64::MAX),
-            Isolation::Committed => (last_stable.offset(), last_stable.offset()),
+        let end = match span.isolation {
+            Isolation::Uncommitted => i64::MAX,
+            Isolation::Committed => visible,
         };
         if span.from >= visible || (span.max_bytes == 0 && !span.at_least_one) {
             return nothing();
@@ -159,7 +162,7 @@ impl Partition {
         let from = span.from;
         let mut segment = self.segment_of(from);
         while let Some(current) = segment {
-            let known = lock(&self.hints).find(from, current.base);
+            let known = lock(&self.hints).find(from, current.id);
             let position = match known {
                 Some(position) if position < current.shape().size => Some(position),
                 _ => current.find_offset(from)?.map(|place| place.0),
@@ -170,7 +173,7 @@ impl Partition {
                 if let Some((offset, position)) = next {
                     // The writer publishes the segment first: what is read here, nobody may find to be out of range.
                     self.end.fetch_max(offset, Ordering::AcqRel);
-                    lock(&self.hints).remember(from, (offset, current.base, position));
+                    lock(&self.hints).remember(from, (offset, current.id, position));
                     let is_read = position >= current.shape().size;
                     if is_read && self.segment_after(current.base).is_some() {
                         // Whoever reads all of a long log would keep all of its files open.

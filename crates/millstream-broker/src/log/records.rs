@@ -1,9 +1,11 @@
 //! The inside of one batch: offsets and timestamps of its records, decompressed as far as needed.
 //!
-//! Only look-ups by time open a batch. Records stream through a small buffer: memory does not grow with what a batch
-//! claims to hold, and one that decompresses to more than `LIMIT` is refused.
+//! Look-ups by time stream a batch through a small buffer: memory does not grow with what it claims to hold. Compaction, and appends to
+//! compacted topics, open it as a whole (`inside`, `each`), and compaction closes it again (`compress`). One that decompresses to more
+//! than `LIMIT` is refused.
 
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::borrow::Cow;
+use std::io::{self, BufRead, BufReader, Cursor, Read, Write as _};
 
 use super::batch::{HEADER_SIZE, Header};
 
@@ -42,6 +44,125 @@ pub(super) fn find(
     }
     Ok(None)
 }
+
+/// The records of a batch, decompressed.
+pub(super) fn inside<'a>(header: &Header, batch: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
+    let body = batch.get(HEADER_SIZE..).unwrap_or_default();
+    if header.compression() == 0 {
+        return Ok(Cow::Borrowed(body));
+    }
+    let mut bytes = Vec::new();
+    open(header.compression(), body)?
+        .take(LIMIT + 1)
+        .read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        ..=LIMIT => Ok(Cow::Owned(bytes)),
+        _ => Err(invalid("the batch decompresses to more than 256 MiB")),
+    }
+}
+
+/// One record among those of [`inside`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    attributes: u8,
+    pub(super) timestamp_delta: i64,
+    pub(super) offset_delta: i64,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) has_value: bool,
+    /// Everything from the offset delta on.
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    /// Writes the record, with `shift` added to its timestamp delta.
+    pub(super) fn put(&self, out: &mut Vec<u8>, shift: i64) {
+        let mut start = vec![self.attributes];
+        put_varint(&mut start, self.timestamp_delta.saturating_add(shift));
+        put_varint(out, (start.len() + self.rest.len()) as i64);
+        out.extend_from_slice(&start);
+        out.extend_from_slice(self.rest);
+    }
+}
+
+/// The `count` records in `bytes`.
+pub(super) fn each(mut bytes: &[u8], count: i32) -> impl Iterator<Item = io::Result<Fields<'_>>> {
+    (0..count).map(move |_| {
+        let record = counted(&mut bytes)?.ok_or(io::ErrorKind::InvalidData)?;
+        let (attributes, mut rest) = record.split_first().ok_or(io::ErrorKind::UnexpectedEof)?;
+        let timestamp_delta = varint(&mut rest)?;
+        let mut fields = rest;
+        Ok(Fields {
+            attributes: *attributes,
+            timestamp_delta,
+            offset_delta: varint(&mut fields)?,
+            key: counted(&mut fields)?,
+            has_value: counted(&mut fields)?.is_some(),
+            rest,
+        })
+    })
+}
+
+/// Bytes behind their length, which is negative for none.
+fn counted<'a>(bytes: &mut &'a [u8]) -> io::Result<Option<&'a [u8]>> {
+    let Ok(length) = usize::try_from(varint(bytes)?) else {
+        return Ok(None);
+    };
+    let (taken, rest) = bytes
+        .split_at_checked(length)
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
+    *bytes = rest;
+    Ok(Some(taken))
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// The records as the body of a batch with this codec.
+pub(super) fn compress(compression: i16, plain: Vec<u8>) -> io::Result<Vec<u8>> {
+    match compression {
+        0 => Ok(plain),
+        1 => {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            encoder.write_all(&plain)?;
+            encoder.finish()
+        }
+        2 => {
+            // As snappy-java does it: every client reads that.
+            let mut out = Snappy::MAGIC.to_vec();
+            out.extend([0, 0, 0, 1, 0, 0, 0, 1]);
+            for chunk in plain.chunks(SNAPPY_CHUNK) {
+                let block = snap::raw::Encoder::new()
+                    .compress_vec(chunk)
+                    .map_err(invalid)?;
+                out.extend(u32::try_from(block.len()).unwrap_or(0).to_be_bytes());
+                out.extend(block);
+            }
+            Ok(out)
+        }
+        3 => {
+            // Kafka's Java client reads independent blocks only.
+            let mut encoder = lz4::EncoderBuilder::new()
+                .block_mode(lz4::BlockMode::Independent)
+                .checksum(lz4::ContentChecksum::NoChecksum)
+                .build(Vec::new())?;
+            encoder.write_all(&plain)?;
+            let (out, done) = encoder.finish();
+            done.map(|()| out)
+        }
+        4 => zstd::stream::encode_all(plain.as_slice(), 0),
+        _ => Err(invalid("the compression type is unknown")),
+    }
+}
+
+/// Bytes in one block of snappy.
+const SNAPPY_CHUNK: usize = 32 << 10;
 
 /// Length, attributes, timestamp delta and offset delta; the rest is skipped.
 fn record(header: &Header, from: &mut impl BufRead) -> io::Result<(i64, i64)> {

@@ -17,7 +17,7 @@ use super::batch::Header;
 use super::checkpoint::{Checkpoint, Note};
 use super::index::{Entry, Index};
 use super::scan::{Found, Scan};
-use super::segment::{Segment, Shape, log_path};
+use super::segment::{Id, Segment, Shape};
 use super::{Marker, file, isolation, marker};
 use crate::boot::boot;
 use crate::error::Error;
@@ -29,6 +29,10 @@ pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) start: i64,
     pub(super) producers: Producers,
+    /// The offset up to which the log was compacted.
+    pub(super) cleaned: i64,
+    /// The highest generation of a file.
+    pub(super) generation: u32,
     /// Whether the checkpoint no longer tells how the files are.
     pub(super) changed: bool,
     /// Bytes that were read to check them.
@@ -40,6 +44,7 @@ pub(super) struct Recovered {
 /// A segment file as it lies in the folder.
 #[derive(Clone, Copy, Debug)]
 struct Lying {
+    id: Id,
     base: i64,
     size: u64,
     modified: i64,
@@ -81,6 +86,8 @@ pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovere
             segments: Vec::new(),
             start: checkpoint.start,
             producers: checkpoint.producers,
+            cleaned: checkpoint.cleaned,
+            generation: lying.iter().map(|one| one.id.generation).max().unwrap_or(0),
             changed: !known && !lying.is_empty(),
             scanned: 0,
             cut: 0,
@@ -93,18 +100,24 @@ pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovere
 }
 
 impl Recovery<'_> {
-    /// Removes segments below the first one noted: their removal was decided before a kill came between.
+    /// Removes files that a kill left: segments whose removal was decided, and what compaction had not committed, or not removed yet.
     fn drop_leftovers(&mut self, lying: Vec<Lying>) -> Result<Vec<Lying>, Error> {
-        let first = self.notes.first().map_or(i64::MIN, |note| note.base);
-        let (leftovers, kept): (Vec<_>, Vec<_>) =
-            lying.into_iter().partition(|lying| lying.base < first);
-        for lying in leftovers {
-            self.segment(
-                Shape::empty(lying.base),
-                Index::new(lying.base, 0),
-                lying.base,
-            )
-            .remove()?;
+        let mut kept: Vec<Lying> = Vec::new();
+        for one in lying {
+            let counts = match self.notes {
+                // Of one base the older files are whole until they are removed, and they are removed in order.
+                [] => kept.last().is_none_or(|before| before.base < one.base),
+                [.., last] if one.base > last.base => one.id.generation == 0,
+                notes => notes.iter().any(|note| note.id() == one.id),
+            };
+            match counts {
+                true => kept.push(one),
+                false => {
+                    tracing::info!(path = %one.id.path(&self.folder, "log").display(), "left over file removed");
+                    self.segment(Shape::empty(one.base), Index::new(one.base, 0), one.id)
+                        .remove()?;
+                }
+            }
         }
         Ok(kept)
     }
@@ -113,10 +126,10 @@ impl Recovery<'_> {
         let missing = self
             .notes
             .iter()
-            .find(|note| note.size > 0 && !lying.iter().any(|lying| lying.base == note.base));
+            .find(|note| note.size > 0 && !lying.iter().any(|lying| lying.id == note.id()));
         match missing {
             Some(note) => Err(Error::Corrupt {
-                path: log_path(&self.folder, note.base),
+                path: note.id().path(&self.folder, "log"),
                 position: 0,
                 reason: format!(
                     "the file is missing, it held offsets {} to {}",
@@ -133,8 +146,13 @@ impl Recovery<'_> {
         while let Some(one) = rest.next() {
             let expected = self.out.segments.last().map(|before| before.shape().end);
             if expected.is_some_and(|expected| one.base < expected) {
+                if self.compacted_into_the_one_before(one) {
+                    self.segment(Shape::empty(one.base), Index::new(one.base, 0), one.id)
+                        .remove()?;
+                    continue;
+                }
                 return Err(self.corrupt(
-                    one.base,
+                    one.id,
                     0,
                     "its offsets overlap with those of the segment before",
                 ));
@@ -144,14 +162,21 @@ impl Recovery<'_> {
             if ended && !is_last {
                 // Power was lost and so were bytes before these: nothing may follow a gap.
                 for lost in rest.by_ref() {
-                    tracing::error!(path = %log_path(&self.folder, lost.base).display(), bytes = lost.size, "segment behind lost bytes is given up");
+                    tracing::error!(path = %lost.id.path(&self.folder, "log").display(), bytes = lost.size, "segment behind lost bytes is given up");
                     self.out.cut += lost.size;
-                    self.segment(Shape::empty(lost.base), Index::new(lost.base, 0), lost.base)
+                    self.segment(Shape::empty(lost.base), Index::new(lost.base, 0), lost.id)
                         .remove()?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Without a checkpoint, a kill while compaction removed what it had replaced shows by that alone.
+    fn compacted_into_the_one_before(&self, one: &Lying) -> bool {
+        let before = self.out.segments.last();
+        self.notes.is_empty()
+            && before.is_some_and(|before| before.id.generation > one.id.generation)
     }
 
     /// Takes one file in; true when the log had to be ended inside it.
@@ -162,7 +187,7 @@ impl Recovery<'_> {
                 let segment = self.segment(
                     shape,
                     Index::new(lying.base, note.map_or(0, |note| note.index)),
-                    lying.base,
+                    lying.id,
                 );
                 segment.set_modified(lying.modified);
                 *segment.aborted() = aborted(note);
@@ -193,7 +218,7 @@ impl Recovery<'_> {
                 "the file has only {} of its {} bytes",
                 lying.size, note.size
             );
-            return Err(self.corrupt(lying.base, lying.size, &reason));
+            return Err(self.corrupt(lying.id, lying.size, &reason));
         }
         Ok(match believed {
             true if lying.size == note.size && lying.modified == note.modified => {
@@ -216,7 +241,7 @@ impl Recovery<'_> {
         written: u32,
         is_last: bool,
     ) -> Result<bool, Error> {
-        let segment = self.segment(known, Index::new(lying.base, written), lying.base);
+        let segment = self.segment(known, Index::new(lying.base, written), lying.id);
         if known.size > 0 {
             *segment.aborted() = aborted(self.notes.iter().find(|note| note.base == lying.base));
         } else if lying.base < self.known() {
@@ -332,6 +357,7 @@ impl Recovery<'_> {
         let first = self.out.segments.first().map_or(0, |segment| segment.base);
         self.out.start = self.out.start.max(first);
         let end = end.unwrap_or(lowest);
+        self.out.cleaned = self.out.cleaned.min(end);
         self.out.producers.truncate(end);
         if end < self.known() {
             // The checkpoint took markers for written that are gone.
@@ -344,13 +370,13 @@ impl Recovery<'_> {
         Ok(self.out)
     }
 
-    fn segment(&self, shape: Shape, index: Index, base: i64) -> Segment {
-        Segment::existing(&self.folder, shape, index, base)
+    fn segment(&self, shape: Shape, index: Index, id: Id) -> Segment {
+        Segment::existing(&self.folder, shape, index, id)
     }
 
-    fn corrupt(&self, base: i64, position: u64, reason: &str) -> Error {
+    fn corrupt(&self, id: Id, position: u64, reason: &str) -> Error {
         Error::Corrupt {
-            path: log_path(&self.folder, base),
+            path: id.path(&self.folder, "log"),
             position,
             reason: reason.to_owned(),
         }
@@ -382,8 +408,8 @@ fn list(folder: &Path) -> Result<Vec<Lying>, Error> {
         let Some((stem, extension)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {
             continue;
         };
-        match (extension, stem.parse::<i64>()) {
-            ("log", Ok(base)) if stem.len() == 20 => {
+        match (extension, Id::parse(stem)) {
+            ("log", Some(id)) => {
                 let metadata = entry.metadata().map_err(Error::file("read", &path))?;
                 if !metadata.is_file() {
                     let reason = "it is not a regular file".to_owned();
@@ -394,22 +420,20 @@ fn list(folder: &Path) -> Result<Vec<Lying>, Error> {
                     });
                 }
                 found.push(Lying {
-                    base,
+                    id,
+                    base: id.base,
                     size: metadata.len(),
                     modified: file::modified(&metadata),
                 });
             }
-            ("index" | "aborted", Ok(base)) => indexes.push((base, path)),
+            ("index" | "aborted", Some(id)) => indexes.push((id, path)),
             ("tmp", _) => fs::remove_file(&path).map_err(Error::file("remove", &path))?,
             _ => {}
         }
     }
-    found.sort_by_key(|lying| lying.base);
-    for (base, path) in indexes {
-        if found
-            .binary_search_by_key(&base, |lying| lying.base)
-            .is_err()
-        {
+    found.sort_by_key(|lying| lying.id);
+    for (id, path) in indexes {
+        if found.binary_search_by_key(&id, |lying| lying.id).is_err() {
             fs::remove_file(&path).map_err(Error::file("remove", &path))?;
         }
     }

@@ -3,7 +3,7 @@
 //! Segments go as a whole, oldest first: when all their records are older than `retention.ms`, when the log without
 //! them still has `retention.bytes`, or when `delete_records` has moved the start of the log behind them. The order
 //! is: the checkpoint on the disk says they are gone, readers are sent past them, the files are removed. A kill in
-//! between leaves files that the next start removes. Compaction will be the neighbour of this file.
+//! between leaves files that the next start removes.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};

@@ -1,4 +1,4 @@
-//! One file of batches, `<base offset>.log`, with its index beside it.
+//! One file of batches, `<base offset>.log`, with its index beside it; `<base offset>.<generation>.log` once it was compacted.
 //!
 //! A segment knows how much of its file readers may see (its `Shape`), finds batches in it and reads them. It keeps
 //! a descriptor only while it is used: `rest` closes one that nobody asked for since the last time. A descriptor
@@ -6,6 +6,8 @@
 //!
 //! What was on the disk before this process began is verified when it is read; what this process appended was
 //! verified then.
+
+mod id;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,6 +22,7 @@ use super::batch::{self, HEADER_SIZE, Header};
 use super::index::{Entry, Index};
 use super::{file, lock};
 use crate::error::Error;
+pub(super) use id::Id;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,7 @@ struct Handle {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base: i64,
+    pub(super) id: Id,
     folder: Arc<Path>,
     /// Bytes that were there when this process opened the segment.
     inherited: u64,
@@ -109,13 +113,19 @@ pub(super) struct Segment {
 impl Segment {
     /// A segment without a file yet.
     pub(super) fn new(folder: &Arc<Path>, base: i64) -> Segment {
-        Segment::existing(folder, Shape::empty(base), Index::new(base, 0), base)
+        Segment::existing(
+            folder,
+            Shape::empty(base),
+            Index::new(base, 0),
+            Id::first(base),
+        )
     }
 
     /// A segment whose file is there.
-    pub(super) fn existing(folder: &Arc<Path>, shape: Shape, index: Index, base: i64) -> Segment {
+    pub(super) fn existing(folder: &Arc<Path>, shape: Shape, index: Index, id: Id) -> Segment {
         Segment {
-            base,
+            base: id.base,
+            id,
             folder: Arc::clone(folder),
             inherited: shape.size,
             handle: Mutex::default(),
@@ -150,15 +160,15 @@ impl Segment {
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        log_path(&self.folder, self.base)
+        self.id.path(&self.folder, "log")
     }
 
     pub(super) fn index_path(&self) -> PathBuf {
-        self.folder.join(format!("{:020}.index", self.base))
+        self.id.path(&self.folder, "index")
     }
 
     pub(super) fn aborted_path(&self) -> PathBuf {
-        self.folder.join(format!("{:020}.aborted", self.base))
+        self.id.path(&self.folder, "aborted")
     }
 
     pub(super) fn synced(&self) -> u64 {
@@ -260,6 +270,11 @@ impl Segment {
         self.walk(start, |header| {
             header.max_timestamp >= timestamp && header.last_offset() >= from
         })
+    }
+
+    /// The place of the first batch.
+    pub(super) fn first(&self) -> Result<Option<Place>, Error> {
+        self.walk(0, |_| true)
     }
 
     /// The place of the next batch behind one.
@@ -423,6 +438,15 @@ impl Segment {
         Error::file(verb, &self.path())(source)
     }
 
+    /// The records of a batch make no sense.
+    pub(super) fn failed_inside(&self, header: &Header, error: io::Error) -> Error {
+        let reason = format!(
+            "the batch of offset {} cannot be opened: {error}",
+            header.base_offset
+        );
+        self.corrupt(0, &reason)
+    }
+
     pub(super) fn corrupt(&self, position: u64, reason: &str) -> Error {
         Error::Corrupt {
             path: self.path(),
@@ -447,9 +471,4 @@ fn is_rebuilt_after(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
     )
-}
-
-/// Where the segment that begins with `base` is.
-pub(super) fn log_path(folder: &Path, base: i64) -> PathBuf {
-    folder.join(format!("{base:020}.log"))
 }

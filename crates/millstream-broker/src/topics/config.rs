@@ -83,7 +83,7 @@ const STORED: &str = "Kept and shown, without effect on a single node.";
 /// All topic configs, by name.
 #[rustfmt::skip]
 pub(crate) const DEFINITIONS: &[Definition] = &[
-    of("cleanup.policy", Kind::List(&["compact", "delete"]), "delete", Some("log.cleanup.policy"), "What becomes of old records. Compaction is not done yet: a compacted topic keeps all records."),
+    of("cleanup.policy", Kind::List(&["compact", "delete"]), "delete", Some("log.cleanup.policy"), "What becomes of old records: whole segments go by age and size, or of each key only the newest record stays."),
     of("compression.gzip.level", Kind::Int { least: -1, most: 9 }, "-1", Some("compression.gzip.level"), STORED),
     of("compression.lz4.level", Kind::Int { least: 1, most: 17 }, "9", Some("compression.lz4.level"), STORED),
     of("compression.type", Kind::Choice(CODECS), "producer", Some("compression.type"), "Batches are stored as they arrive, whatever is set here."),
@@ -230,15 +230,22 @@ pub(crate) fn log_config(overrides: &Overrides, config: &Config) -> LogConfig {
     };
     // Values were checked when they were set.
     let number = |name: &str| value(name).trim().parse::<i64>().unwrap_or(-1);
+    let cleaned_by = |wanted: &str| {
+        let policies = value("cleanup.policy");
+        policies.split(',').any(|policy| policy.trim() == wanted)
+    };
     let size = |name: &str| u32::try_from(number(name)).unwrap_or(u32::MAX);
     LogConfig {
         segment_bytes: size("segment.bytes"),
         segment_ms: number("segment.ms"),
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
-        delete: value("cleanup.policy")
-            .split(',')
-            .any(|policy| policy.trim() == "delete"),
+        delete: cleaned_by("delete"),
+        compact: cleaned_by("compact"),
+        min_dirty_ratio: value("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+        min_compaction_lag_ms: number("min.compaction.lag.ms"),
+        max_compaction_lag_ms: number("max.compaction.lag.ms"),
+        delete_retention_ms: number("delete.retention.ms"),
         max_message_bytes: size("max.message.bytes"),
         index_interval_bytes: size("index.interval.bytes"),
         timestamp_type: match value("message.timestamp.type").as_str() {

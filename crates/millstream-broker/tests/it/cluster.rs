@@ -26,6 +26,11 @@ impl Cluster {
         Cluster::of(broker)
     }
 
+    /// The broker that the suite is run on; with these settings where it is an embedded one.
+    pub(crate) fn start_with(configure: impl FnOnce(&mut Config)) -> Cluster {
+        Cluster::of(Broker::start_with(configure))
+    }
+
     /// An embedded broker, whatever the suite is run on.
     pub(crate) fn embedded(configure: impl FnOnce(&mut Config)) -> Cluster {
         Cluster::of(Broker::embedded(configure))

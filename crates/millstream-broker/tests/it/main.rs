@@ -18,6 +18,8 @@ mod clients_rdkafka;
 #[cfg(test)]
 mod clients_rskafka;
 #[cfg(test)]
+mod compaction;
+#[cfg(test)]
 mod configs;
 #[cfg(test)]
 mod descriptions;

@@ -17,17 +17,22 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
+    pub(crate) fn start() -> Broker {
+        Broker::start_with(|_| {})
+    }
+
+    /// With settings of the test's own where it is an embedded one.
     #[expect(
         clippy::disallowed_methods,
         reason = "the environment says which broker the suite runs on"
     )]
-    pub(crate) fn start() -> Broker {
+    pub(crate) fn start_with(change: impl FnOnce(&mut Config)) -> Broker {
         match std::env::var("KAFKA") {
             Ok(address) => Broker {
                 address,
                 embedded: None,
             },
-            Err(_) => Broker::embedded(|_| {}),
+            Err(_) => Broker::embedded(change),
         }
     }
 

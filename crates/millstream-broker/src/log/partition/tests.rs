@@ -3,6 +3,7 @@
 //! Batches are made by the Kafka crate, so that what is stored is what clients send.
 
 mod append;
+mod compaction;
 mod faults;
 mod model;
 mod read;

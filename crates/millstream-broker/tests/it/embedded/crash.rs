@@ -23,6 +23,8 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
 use crate::cluster::Deadline;
+use crate::compaction::read_all as read_all_keyed;
+use crate::raw::Client;
 use crate::support::{PATIENCE, eventually};
 
 pub(super) const TOPIC: &str = "ledger";
@@ -50,6 +52,7 @@ fn broker_process() {
     config.num_partitions = PARTITIONS;
     // Several segments a round, so that kills also meet a roll.
     config.segment_bytes = 1 << 20;
+    config.compaction_check = Duration::from_millis(5);
     let server = Server::start(config).unwrap();
     println!("listening on {}", server.address());
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
@@ -163,6 +166,79 @@ pub(super) fn send(producer: &BaseProducer<Ledger>, next: &mut u64, done: impl F
         }
         producer.poll(Duration::ZERO);
     }
+}
+
+/// Sends numbers under a few keys until `done`.
+fn send_keyed(producer: &BaseProducer<Ledger>, next: &mut u64, done: impl Fn() -> bool) {
+    let padding = "x".repeat(200);
+    while !done() {
+        let (key, payload) = (format!("key {}", *next % KEYS), format!("{next} {padding}"));
+        let record = BaseRecord::with_opaque_to(COMPACTED, Box::new(*next))
+            .partition(0)
+            .key(&key)
+            .payload(&payload);
+        match producer.send(record) {
+            Ok(()) => *next += 1,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                producer.poll(Duration::from_millis(5));
+            }
+            Err((error, _)) => panic!("{error}"),
+        }
+        producer.poll(Duration::ZERO);
+    }
+}
+
+const COMPACTED: &str = "compacted";
+const KEYS: u64 = 50;
+
+#[test]
+fn the_newest_record_of_no_key_is_lost_by_a_kill_while_the_log_is_compacted() {
+    let rounds: u32 = variable("CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Process::start(folder.path(), "127.0.0.1:0");
+    let address = broker.address;
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    let connect = || Client::connect(&address.to_string());
+    connect().create_topic(COMPACTED, 1, &configs);
+    let producer = idempotent(address);
+    let acknowledged = || producer.context().0.lock().unwrap().len();
+    let mut next = 0;
+    for _ in 0..rounds {
+        // A segment and more, so that there is something to compact, and then some moment of it.
+        let before = acknowledged();
+        send_keyed(&producer, &mut next, || acknowledged() > before + 10_000);
+        let instant = Deadline::after(Duration::from_micros(random.u64(0..100_000)));
+        send_keyed(&producer, &mut next, || instant.passed());
+        broker.kill();
+        broker = Process::start(folder.path(), &address.to_string());
+    }
+    producer.flush(Timeout::After(PATIENCE)).unwrap();
+    let mut newest = HashMap::new();
+    for (number, _, offset) in std::mem::take(&mut *producer.context().0.lock().unwrap()) {
+        let entry = newest.entry(format!("key {}", number % KEYS)).or_default();
+        *entry = (offset, number).max(*entry);
+    }
+    let mut found: HashMap<String, (i64, u64)> = HashMap::new();
+    let all = read_all_keyed(&mut connect(), COMPACTED);
+    let count = all.len();
+    for (offset, key, value) in all {
+        let number = value.split(' ').next().unwrap().parse().unwrap();
+        let before = found.insert(key, (offset, number));
+        assert!(before.is_none_or(|before| before < (offset, number)));
+    }
+    assert_eq!(found, newest);
+    println!("{rounds} kills, {count} of {next} records are left");
+    assert!(
+        u64::try_from(count).unwrap() < next,
+        "something was compacted"
+    );
+    broker.kill();
 }
 
 fn number(message: &BorrowedMessage<'_>) -> u64 {

@@ -212,7 +212,7 @@ fn fault_38_after_a_power_cut_the_log_ends_where_the_disk_stopped() {
     fs::write(
         &checkpoint,
         format!(
-            "millstream-log 2 {:08x}\n{body}\n",
+            "millstream-log 3 {:08x}\n{body}\n",
             crc32c::crc32c(body.as_bytes())
         ),
     )
@@ -236,13 +236,13 @@ fn fault_42_a_checkpoint_of_a_newer_release_is_refused() {
     let text = fs::read_to_string(&checkpoint).unwrap();
     fs::write(
         &checkpoint,
-        text.replacen("millstream-log 2", "millstream-log 3", 1),
+        text.replacen("millstream-log 3", "millstream-log 4", 1),
     )
     .unwrap();
     assert_eq!(
         place.try_open().map(|_| ()).unwrap_err().to_string(),
         format!(
-            "format version 3 of `{}` is unknown, this release reads up to 2",
+            "format version 4 of `{}` is unknown, this release reads up to 3",
             checkpoint.display()
         )
     );
