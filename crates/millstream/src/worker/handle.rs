@@ -74,8 +74,8 @@ impl<S> Core<S> {
             .begin_at(slot.source.partition, offset, attempt, place);
         self.handling
             .begin(slot.input, slot.source.partition, Some(offset));
-        let outcome = match slot.refused.take_if(|(refused, _)| *refused == offset) {
-            Some((_, failure)) => Err(failure),
+        let outcome = match slot.refused.get(offset).cloned() {
+            Some(failure) => Err(failure),
             None => {
                 let (state, source, context) = (&mut unit.state, &slot.source, &mut self.context);
                 catch_unwind(AssertUnwindSafe(|| {
@@ -153,15 +153,16 @@ impl<S> Core<S> {
         attempts: u32,
         failure: &Failure,
     ) {
-        let Some(slot) = self.table.slot(id) else {
+        let Some(slot) = self.table.slot_mut(id) else {
             return;
         };
         let (input, source) = (slot.input, slot.source.clone());
+        let is_first = slot.refused.is_first_dead_letter(message.offset());
         let limit = self.definition.policy(&source.topic).dead_letter_limit;
         let Some(share) = self.dead_letters.get_mut(input) else {
             return;
         };
-        if !share.admits(limit) {
+        if is_first && !share.admits(limit) {
             let error = Error::DeadLetterLimit {
                 service: self.definition.name.to_string(),
                 position: position(&source.topic, source.partition, message),

@@ -13,9 +13,14 @@ use super::Core;
 use super::partition::{PlaceId, SlotId};
 
 impl<S> Core<S> {
-    /// Pauses and resumes inputs as the handler requested whose effects were submitted by slot `id`.
+    /// Pauses and resumes inputs as the handler requested whose effects were submitted by slot `id`, unless they were not
+    /// taken: the state that requested it is made anew, and nobody would resume what it paused.
     pub(super) fn carry_out_pauses<L: Log>(&mut self, log: &L, id: SlotId) {
         for (topic, paused) in std::mem::take(&mut self.context.requests().pauses) {
+            let unit = self.table.slot_and_unit(id).map(|(_, unit)| unit);
+            if !unit.is_some_and(|unit| unit.hold.is_free()) {
+                return;
+            }
             self.set_input_paused(log, id, &topic, paused);
         }
     }
@@ -45,10 +50,6 @@ impl<S> Core<S> {
             self.fail(Error::InvalidService { service, reason });
             return;
         };
-        let is_free = self
-            .table
-            .unit(partition)
-            .is_some_and(|unit| unit.hold.is_free());
         let found = self.table.find(input, partition);
         let Some(slot) = found.and_then(|id| self.table.slot_mut(id)) else {
             return;
@@ -62,8 +63,8 @@ impl<S> Core<S> {
             log.pause(&[source]);
             return;
         }
-        // Whoever holds the whole partition number, or everything, resumes what is wanted later.
-        if !is_free || self.sending.paused_for_backpressure {
+        // What is paused for backpressure is resumed with everything else.
+        if self.sending.paused_for_backpressure {
             return;
         }
         let missed = slot.positions.missed.take();

@@ -7,7 +7,7 @@
 //! - `partition`: what is held; `watermark`: what of it is done
 //! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
 //! - `handling`: what another thread can see of the handler; `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost;
-//!   `narrowing`: after a refused batch
+//!   `refused`: records whose effects are never taken; `narrowing`: after a refused batch
 //! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
 //! - `watchdog`: partitions that ought to move and do not
 //! - `timer`: what is called at an interval; `handler_requests`: records kept open, inputs paused
@@ -23,6 +23,7 @@ mod handler_requests;
 pub(crate) mod handling;
 mod narrowing;
 mod partition;
+mod refused;
 mod retry;
 mod revocation;
 mod rewind;

@@ -9,8 +9,8 @@ use crate::log::Token;
 use crate::metrics::PartitionMeters;
 use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
-use super::failure::Failure;
 use super::narrowing::Narrowing;
+use super::refused::RefusedRecords;
 use super::retry::Parked;
 use super::watermark::{REPORTED_BITS, Ring};
 
@@ -63,8 +63,8 @@ pub(crate) struct Slot {
     pub(crate) source: TopicPartition,
     pub(crate) ring: Ring,
     pub(crate) positions: Positions,
-    /// A record whose effects the cluster will never take; failed as such when it comes again.
-    pub(crate) refused: Option<(Offset, Failure)>,
+    /// Records whose effects the cluster will never take; failed as such when they come again.
+    pub(crate) refused: RefusedRecords,
     /// A batch with records of this slot was refused.
     pub(crate) narrowing: Option<Narrowing>,
     /// Its service wants nothing of it for now.
@@ -118,6 +118,8 @@ pub(crate) enum Hold {
     Retry(Box<Parked>),
     /// A batch was refused: the next group of records waits until the one before is acknowledged.
     Group,
+    /// An effect was refused; the partition is read again from its watermark once what came before is acknowledged.
+    Refused,
     /// A delivery failed; the partition is read again from its watermark.
     Rewind(Moment),
     /// A dead letter could not be written: stopped for good, for an operator to see.
@@ -168,6 +170,14 @@ impl Slot {
     pub(crate) fn end_before(&mut self, number: u64) {
         self.ring.end_before(number);
         self.closing.retain(|(place, _)| *place < number);
+    }
+
+    /// Some effects of the place `number` are given up: it is done without them, but closes nothing.
+    pub(crate) fn give_up(&mut self, number: u64, effects: usize) {
+        self.closing.retain(|(place, _)| *place != number);
+        for _ in 0..effects {
+            self.ring.acknowledge(number);
+        }
     }
 
     /// A record that was kept open is done.
@@ -327,7 +337,7 @@ impl<S> Table<S> {
             source,
             ring: Ring::default(),
             positions: Positions::default(),
-            refused: None,
+            refused: RefusedRecords::default(),
             narrowing: None,
             paused: false,
             activity: Activity::default(),

@@ -19,8 +19,8 @@ use super::partition::Hold;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// Between two looks whether a group of records is acknowledged.
-const LOOK_FOR_GROUP: Duration = Duration::from_millis(1);
+/// Between two looks whether what is under way is acknowledged.
+const LOOK_FOR_REPORTS: Duration = Duration::from_millis(1);
 
 impl<S> Core<S> {
     /// Stops taking records of a partition number.
@@ -47,7 +47,7 @@ impl<S> Core<S> {
         self.rewind(log, partition, wait, error);
     }
 
-    /// Replays a partition at once: its records are known to be good up to the one that is refused.
+    /// Replays a partition at once: its records are sent in smaller groups.
     pub(super) fn rewind_now<L: Log>(&mut self, log: &L, partition: Partition, error: &Error) {
         self.rewind(log, partition, Duration::ZERO, error);
     }
@@ -55,10 +55,7 @@ impl<S> Core<S> {
     /// Replays a partition because its client has gone back to what is committed.
     pub(super) fn replay_afresh<L: Log>(&mut self, log: &L, partition: Partition) {
         self.forget(partition);
-        let state = (self.definition.init)();
-        if let Some(unit) = self.table.unit_mut(partition) {
-            unit.state = state;
-        }
+        self.make_anew(partition);
         self.hold(log, partition, Hold::Rewind(self.now));
     }
 
@@ -80,13 +77,20 @@ impl<S> Core<S> {
             "a delivery failed, the partition is replayed from its watermark"
         );
         self.forget(partition);
-        let state = (self.definition.init)();
-        let due = self.now.plus(wait);
+        self.make_anew(partition);
         if let Some(unit) = self.table.unit_mut(partition) {
             unit.rewinds += 1;
+        }
+        let due = self.now.plus(wait);
+        self.hold(log, partition, Hold::Rewind(due));
+    }
+
+    /// Gives a partition number a fresh state.
+    fn make_anew(&mut self, partition: Partition) {
+        let state = (self.definition.init)();
+        if let Some(unit) = self.table.unit_mut(partition) {
             unit.state = state;
         }
-        self.hold(log, partition, Hold::Rewind(due));
     }
 
     /// Drops what is under way in a partition number; its reports will find nothing.
@@ -121,6 +125,7 @@ impl<S> Core<S> {
                 Hold::Retry(parked) if parked.due <= now => Some(partition),
                 Hold::Starting(due) | Hold::Rewind(due) if *due <= now => Some(partition),
                 Hold::Group if self.may_send_next_group(partition) => Some(partition),
+                Hold::Refused if self.is_settled(partition) => Some(partition),
                 _ => None,
             });
         for partition in due.collect::<Vec<_>>() {
@@ -138,6 +143,11 @@ impl<S> Core<S> {
                     }
                 }
                 Hold::Rewind(_) => self.replay(log, partition),
+                Hold::Refused => {
+                    self.forget(partition);
+                    self.make_anew(partition);
+                    self.replay(log, partition);
+                }
                 Hold::Group => {
                     self.widen(partition);
                     self.go_on(log, partition);
@@ -163,7 +173,7 @@ impl<S> Core<S> {
         let due = self.table.units().filter_map(|(_, unit)| match &unit.hold {
             Hold::Retry(parked) => Some(parked.due),
             Hold::Starting(due) | Hold::Rewind(due) => Some(*due),
-            Hold::Group => Some(self.now.plus(LOOK_FOR_GROUP)),
+            Hold::Group | Hold::Refused => Some(self.now.plus(LOOK_FOR_REPORTS)),
             _ => None,
         });
         due.min()

@@ -18,7 +18,6 @@ use crate::record::Position;
 use crate::topic::Offset;
 
 use super::Core;
-use super::failure::Failure;
 use super::narrowing::Failed;
 use super::partition::{Hold, SlotId, target_of};
 
@@ -267,8 +266,12 @@ impl<S> Core<S> {
         let Some(slot) = self.table.slot_mut(id) else {
             return;
         };
-        let source = slot.source.clone();
+        let (source, is_known) = (slot.source.clone(), slot.ring.get(number).is_some());
         self.meters.count_topic(DELIVERIES_FAILED, &source.topic, 1);
+        // It came after a record that is refused, and is read again anyway.
+        if !is_known && matches!(class, Class::Retriable | Class::Abortable) {
+            return;
+        }
         match class {
             Class::Retriable => self.rewind_later(log, source.partition, &error),
             Class::Abortable => self.rewind_now(log, source.partition, &error),
@@ -322,16 +325,10 @@ impl<S> Core<S> {
                 });
                 self.hold(log, partition, Hold::Halted);
             }
-            Some(offset) => {
-                slot.refused = Some((offset, Failure::refused(&error)));
-                self.rewind_now(log, partition, &error);
-            }
+            Some(offset) => self.refused(log, id, number, offset, &error),
             None => {
-                // A timer has no record to fail; what it wrote is given up, counted and told.
-                let mut closed = Vec::new();
-                for _ in 0..effects {
-                    slot.acknowledge(number, &mut closed);
-                }
+                // A timer has no record to fail; what it wrote is given up, counted and told. What it was to close stays open.
+                slot.give_up(number, effects);
                 self.meters.count(TIMERS_FAILED);
                 tracing::error!(
                     service = %self.definition.name,
@@ -339,7 +336,6 @@ impl<S> Core<S> {
                     error = %error,
                     "a timer's record was refused"
                 );
-                self.close(closed);
             }
         }
     }

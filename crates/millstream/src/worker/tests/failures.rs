@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::refused::refuses_huge;
 use super::{Bench, IN, OUT, SECOND, Script, copier, kafka};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
@@ -171,10 +172,7 @@ fn what_a_failed_handler_emitted_is_not_sent() {
 #[test]
 fn an_effect_the_cluster_will_never_take_fails_its_record() {
     let mut bench = bench(OnError::dead_letter());
-    bench.log.refuse(|topic, value| {
-        let huge = topic == "out" && value == "huge";
-        huge.then(|| SendError::Failed(kafka(Class::Refused)))
-    });
+    refuses_huge(&bench.log);
     bench.log.write(0, &["first", "huge", "last"]);
     bench.log.assign([0]);
     bench.settle();

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Bench, IN, OUT, kafka};
+use super::{Bench, IN, OUT, SECOND, kafka};
 use crate::codec::{Json, Text};
 use crate::error::Class;
 use crate::log::SendError;
-use crate::testing::{World, simulate};
+use crate::policy::OnError;
+use crate::testing::{Faults, World, simulate, simulate_with};
 use crate::topic::{NextOffset, Partition};
 use crate::{Context, OpenRecord, ProcessError, Record, Service, Topic};
 
@@ -80,7 +81,12 @@ fn what_is_kept_open_is_not_committed_and_does_not_hold_up_a_stop() {
 /// Steps whose sum tells which of them were seen: each is a power of two, so that one that is lost or counted twice shows.
 #[test]
 fn a_fold_over_open_records_is_rebuilt_whatever_happens() {
-    simulate(0..60, |world| {
+    // Few answers are sent, so a producer has to fail often to fail at one of them.
+    let faults = Faults {
+        fatal_send: 0.05,
+        ..Faults::all()
+    };
+    simulate_with(0..60, faults, |world| {
         let service = || {
             Service::new("fold", Fold::default)
                 .input(&STEPS, Fold::on_step)
@@ -107,7 +113,7 @@ fn a_fold_over_open_records_is_rebuilt_whatever_happens() {
 }
 
 /// A fold of the scripted log: `keep` is kept open until `answer`, which closes it and emits; everything else is copied.
-fn fold() -> Bench<Vec<OpenRecord>> {
+fn fold(policy: OnError) -> Bench<Vec<OpenRecord>> {
     let on_record =
         |open: &mut Vec<OpenRecord>, record: Record<(), String>, context: &mut Context| {
             match record.value.as_str() {
@@ -123,14 +129,15 @@ fn fold() -> Bench<Vec<OpenRecord>> {
     Bench::new(
         Service::new("fold", Vec::new)
             .input(&IN, on_record)
-            .output(&OUT),
+            .output(&OUT)
+            .on_error(policy),
     )
 }
 
 /// The producer takes nothing any more when the answer is to be sent: who comes next must find the record it was kept for.
 #[test]
 fn a_record_stays_open_when_the_effects_that_close_it_cannot_be_sent() {
-    let mut fold = fold();
+    let mut fold = fold(OnError::stop());
     fold.log
         .refuse(|_, value| (value == "answer").then(|| SendError::Failed(kafka(Class::Fatal))));
     fold.log.write(0, &["keep", "answer"]);
@@ -142,7 +149,7 @@ fn a_record_stays_open_when_the_effects_that_close_it_cannot_be_sent() {
 /// The producer fails when the answer is under way; an effect from before it is acknowledged during the drain.
 #[test]
 fn a_record_stays_open_when_the_effects_that_close_it_are_lost() {
-    let mut fold = fold();
+    let mut fold = fold(OnError::stop());
     fold.log.acknowledge_at_once(false);
     fold.log.write(0, &["keep", "copied", "answer"]);
     fold.log.assign([0]);
@@ -153,6 +160,105 @@ fn a_record_stays_open_when_the_effects_that_close_it_are_lost() {
     fold.log.report(sent[0].token, Ok(()));
     assert_eq!(fold.failed(), "failed to deliver a record: broker said no");
     assert_eq!(fold.log.calls(), ["admit in[0]"], "nothing is committed");
+}
+
+/// Each refused record behind an open one is dead-lettered again at the replay for the next; it counts once.
+#[test]
+fn refused_records_behind_an_open_one_are_passed_and_count_once() {
+    let mut fold = fold(OnError::dead_letter().dead_letter_limit(0.0));
+    fold.log.refuse(|topic, value| {
+        let huge = topic == "out" && value.starts_with("huge");
+        huge.then(|| SendError::Failed(kafka(Class::Refused)))
+    });
+    let huge = ["huge 1", "huge 2", "huge 3", "huge 4", "huge 5"];
+    fold.log.write(0, &["keep"]);
+    fold.log.write(0, &huge);
+    fold.log.write(0, &["answer"]);
+    fold.log.assign([0]);
+    fold.settle();
+    let dead: BTreeSet<String> = fold.log.values("in.dlq").into_iter().collect();
+    assert_eq!(dead, huge.map(str::to_owned).into());
+    fold.after(SECOND);
+    assert_eq!(fold.log.calls().last().unwrap(), "commit in[0]=7");
+}
+
+/// The answer is the timer's, and it is refused: given up like all a timer emits, but what it was to close is not done.
+#[test]
+fn a_record_stays_open_when_the_timer_that_closes_it_is_refused() {
+    for is_refused_at_once in [true, false] {
+        let on_record =
+            |open: &mut Vec<OpenRecord>, _: Record<(), String>, context: &mut Context| {
+                open.push(context.keep_open());
+                Ok(())
+            };
+        let on_tick = |open: &mut Vec<OpenRecord>, context: &mut Context| {
+            context.emit(&OUT, &(), &"answer".to_owned())?;
+            open.drain(..).for_each(|record| context.close(record));
+            Ok(())
+        };
+        let service = Service::new("ticker", Vec::new).input(&IN, on_record);
+        let mut bench = Bench::new(service.every(SECOND, on_tick).output(&OUT));
+        bench.log.acknowledge_at_once(false);
+        if is_refused_at_once {
+            let refused = || SendError::Failed(kafka(Class::Refused));
+            bench.log.refuse(move |_, _| Some(refused()));
+        }
+        bench.log.write(0, &["keep"]);
+        bench.log.assign([0]);
+        bench.settle();
+        bench.after(SECOND);
+        for sent in bench.log.sent("out") {
+            bench.log.report(sent.token, Err(kafka(Class::Refused)));
+        }
+        bench.settle();
+        bench.worker.stop();
+        bench.settle_to_the_end();
+        assert_eq!(bench.log.calls(), ["admit in[0]"], "nothing is committed");
+    }
+}
+
+/// Pauses its input at `stop`, whose effect the cluster never takes.
+#[test]
+fn an_input_is_not_paused_by_a_handler_whose_effects_are_refused() {
+    let on_record = |(): &mut (), record: Record<(), String>, context: &mut Context| {
+        if record.value == "stop" {
+            context.pause(&IN);
+        }
+        context.emit(&OUT, &(), &record.value)
+    };
+    let service = Service::new("pauses", || ())
+        .input(&IN, on_record)
+        .output(&OUT);
+    let mut bench = Bench::new(service.on_error(OnError::dead_letter()));
+    bench.log.refuse(|topic, value| {
+        let stop = topic == "out" && value == "stop";
+        stop.then(|| SendError::Failed(kafka(Class::Refused)))
+    });
+    bench.log.write(0, &["first", "stop", "last"]);
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(bench.log.values("in.dlq"), ["stop"]);
+    assert_eq!(bench.log.values("out"), ["first", "last"]);
+}
+
+/// The state that a timer paused is made anew when its effect cannot be sent: nobody would resume what the lost one paused.
+#[test]
+fn an_input_is_not_paused_by_a_timer_whose_partition_is_replayed() {
+    let on_tick = |(): &mut (), context: &mut Context| {
+        context.pause(&IN);
+        context.emit(&OUT, &(), &"tick".to_owned())
+    };
+    let mut bench = Bench::new(super::copier().every(SECOND * 10, on_tick));
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.refuse(|_, value| {
+        let tick = value == "tick";
+        tick.then(|| SendError::Failed(kafka(Class::Retriable)))
+    });
+    bench.after(SECOND * 10);
+    bench.log.write(0, &["record"]);
+    bench.after(SECOND);
+    assert_eq!(bench.log.values("out"), ["record"]);
 }
 
 /// Takes at most two orders at a time; a step of any value finishes one.

@@ -7,6 +7,7 @@ mod delivery;
 mod failures;
 mod group;
 mod handler_requests;
+mod refused;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -422,6 +423,16 @@ impl<S: 'static> Bench<S> {
             }
         }
         panic!("the worker does not come to rest");
+    }
+
+    /// Steps until the worker has ended in order.
+    pub(super) fn settle_to_the_end(&mut self) {
+        for _ in 0..1_000 {
+            if self.step() == Progress::Stopped {
+                return;
+            }
+        }
+        panic!("the worker does not end");
     }
 
     /// One step, which may leave things to do.
