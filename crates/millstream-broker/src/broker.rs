@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::api;
 use crate::config::Config;
 use crate::error::Error;
+use crate::faults::Planned;
 use crate::folder::Folder;
 use crate::groups::Groups;
 use crate::log::{Partition, Pass, ReadError, close_all};
@@ -40,6 +41,7 @@ pub struct Broker {
     pub(crate) request_overdraft: Arc<Semaphore>,
     pub(crate) fetch_room: Room,
     pub(crate) stopping: Stopping,
+    pub(crate) faults: Planned,
     pub(crate) metrics: PerRequest,
 }
 
@@ -74,6 +76,7 @@ impl Broker {
             request_overdraft: Arc::new(Semaphore::new(1)),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),
             stopping: Stopping::new(),
+            faults: Planned::new(&config.faults),
             metrics: PerRequest::new(api::table().map(|served| (served.key as i16, served.name))),
             config,
         };

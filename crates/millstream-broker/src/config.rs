@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::faults::Faults;
 
 /// Settings of one broker. Times whose name ends in `_ms` may be -1 for "no limit" where Kafka allows that.
 #[derive(Clone, Debug)]
@@ -90,6 +91,8 @@ pub struct Config {
     pub transactional_id_expiration_ms: i64,
     /// The time of day.
     pub clock: Clock,
+    /// Requests that fail on purpose, in somebody's tests. Default: none.
+    pub faults: Faults,
 }
 
 impl Config {
@@ -132,6 +135,7 @@ impl Config {
             transaction_max_timeout_ms: 900_000,
             transactional_id_expiration_ms: 7 * 86_400_000,
             clock: Clock::default(),
+            faults: Faults::default(),
         }
     }
 

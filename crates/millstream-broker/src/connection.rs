@@ -24,6 +24,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::api::{self, Answer, Client};
 use crate::broker::{Broker, Taken};
+use crate::clock;
+use crate::faults::Fault;
 use crate::frame::{self, Broken};
 
 /// What a connection without a request keeps for the next one.
@@ -51,6 +53,8 @@ pub(crate) enum Ended {
     Stalled,
     #[error("the broker stops")]
     Stopping,
+    #[error("a fault that was asked for")]
+    Planned,
     #[error("broken frame: {0}")]
     Broken(#[from] Broken),
     #[error("{0}")]
@@ -169,8 +173,12 @@ impl Connection {
         // Only records are large while they are served, and only appending them never waits for others: a fetch or a
         // join that kept its share while it sleeps could keep everyone from producing.
         let _share = Some(share).filter(|_| header.key == ApiKey::Produce as i16);
+        let fault = self.broker.faults.of(&header);
+        if fault == Fault::Close {
+            return Err(Ended::Planned);
+        }
         let answer = {
-            let mut answering = pin!(api::answer(&self.broker, &self.client, &header, frame));
+            let mut answering = pin!(self.answer(&header, frame, fault));
             tokio::select! {
                 biased;
                 answer = &mut answering => answer?,
@@ -182,9 +190,22 @@ impl Connection {
         };
         drop(_share);
         match answer {
+            _ if fault == Fault::Lost => Err(Ended::Planned),
             Some(answer) => self.write(answer).await,
             None => Ok(()),
         }
+    }
+
+    async fn answer(
+        &self,
+        header: &frame::Header,
+        body: Bytes,
+        fault: Fault,
+    ) -> Result<Option<Answer>, Broken> {
+        if let Fault::Late(delay) = fault {
+            clock::sleep(delay).await;
+        }
+        api::answer(&self.broker, &self.client, header, body).await
     }
 
     /// Waits for a frame's length and the API key after it, which stays in the buffer.

@@ -3,6 +3,7 @@
 mod broken;
 mod churn;
 mod crash;
+mod faults;
 mod fixtures;
 mod groups;
 mod limits;
