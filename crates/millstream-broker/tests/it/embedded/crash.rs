@@ -31,6 +31,7 @@ pub(super) const TOPIC: &str = "ledger";
 pub(super) const PARTITIONS: i32 = 3;
 const FOLDER: &str = "MILLSTREAM_CRASH_FOLDER";
 const LISTEN: &str = "MILLSTREAM_CRASH_LISTEN";
+const FSYNC: &str = "MILLSTREAM_CRASH_FSYNC";
 
 #[expect(
     clippy::disallowed_methods,
@@ -50,6 +51,7 @@ fn broker_process() {
     let mut config = Config::ephemeral(folder);
     config.listen = variable(LISTEN).unwrap().parse().unwrap();
     config.num_partitions = PARTITIONS;
+    config.fsync = variable(FSYNC).is_some_and(|fsync| fsync == "true");
     // Several segments a round, so that kills also meet a roll.
     config.segment_bytes = 1 << 20;
     config.compaction_check = Duration::from_millis(5);
@@ -68,7 +70,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a broker; none while the address is not free yet.
-    fn try_start(folder: &Path, listen: &str) -> Option<Process> {
+    fn try_start(folder: &Path, listen: &str, fsync: bool) -> Option<Process> {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -78,6 +80,7 @@ impl Process {
             ])
             .env(FOLDER, folder)
             .env(LISTEN, listen)
+            .env(FSYNC, fsync.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -103,7 +106,13 @@ impl Process {
     }
 
     pub(super) fn start(folder: &Path, listen: &str) -> Process {
-        eventually("a broker starts", || Process::try_start(folder, listen))
+        Process::start_with(folder, listen, false)
+    }
+
+    fn start_with(folder: &Path, listen: &str, fsync: bool) -> Process {
+        eventually("a broker starts", || {
+            Process::try_start(folder, listen, fsync)
+        })
     }
 
     pub(super) fn kill(mut self) {
@@ -288,12 +297,21 @@ fn read_all(address: SocketAddr) -> HashMap<(i32, i64), u64> {
 
 #[test]
 fn no_acknowledged_record_is_lost_by_a_kill() {
+    audit_kills(false);
+}
+
+#[test]
+fn no_acknowledged_record_is_lost_by_a_kill_while_it_is_forced_to_the_disk() {
+    audit_kills(true);
+}
+
+fn audit_kills(fsync: bool) {
     let rounds: u32 = variable("CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let mut broker = Process::start(folder.path(), "127.0.0.1:0");
+    let mut broker = Process::start_with(folder.path(), "127.0.0.1:0", fsync);
     let address = broker.address;
     let producer = idempotent(address);
     let mut next = 0;
@@ -304,7 +322,7 @@ fn no_acknowledged_record_is_lost_by_a_kill() {
         let instant = Deadline::after(Duration::from_micros(random.u64(0..400_000)));
         send(&producer, &mut next, || instant.passed());
         broker.kill();
-        broker = Process::start(folder.path(), &address.to_string());
+        broker = Process::start_with(folder.path(), &address.to_string(), fsync);
     }
     producer.flush(Timeout::After(PATIENCE)).unwrap();
     let ledger = std::mem::take(&mut *producer.context().0.lock().unwrap());
