@@ -13,6 +13,7 @@
 //! its delete horizon, `delete.retention.ms` after the first pass that met it; records of aborted transactions go; a marker stays until
 //! its horizon, counted from the first pass that found no record of its transaction.
 
+mod aborts;
 mod keys;
 mod rewrite;
 
@@ -27,6 +28,7 @@ use super::segment::{Id, Segment};
 use super::{LogConfig, blocking, lock};
 use crate::error::Error;
 use crate::snapshot::{Durability, sync_folder};
+use aborts::Aborts;
 use keys::Keys;
 use rewrite::{Output, Rewrite};
 
@@ -118,8 +120,7 @@ impl Partition {
             if (pass.stopping)() {
                 return Ok(None);
             }
-            let aborted = self.aborted_between(segment.base, segment.shape().end)?;
-            if !keys.note(segment, &aborted)? {
+            if !keys.note(segment, &self.aborts(segment)?)? {
                 break;
             }
         }
@@ -132,6 +133,11 @@ impl Partition {
             tracing::warn!(folder = %self.folder.display(), %error, "log was not compacted");
         }
         outcome
+    }
+
+    fn aborts(&self, segment: &Segment) -> Result<Aborts, Error> {
+        self.aborted_between(segment.base, segment.shape().end)
+            .map(Aborts::new)
     }
 
     fn write_anew(
@@ -157,8 +163,7 @@ impl Partition {
                     if (pass.stopping)() {
                         return Ok(None);
                     }
-                    let aborted = self.aborted_between(segment.base, segment.shape().end)?;
-                    rewrite.segment(segment, &aborted, &mut output)?;
+                    rewrite.segment(segment, &self.aborts(segment)?, &mut output)?;
                     failpoint::reached()?;
                 }
                 let end = group.last().map_or(first.base, |last| last.shape().end);

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 
+use super::aborts::Aborts;
 use super::rewrite::Batches;
 use crate::error::Error;
-use crate::log::Aborted;
 use crate::log::batch::Header;
 use crate::log::records;
 use crate::log::segment::Segment;
@@ -40,7 +40,7 @@ impl Keys {
     }
 
     /// Notes the keys of a segment; false when there is no room for more.
-    pub(super) fn note(&mut self, segment: &Segment, aborted: &[Aborted]) -> Result<bool, Error> {
+    pub(super) fn note(&mut self, segment: &Segment, aborts: &Aborts) -> Result<bool, Error> {
         let mut batches = Batches::of(segment)?;
         while let Some((header, batch)) = batches.next()? {
             if header.last_offset() < self.begin {
@@ -49,7 +49,7 @@ impl Keys {
             if self.newest.len() >= self.most {
                 return Ok(false);
             }
-            if !header.is_control() && !is_aborted(&header, aborted) {
+            if !header.is_control() && !aborts.hold(&header) {
                 self.note_batch(&header, &batch)
                     .map_err(|error| segment.failed_inside(&header, error))?;
             }
@@ -82,13 +82,4 @@ impl Keys {
     fn hash(&self, key: &[u8]) -> (u64, u64) {
         (self.seeds.0.hash_one(key), self.seeds.1.hash_one(key))
     }
-}
-
-/// Whether the records of a batch belong to a transaction that was aborted.
-pub(super) fn is_aborted(header: &Header, aborted: &[Aborted]) -> bool {
-    let holds = |one: &Aborted| {
-        one.producer_id == header.producer_id
-            && (one.first..=one.last).contains(&header.base_offset)
-    };
-    header.is_transactional() && aborted.iter().any(holds)
 }

@@ -10,7 +10,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::keys::{Keys, is_aborted};
+use super::aborts::Aborts;
+use super::keys::Keys;
 use crate::error::Error;
 use crate::log::aborted::AbortedIndex;
 use crate::log::batch::{self, HEADER_SIZE, Header, PREFIX_SIZE};
@@ -170,7 +171,7 @@ impl<'a> Rewrite<'a> {
     pub(super) fn segment(
         &mut self,
         segment: &Segment,
-        aborted: &[Aborted],
+        aborts: &Aborts,
         output: &mut Output,
     ) -> Result<(), Error> {
         let mut batches = Batches::of(segment)?;
@@ -178,7 +179,7 @@ impl<'a> Rewrite<'a> {
             let left = match header.is_control() {
                 true => self.marker(&header, &batch),
                 false => self
-                    .batch(&header, &batch, aborted)
+                    .batch(&header, &batch, aborts)
                     .map_err(|error| segment.failed_inside(&header, error))?,
             };
             match left {
@@ -186,9 +187,8 @@ impl<'a> Rewrite<'a> {
                 Left::All => output.push(&header, &batch)?,
                 Left::Changed(header, batch) => output.push(&header, &batch)?,
             }
-            let marked = |one: &&Aborted| header.is_control() && one.last == header.base_offset;
-            if let Some(one) = aborted.iter().find(marked) {
-                output.abort(*one);
+            if let Some(one) = aborts.ended_by(&header) {
+                output.abort(one);
             }
         }
         Ok(())
@@ -209,11 +209,11 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    fn batch(&mut self, header: &Header, batch: &[u8], aborted: &[Aborted]) -> io::Result<Left> {
+    fn batch(&mut self, header: &Header, batch: &[u8], aborts: &Aborts) -> io::Result<Left> {
         if header.is_transactional() {
             self.seen.insert(header.producer_id);
         }
-        if is_aborted(header, aborted) {
+        if aborts.hold(header) {
             return Ok(Left::Nothing);
         }
         let bytes = records::inside(header, batch)?;
