@@ -64,12 +64,28 @@ struct HealthState {
 pub struct Part {
     name: Arc<str>,
     ready: Arc<AtomicBool>,
+    /// Why it is not ready, if it says so.
+    reason: Arc<Mutex<Option<String>>>,
 }
 
 impl Part {
     /// Sets whether this part is ready now.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Says why this part is not ready, for the body of `/readyz`.
+    pub(crate) fn set_reason(&self, reason: Option<String>) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// The name, and the reason if there is one.
+    fn described(&self) -> String {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = &self.name;
+        reason
+            .as_ref()
+            .map_or_else(|| name.to_string(), |reason| format!("{name} ({reason})"))
     }
 }
 
@@ -86,6 +102,7 @@ impl Health {
         let part = Part {
             name: name.into(),
             ready: Arc::default(),
+            reason: Arc::default(),
         };
         self.parts().push(part.clone());
         part
@@ -109,14 +126,14 @@ impl Health {
         self.0.draining.load(Ordering::Acquire)
     }
 
-    /// The names of the parts that are not ready.
+    /// The names of the parts that are not ready, each with its reason if it has said one.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let parts = self.parts();
         let missing = parts
             .iter()
             .filter(|part| !part.ready.load(Ordering::Acquire));
-        missing.map(|part| part.name.to_string()).collect()
+        missing.map(Part::described).collect()
     }
 
     fn parts(&self) -> std::sync::MutexGuard<'_, Vec<Part>> {
@@ -370,6 +387,12 @@ mod tests {
             said(unavailable, "not ready: worker-0, worker-1\n")
         );
         first.set_ready(true);
+        second.set_reason(Some("a partition is halted".to_owned()));
+        assert_eq!(
+            get(&listener, "/readyz"),
+            said(unavailable, "not ready: worker-1 (a partition is halted)\n")
+        );
+        second.set_reason(None);
         assert_eq!(
             get(&listener, "/readyz"),
             said(unavailable, "not ready: worker-1\n")

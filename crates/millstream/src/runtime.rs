@@ -191,7 +191,7 @@ impl<S: 'static> Thread<S> {
         let clock: Arc<dyn Clock + Send + Sync> = Arc::new(SystemClock::new());
         let mut worker = Worker::new(Arc::clone(&self.definition), member, clock, self.number);
         let _ = reports.send(Report::Started(worker.handling()));
-        let mut stopping = false;
+        let (mut stopping, mut halted) = (false, false);
         let result = loop {
             if !stopping && self.stop.is_requested() {
                 stopping = true;
@@ -199,7 +199,13 @@ impl<S: 'static> Thread<S> {
             }
             match worker.step(WAIT) {
                 Ok(Progress::Stopped) => break Ok(()),
-                Ok(_) => self.part.set_ready(worker.is_ready()),
+                Ok(_) => {
+                    if halted != worker.halted().is_some() {
+                        halted = !halted;
+                        self.part.set_reason(worker.halted().map(Error::to_string));
+                    }
+                    self.part.set_ready(worker.is_ready());
+                }
                 Err(error) => break Err(error),
             }
         };

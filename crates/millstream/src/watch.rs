@@ -15,8 +15,8 @@ use crate::metrics::Totals;
 use crate::record::Position;
 use crate::runtime::Summary;
 use crate::shutdown::Shutdown;
-use crate::topic::Offset;
-use crate::worker::handling::{Call, Handling};
+use crate::topic::Partition;
+use crate::worker::handling::{Call, Called, Handling};
 
 /// How often the watching thread looks around.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -97,8 +97,8 @@ impl Watch {
         for slow in self.calls.slow(now) {
             tracing::warn!(
                 service = %self.service,
-                topic = %slow.position.topic,
-                partition = slow.position.partition.0,
+                topic = %slow.topic,
+                partition = slow.partition.0,
                 offset = slow.offset(),
                 running_ms = slow.running.as_millis(),
                 "handler has not returned"
@@ -154,24 +154,36 @@ struct Seen {
 /// A call that has not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slow {
-    /// The record; in a timer only topic and partition count.
-    position: Position,
-    is_timer: bool,
+    topic: Arc<str>,
+    partition: Partition,
+    called: Called,
     running: Duration,
 }
 
 impl Slow {
     fn offset(&self) -> Option<i64> {
-        (!self.is_timer).then(|| self.position.offset.get())
+        match self.called {
+            Called::Handler(offset) => Some(offset.get()),
+            Called::Timer | Called::Init => None,
+        }
     }
 }
 
 impl std::fmt::Display for Slow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_timer {
-            write!(f, "the timer of partition {}", self.position.partition)
-        } else {
-            write!(f, "the handler of {}", self.position)
+        let partition = self.partition;
+        match self.called {
+            Called::Handler(offset) => {
+                let topic = Arc::clone(&self.topic);
+                let position = Position {
+                    topic,
+                    partition,
+                    offset,
+                };
+                write!(f, "the handler of {position}")
+            }
+            Called::Timer => write!(f, "the timer of partition {partition}"),
+            Called::Init => write!(f, "the initialization of partition {partition}"),
         }
     }
 }
@@ -224,14 +236,10 @@ impl Calls {
 
     fn told(&self, call: Call, running: Duration) -> Option<Slow> {
         let topic = Arc::clone(self.topics.get(call.input)?);
-        let position = Position {
+        Some(Slow {
             topic,
             partition: call.partition,
-            offset: call.offset.unwrap_or(Offset::new(0)),
-        };
-        Some(Slow {
-            position,
-            is_timer: call.offset.is_none(),
+            called: call.called,
             running,
         })
     }
@@ -254,7 +262,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topic::Partition;
+    use crate::topic::Offset;
 
     fn at(seconds: u64) -> Moment {
         Moment::at(Duration::from_secs(seconds))
@@ -276,7 +284,7 @@ mod tests {
     fn a_handler_that_does_not_return_is_reported_at_doubling_times() {
         let handling = Arc::new(Handling::default());
         let mut calls = calls(&handling);
-        handling.begin(0, Partition(2), Some(Offset::new(17)));
+        handling.begin(0, Partition(2), Called::Handler(Offset::new(17)));
         let reported = (0..=30).flat_map(|second| told(&calls.slow(at(second))));
         let name = || "the handler of calls[2]@17".to_owned();
         let expected = [(name(), 3), (name(), 6), (name(), 12), (name(), 24)];
@@ -289,7 +297,7 @@ mod tests {
         let handling = Arc::new(Handling::default());
         let mut calls = calls(&handling);
         for second in 0..60 {
-            handling.begin(0, Partition(2), Some(Offset::new(17)));
+            handling.begin(0, Partition(2), Called::Handler(Offset::new(17)));
             assert_eq!(calls.slow(at(second)), []);
             handling.end();
         }
@@ -299,7 +307,7 @@ mod tests {
     fn a_timer_is_reported_by_its_partition() {
         let handling = Arc::new(Handling::default());
         let mut calls = calls(&handling);
-        handling.begin(0, Partition(2), None);
+        handling.begin(0, Partition(2), Called::Timer);
         assert_eq!(calls.slow(at(0)), []);
         let slow = calls.slow(at(5));
         assert_eq!(told(&slow), [("the timer of partition 2".to_owned(), 5)]);
@@ -312,9 +320,9 @@ mod tests {
         let mut calls = calls(&first);
         calls.watch(Arc::clone(&second));
         assert_eq!(calls.longest(at(0)), None);
-        second.begin(0, Partition(1), Some(Offset::new(5)));
+        second.begin(0, Partition(1), Called::Handler(Offset::new(5)));
         assert_eq!(calls.slow(at(1)), []);
-        first.begin(0, Partition(0), Some(Offset::new(9)));
+        first.begin(0, Partition(0), Called::Handler(Offset::new(9)));
         assert_eq!(calls.slow(at(2)), []);
         let longest = calls.longest(at(9)).unwrap();
         assert_eq!(

@@ -62,6 +62,16 @@ impl<S> Core<S> {
 
     /// Commits what is done in some partitions and waits for the answer; whether there is nothing more to try.
     pub(super) fn commit_now<L: Log>(&mut self, log: &L, which: &[TopicPartition]) -> bool {
+        let result = self.commit_and_wait(log, which);
+        result.map_or_else(|error| !error.is_retriable(), |()| true)
+    }
+
+    /// As [`commit_now`](Self::commit_now), with the error that the cluster answered.
+    pub(super) fn commit_and_wait<L: Log>(
+        &mut self,
+        log: &L,
+        which: &[TopicPartition],
+    ) -> Result<(), Error> {
         let slots = which
             .iter()
             .filter_map(|source| self.slot_of_source(source));
@@ -69,18 +79,14 @@ impl<S> Core<S> {
             .filter_map(|slot| Some((slot.source.clone(), slot.to_commit()?)))
             .collect();
         if offsets.is_empty() {
-            return true;
+            return Ok(());
         }
-        match log.commit_now(&offsets) {
-            Ok(()) => {
-                self.note(&offsets);
-                true
-            }
-            Err(error) => {
-                self.commit_failed(&error);
-                !error.is_retriable()
-            }
+        let result = log.commit_now(&offsets);
+        match &result {
+            Ok(()) => self.note(&offsets),
+            Err(error) => self.commit_failed(error),
         }
+        result
     }
 
     /// An asynchronous commit was answered.

@@ -15,6 +15,7 @@ use crate::topic::{Partition, TopicPartition};
 use super::Core;
 use super::dead_letter;
 use super::failure::{Failure, Reason};
+use super::handling::Called;
 use super::partition::{Hold, Slot, SlotId};
 use super::retry::{OwnedRecord, Parked};
 
@@ -73,7 +74,7 @@ impl<S> Core<S> {
         self.context
             .begin_at(slot.source.partition, offset, attempt, place);
         self.handling
-            .begin(slot.input, slot.source.partition, Some(offset));
+            .begin(slot.input, slot.source.partition, Called::Handler(offset));
         let outcome = match slot.refused.get(offset).cloned() {
             Some(failure) => Err(failure),
             None => {

@@ -12,6 +12,19 @@ use crate::topic::{Offset, Partition};
 /// Stands for no offset: a timer's call.
 const TIMER: i64 = -1;
 
+/// Stands for no offset: a state is made.
+const INIT: i64 = -2;
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// A handler, with this record.
+    Handler(Offset),
+    Timer,
+    /// What makes the state of a partition.
+    Init,
+}
+
 /// The call that is being made, if one is.
 #[derive(Debug, Default)]
 pub(crate) struct Handling {
@@ -28,16 +41,19 @@ pub(crate) struct Call {
     pub(crate) number: u64,
     pub(crate) input: usize,
     pub(crate) partition: Partition,
-    /// The record; `None` in a timer.
-    pub(crate) offset: Option<Offset>,
+    pub(crate) called: Called,
 }
 
 impl Handling {
-    /// A handler is about to be called for a record, or, without an offset, a timer.
-    pub(crate) fn begin(&self, input: usize, partition: Partition, offset: Option<Offset>) {
+    /// A call is about to be made.
+    pub(crate) fn begin(&self, input: usize, partition: Partition, called: Called) {
         self.input.store(input, Ordering::Relaxed);
         self.partition.store(partition.0, Ordering::Relaxed);
-        let offset = offset.map_or(TIMER, Offset::get);
+        let offset = match called {
+            Called::Handler(offset) => offset.get(),
+            Called::Timer => TIMER,
+            Called::Init => INIT,
+        };
         self.offset.store(offset, Ordering::Relaxed);
         self.next();
     }
@@ -60,7 +76,11 @@ impl Handling {
             number,
             input: self.input.load(Ordering::Relaxed),
             partition: Partition(self.partition.load(Ordering::Relaxed)),
-            offset: (offset != TIMER).then(|| Offset::new(offset)),
+            called: match offset {
+                TIMER => Called::Timer,
+                INIT => Called::Init,
+                offset => Called::Handler(Offset::new(offset)),
+            },
         };
         fence(Ordering::Acquire);
         let is_whole = self.calls.load(Ordering::Relaxed) == number;
@@ -76,18 +96,22 @@ mod tests {
     fn a_call_is_seen_while_it_is_made_and_not_after() {
         let handling = Handling::default();
         assert_eq!(handling.look(), None);
-        handling.begin(1, Partition(3), Some(Offset::new(17)));
+        let called = Called::Handler(Offset::new(17));
+        handling.begin(1, Partition(3), called);
         let first = handling.look().unwrap();
         assert_eq!(
-            (first.input, first.partition, first.offset),
-            (1, Partition(3), Some(Offset::new(17)))
+            (first.input, first.partition, first.called),
+            (1, Partition(3), called)
         );
         assert_eq!(handling.look(), Some(first));
         handling.end();
         assert_eq!(handling.look(), None);
-        handling.begin(1, Partition(3), None);
-        let second = handling.look().unwrap();
-        assert_eq!(second.offset, None);
-        assert_ne!(second.number, first.number);
+        for called in [Called::Timer, Called::Init] {
+            handling.begin(1, Partition(3), called);
+            let second = handling.look().unwrap();
+            assert_eq!(second.called, called);
+            assert_ne!(second.number, first.number);
+            handling.end();
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! - `handle`: a record through its handler, and what follows a failure; `retry`, `dead_letter`: the two ways out
 //! - `handling`: what another thread can see of the handler; `send`: effects out, reports back; `rewind`: replaying a partition whose effects were lost;
 //!   `refused`: records whose effects are never taken; `narrowing`: after a refused batch
-//! - `revocation`: partitions come and go, the drain before they go; `commit`: when and what
+//! - `start`: where a group begins; `revocation`: partitions come and go, the drain before they go; `commit`: when and what
 //! - `watchdog`: partitions that ought to move and do not
 //! - `timer`: what is called at an interval; `handler_requests`: records kept open, inputs paused
 //!
@@ -28,6 +28,7 @@ mod retry;
 mod revocation;
 mod rewind;
 mod send;
+mod start;
 mod timer;
 mod watchdog;
 mod watermark;
@@ -44,7 +45,6 @@ use crate::definition::Definition;
 use crate::error::Error;
 use crate::log::{Event, Log, Message};
 use crate::metrics::{Meters, Totals};
-use crate::policy::Start;
 use crate::topic::dead_letter_topic;
 
 use commit::Commits;
@@ -170,9 +170,12 @@ impl<S, L: Log> Worker<S, L> {
                 .or(core.lifecycle.halted.take());
             return failure.map_or(Ok(Progress::Stopped), Err);
         }
+        // Also when nothing moves: an operator looks then.
+        core.publish_when_due(log);
         if core.is_waiting_to_settle() {
             return Ok(Progress::Busy);
         }
+        core.look_for_stalled(log);
         if !core.unblock(log, wait) {
             return Ok(Progress::Busy);
         }
@@ -181,9 +184,7 @@ impl<S, L: Log> Worker<S, L> {
         if core.is_blocked() {
             return Ok(Progress::Busy);
         }
-        let progress = core.burst(log, wait);
-        core.publish_when_due(log);
-        Ok(progress)
+        Ok(core.burst(log, wait))
     }
 
     /// Ends the worker: no more records, then drain, commit, and a step answers [`Progress::Stopped`].
@@ -192,11 +193,17 @@ impl<S, L: Log> Worker<S, L> {
         self.core.stop();
     }
 
-    /// Whether the group has given this member its share, be it none, and the cluster can be reached. False again once
-    /// everything was taken back, until the next share.
+    /// Whether the group has given this member its share, be it none, the cluster can be reached, and no partition is halted.
+    /// False again once everything was taken back, until the next share.
     pub(crate) fn is_ready(&self) -> bool {
         let core = &self.core;
-        core.lifecycle.phase.is_running() && self.log.is_connected()
+        core.lifecycle.phase.is_running() && self.log.is_connected() && !core.is_halted()
+    }
+
+    /// Why a partition is halted, if one is.
+    pub(crate) fn halted(&self) -> Option<&Error> {
+        let halted = self.core.lifecycle.halted.as_ref();
+        halted.filter(|_| self.core.is_halted())
     }
 
     /// What has been done so far.
@@ -278,7 +285,7 @@ impl<S> Core<S> {
                 wanted,
                 start,
                 end,
-            } => self.out_of_range(&partition, Some(wanted), start, end),
+            } => self.out_of_range(log, &partition, Some(wanted), (start, end)),
             Event::Trouble(error) => {
                 tracing::warn!(
                     service = %self.definition.name,
@@ -289,50 +296,6 @@ impl<S> Core<S> {
             }
             Event::Record(_) | Event::Idle => {}
         }
-    }
-
-    /// Counts what was lost, with the exact gap; stops where the service asked for that.
-    fn out_of_range(
-        &mut self,
-        partition: &crate::topic::TopicPartition,
-        wanted: Option<crate::topic::NextOffset>,
-        start: crate::topic::NextOffset,
-        end: crate::topic::NextOffset,
-    ) {
-        let policy = self.definition.settings.start;
-        if policy == Start::Fail {
-            let service = self.definition.name.to_string();
-            let wanted = wanted.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
-            self.fail(Error::OutOfRange {
-                service,
-                partition: partition.clone(),
-                wanted,
-                start: start.get(),
-                end: end.get(),
-            });
-            return;
-        }
-        let Some(wanted) = wanted else { return };
-        let resumed = if policy == Start::Latest { end } else { start };
-        let gap = resumed.get().saturating_sub(wanted.get());
-        let lost = u64::try_from(gap).unwrap_or(0);
-        self.meters.totals.lost += lost;
-        let topic = &partition.topic;
-        self.meters
-            .count_topic(crate::metrics::POSITIONS_OUT_OF_RANGE, topic, 1);
-        self.meters
-            .count_topic(crate::metrics::RECORDS_LOST, topic, lost);
-        tracing::error!(
-            service = %self.definition.name,
-            topic = %topic,
-            partition = partition.partition.0,
-            offset = wanted.get(),
-            start = start.get(),
-            end = end.get(),
-            resumed = resumed.get(),
-            lost,
-            "the position is not on the cluster"
-        );
     }
 
     /// Does what its time has come for: retries, replays, timers, the commit.
@@ -379,7 +342,6 @@ impl<S> Core<S> {
         if self.now >= self.schedule.next_meters {
             self.schedule.next_meters = self.now.plus(METERS_EVERY);
             self.publish(log);
-            self.look_for_stalled(log);
         }
     }
 
@@ -395,7 +357,9 @@ impl<S> Core<S> {
             }
             read += moved;
             let done = slot.done().or(slot.positions.committed);
-            if let (Some(end), Some(done)) = (log.end_offset(&slot.source), done) {
+            // The client knows the ends of what it reads; of the others they are asked for now and then.
+            let end = log.end_offset(&slot.source).max(slot.activity.end);
+            if let (Some(end), Some(done)) = (end, done) {
                 slot.meters.lag(end.get().saturating_sub(done.get()).max(0));
             }
         }

@@ -95,6 +95,8 @@ pub(crate) struct Activity {
     pub(crate) moved: Moment,
     /// It has records and gives none.
     pub(crate) stalled: bool,
+    /// Its end when it was last asked for.
+    pub(crate) end: Option<NextOffset>,
 }
 
 /// The state of one partition number.
@@ -200,6 +202,16 @@ impl Slot {
     pub(crate) fn to_commit(&self) -> Option<NextOffset> {
         let done = self.done()?;
         (self.positions.committed != Some(done)).then_some(done)
+    }
+
+    /// Everything before `begins` is gone: the group begins there anew.
+    pub(crate) fn begin_at(&mut self, begins: NextOffset) {
+        self.forget();
+        self.ring.restart();
+        self.positions = Positions {
+            begins: Some(begins),
+            ..Positions::default()
+        };
     }
 
     /// Forgets what is under way; its reports will find nothing.
@@ -314,22 +326,23 @@ impl<S> Table<S> {
         slots.map(|slot| slot.source.clone()).collect()
     }
 
-    /// Takes a partition in; `unit` makes the state when this is the first of its number.
+    /// Takes a partition in; `unit` has the state if this is the first of its number.
     pub(crate) fn insert(
         &mut self,
         input: usize,
         source: TopicPartition,
         meters: PartitionMeters,
-        unit: impl FnOnce() -> Unit<S>,
+        unit: Option<Unit<S>>,
     ) -> Option<SlotId> {
         let number = number(source.partition)?;
         let id = self.free()?;
+        grown(&mut self.units, number, || None);
+        let holder = self.units.get_mut(number)?;
+        *holder = holder.take().or(unit);
+        holder.as_mut()?.slots.push(id);
         let partitions = self.index.get_mut(input)?;
         grown(partitions, number, || None);
         *partitions.get_mut(number)? = Some(id);
-        grown(&mut self.units, number, || None);
-        let holder = self.units.get_mut(number)?;
-        holder.get_or_insert_with(unit).slots.push(id);
         let epoch = *self.epochs.get(usize::from(id.0))?;
         *self.slots.get_mut(usize::from(id.0))? = Some(Slot {
             id,
@@ -411,13 +424,13 @@ mod tests {
     fn insert(table: &mut Table<u32>, input: usize, topic: &str, partition: i32) -> SlotId {
         let source = TopicPartition::new(topic, Partition(partition));
         let meters = Meters::new(&Arc::from("s"), 0, &[]).partition(&source);
-        let unit = || Unit {
+        let unit = Some(Unit {
             state: 0,
             slots: Vec::new(),
             hold: Hold::Free,
             rewinds: 0,
             ticks: Vec::new(),
-        };
+        });
         table.insert(input, source, meters, unit).unwrap()
     }
 

@@ -48,6 +48,11 @@ impl RefusedRecords {
         let refused = self.0.get_mut(&offset);
         refused.is_none_or(|refused| !std::mem::replace(&mut refused.is_counted, true))
     }
+
+    /// The offsets may belong to other records now.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 impl<S> Core<S> {

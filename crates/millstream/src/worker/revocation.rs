@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::log::{Begin, Log};
 use crate::metrics::{Meters, REBALANCES};
 use crate::policy::Start;
-use crate::topic::{Partition, TopicPartition};
+use crate::topic::TopicPartition;
 
 use super::Core;
 use super::partition::{Hold, Unit};
@@ -214,7 +214,10 @@ impl<S> Core<S> {
                 replays.push(source.partition);
                 continue;
             }
-            self.take_in_one(input, source, begin);
+            self.take_in_one(log, input, source, begin);
+        }
+        if self.is_stopping() {
+            return;
         }
         let mut numbers: Vec<_> = partitions.iter().map(|source| source.partition).collect();
         numbers.sort_unstable_by_key(|number| number.0);
@@ -245,7 +248,14 @@ impl<S> Core<S> {
         slot.is_some_and(|slot| self.table.wants(slot))
     }
 
-    fn take_in_one(&mut self, input: usize, source: TopicPartition, begin: Begin) {
+    fn take_in_one<L: Log>(&mut self, log: &L, input: usize, source: TopicPartition, begin: Begin) {
+        let mut state = None;
+        if self.table.unit(source.partition).is_none() {
+            state = self.fresh_state(source.partition);
+            if state.is_none() {
+                return;
+            }
+        }
         let definition = &*self.definition;
         let now = self.now;
         let declared = definition.inputs.get(input);
@@ -262,13 +272,14 @@ impl<S> Core<S> {
         let starts_paused = declared.is_some_and(|input| input.paused);
         let meters = self.meters.partition(&source);
         let ticks = definition.timers.iter().map(|timer| now.plus(timer.every));
-        let id = self.table.insert(input, source.clone(), meters, || Unit {
-            state: (definition.init)(),
+        let unit = state.map(|state| Unit {
+            state,
             slots: Vec::new(),
             hold: Hold::Free,
             rewinds: 0,
             ticks: ticks.collect(),
         });
+        let id = self.table.insert(input, source.clone(), meters, unit);
         let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) else {
             return;
         };
@@ -281,27 +292,7 @@ impl<S> Core<S> {
                 slot.positions.begins = Some(offset);
             }
             Begin::Chosen(_) => {}
-            Begin::Refused { start, end } => self.out_of_range(&source, None, start, end),
-        }
-    }
-
-    /// Commits where the group begins, before any record is handled: else a successor would begin later and what was under
-    /// way would be lost. Partitions for which that fails stand still until it is done.
-    pub(super) fn commit_starts<L: Log>(&mut self, log: &L, partitions: &[Partition]) {
-        let partitions: HashSet<Partition> = partitions.iter().copied().collect();
-        let slots = self.table.slots();
-        let starts: Vec<_> = slots
-            .filter(|slot| slot.positions.begins.is_some() && slot.positions.committed.is_none())
-            .filter(|slot| partitions.contains(&slot.source.partition))
-            .map(|slot| slot.source.clone())
-            .collect();
-        self.commit_now(log, &starts);
-        for source in starts {
-            let slot = self.slot_of_source(&source);
-            if slot.is_some_and(|slot| slot.positions.committed.is_none()) {
-                let again = self.now.plus(ADMIT_AGAIN);
-                self.hold(log, source.partition, Hold::Starting(again));
-            }
+            Begin::Refused { start, end } => self.out_of_range(log, &source, None, (start, end)),
         }
     }
 

@@ -4,16 +4,19 @@
 //! The partition is then read again from its watermark with a fresh state, after a back-off that doubles while nothing
 //! gets through. What was delivered is delivered again: at least once, and never silently less.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::error::Error;
 use crate::log::{Log, Message};
-use crate::metrics::REWINDS;
+use crate::metrics::{PANICS, REWINDS};
 use crate::policy::doubled;
 use crate::topic::{NextOffset, Partition};
 
 use super::Core;
+use super::failure::panic_text;
+use super::handling::Called;
 use super::partition::Hold;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -55,8 +58,9 @@ impl<S> Core<S> {
     /// Replays a partition because its client has gone back to what is committed.
     pub(super) fn replay_afresh<L: Log>(&mut self, log: &L, partition: Partition) {
         self.forget(partition);
-        self.make_anew(partition);
-        self.hold(log, partition, Hold::Rewind(self.now));
+        if self.make_anew(partition) {
+            self.hold(log, partition, Hold::Rewind(self.now));
+        }
     }
 
     fn rewind<L: Log>(&mut self, log: &L, partition: Partition, wait: Duration, error: &Error) {
@@ -77,7 +81,9 @@ impl<S> Core<S> {
             "a delivery failed, the partition is replayed from its watermark"
         );
         self.forget(partition);
-        self.make_anew(partition);
+        if !self.make_anew(partition) {
+            return;
+        }
         if let Some(unit) = self.table.unit_mut(partition) {
             unit.rewinds += 1;
         }
@@ -85,11 +91,33 @@ impl<S> Core<S> {
         self.hold(log, partition, Hold::Rewind(due));
     }
 
-    /// Gives a partition number a fresh state.
-    fn make_anew(&mut self, partition: Partition) {
-        let state = (self.definition.init)();
+    /// Gives a partition number a fresh state; whether there is one.
+    fn make_anew(&mut self, partition: Partition) -> bool {
+        let Some(state) = self.fresh_state(partition) else {
+            return false;
+        };
         if let Some(unit) = self.table.unit_mut(partition) {
             unit.state = state;
+        }
+        true
+    }
+
+    /// A fresh state for a partition number; none if the service panics over it: then the service ends, and what is done in the
+    /// other partitions is drained and committed.
+    pub(super) fn fresh_state(&mut self, partition: Partition) -> Option<S> {
+        self.handling.begin(0, partition, Called::Init);
+        let made = catch_unwind(AssertUnwindSafe(|| (self.definition.init)()));
+        self.handling.end();
+        match made {
+            Ok(state) => Some(state),
+            Err(panic) => {
+                self.meters.count(PANICS);
+                let service = self.definition.name.to_string();
+                let reason = panic_text(&*panic);
+                let reason = format!("the state of partition {partition} cannot be made: {reason}");
+                self.fail(Error::WorkerPanicked { service, reason });
+                None
+            }
         }
     }
 
@@ -128,7 +156,13 @@ impl<S> Core<S> {
                 Hold::Refused if self.is_settled(partition) => Some(partition),
                 _ => None,
             });
-        for partition in due.collect::<Vec<_>>() {
+        let due: Vec<Partition> = due.collect();
+        let (starting, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|partition| {
+            let unit = self.table.unit(*partition);
+            unit.is_some_and(|unit| matches!(unit.hold, Hold::Starting(_)))
+        });
+        self.start_again(log, &starting);
+        for partition in due {
             if self.is_blocked() || self.is_stopping() {
                 break;
             }
@@ -145,18 +179,13 @@ impl<S> Core<S> {
                 Hold::Rewind(_) => self.replay(log, partition),
                 Hold::Refused => {
                     self.forget(partition);
-                    self.make_anew(partition);
-                    self.replay(log, partition);
+                    if self.make_anew(partition) {
+                        self.replay(log, partition);
+                    }
                 }
                 Hold::Group => {
                     self.widen(partition);
                     self.go_on(log, partition);
-                }
-                Hold::Starting(_) => {
-                    self.commit_starts(log, &[partition]);
-                    if self.is_free(partition) {
-                        self.go_on(log, partition);
-                    }
                 }
                 other => unit.hold = other,
             }
@@ -211,7 +240,7 @@ impl<S> Core<S> {
     }
 
     /// Takes records of a partition again, from the first that came while it was held.
-    fn go_on<L: Log>(&mut self, log: &L, partition: Partition) {
+    pub(super) fn go_on<L: Log>(&mut self, log: &L, partition: Partition) {
         let slots = self
             .table
             .unit(partition)
@@ -255,10 +284,16 @@ impl<S> Core<S> {
         }
     }
 
-    fn is_free(&self, partition: Partition) -> bool {
+    pub(super) fn is_free(&self, partition: Partition) -> bool {
         self.table
             .unit(partition)
             .is_some_and(|unit| unit.hold.is_free())
+    }
+
+    /// Whether a partition is stopped for good.
+    pub(super) fn is_halted(&self) -> bool {
+        let mut units = self.table.units();
+        self.schedule.held > 0 && units.any(|(_, unit)| matches!(unit.hold, Hold::Halted))
     }
 
     /// Counts the units that stand still, for the quick look and for the gauge.

@@ -12,6 +12,7 @@ use crate::topic::Partition;
 
 use super::Core;
 use super::failure::{Failure, Reason};
+use super::handling::Called;
 
 impl<S> Core<S> {
     /// Calls the timers that are due.
@@ -55,7 +56,7 @@ impl<S> Core<S> {
         }
         *due = now.plus(timer_of.every);
         self.context.begin(partition, None, 1);
-        self.handling.begin(0, partition, None);
+        self.handling.begin(0, partition, Called::Timer);
         let (state, context) = (&mut unit.state, &mut self.context);
         let outcome = catch_unwind(AssertUnwindSafe(|| (timer_of.tick)(state, context)));
         self.handling.end();

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::log::Log;
-use crate::topic::TopicPartition;
+use crate::topic::{NextOffset, TopicPartition};
 
 use super::Core;
 use super::partition::{Slot, SlotId};
@@ -27,30 +27,21 @@ impl<S> Core<S> {
             return;
         }
         self.schedule.next_watch = self.now.plus(LOOK_EVERY);
-        let suspects = self.suspects();
-        if suspects.is_empty() {
-            return self.count_stalled();
-        }
-        let sources: Vec<TopicPartition> = suspects
-            .iter()
-            .filter_map(|id| Some(self.table.slot(*id)?.source.clone()))
-            .collect();
-        let unread: HashMap<_, _> = match log.unread(&sources) {
-            Ok(unread) => unread.into_iter().collect(),
-            // A cluster that does not answer is told of elsewhere, and is no partition's fault.
-            Err(error) => {
-                tracing::debug!(error = %error, "the ends of partitions are not known");
-                return;
+        let (suspects, kept) = self.suspects();
+        for (id, end) in self.ends(log, &kept) {
+            if let Some(slot) = self.table.slot_mut(id) {
+                slot.activity.end = end.or(slot.activity.end);
             }
-        };
-        for id in suspects {
+        }
+        for (id, end) in self.ends(log, &suspects) {
             let Some(slot) = self.table.slot_mut(id) else {
                 continue;
             };
-            let Some(end) = unread.get(&slot.source) else {
+            let Some(end) = end else {
                 slot.activity.moved = self.now;
                 continue;
             };
+            slot.activity.end = Some(end);
             if !std::mem::replace(&mut slot.activity.stalled, true) {
                 tracing::warn!(
                     service = %self.definition.name,
@@ -66,8 +57,40 @@ impl<S> Core<S> {
         self.count_stalled();
     }
 
-    /// Slots that gave nothing for long though nothing keeps them; the time of those that are kept begins later.
-    fn suspects(&mut self) -> Vec<SlotId> {
+    /// The ends of those that have records which were not polled yet. A partition without a leader fails the question for all:
+    /// then they are asked about one by one, and the one that is to blame has its time begin later.
+    fn ends<L: Log>(&mut self, log: &L, slots: &[SlotId]) -> Vec<(SlotId, Option<NextOffset>)> {
+        if slots.is_empty() {
+            return Vec::new();
+        }
+        let found = slots.iter().filter_map(|id| self.table.slot(*id));
+        let sources: Vec<TopicPartition> = found.map(|slot| slot.source.clone()).collect();
+        if let Ok(unread) = log.unread(&sources) {
+            let unread: HashMap<_, _> = unread.into_iter().collect();
+            let ends = slots.iter().zip(sources);
+            return ends
+                .map(|(id, source)| (*id, unread.get(&source).copied()))
+                .collect();
+        }
+        let mut ends = Vec::new();
+        for (id, source) in slots.iter().zip(sources) {
+            match log.unread(std::slice::from_ref(&source)) {
+                Ok(unread) => ends.push((*id, unread.first().map(|(_, end)| *end))),
+                // A question that fails may have taken a second: the rest is asked about at the next look.
+                Err(error) => {
+                    tracing::debug!(topic = %source.topic, partition = source.partition.0, error = %error, "the end of a partition is not known");
+                    if let Some(slot) = self.table.slot_mut(*id) {
+                        slot.activity.moved = self.now;
+                    }
+                    break;
+                }
+            }
+        }
+        ends
+    }
+
+    /// Slots that gave nothing for long though nothing keeps them, and those that are kept, whose time begins later.
+    fn suspects(&mut self) -> (Vec<SlotId>, Vec<SlotId>) {
         let slots = self.table.slots();
         let (wanted, kept): (Vec<_>, Vec<_>) =
             slots.partition(|slot| !self.sending.paused_for_backpressure && self.table.wants(slot));
@@ -75,12 +98,12 @@ impl<S> Core<S> {
         let suspects = wanted.into_iter().filter(is_late).map(|slot| slot.id);
         let suspects = suspects.collect();
         let kept: Vec<SlotId> = kept.into_iter().map(|slot| slot.id).collect();
-        for id in kept {
-            if let Some(slot) = self.table.slot_mut(id) {
+        for id in &kept {
+            if let Some(slot) = self.table.slot_mut(*id) {
                 slot.activity.moved = self.now;
             }
         }
-        suspects
+        (suspects, kept)
     }
 
     fn count_stalled(&mut self) {

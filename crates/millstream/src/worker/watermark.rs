@@ -207,6 +207,12 @@ impl Ring {
         self.under_way = 0;
     }
 
+    /// Forgets all that is under way and the watermark.
+    pub(crate) fn restart(&mut self) {
+        self.clear();
+        self.watermark = None;
+    }
+
     /// The next offset to read once everything before it is done; `None` until the first record is done.
     pub(crate) const fn watermark(&self) -> Option<NextOffset> {
         self.watermark

@@ -187,6 +187,35 @@ fn an_effect_the_cluster_will_never_take_fails_its_record() {
     assert_eq!(bench.log.calls().last().unwrap(), "commit in[0]=3");
 }
 
+/// The state is made anew after a failed delivery, and that panics: the other partition is drained and committed.
+#[test]
+fn a_state_that_cannot_be_made_ends_the_service_in_order() {
+    let mut made = 0..;
+    let made = std::sync::Mutex::new(move || made.next());
+    let init = move || assert!((made.lock().unwrap())() < Some(2), "no file");
+    let service = Service::new("files", init).input(&IN, super::copy);
+    let mut bench = Bench::new(service.output(&OUT));
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["a"]);
+    bench.log.write(1, &["x"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    let sent = bench.log.sent("out");
+    bench
+        .log
+        .report(sent[0].token, Err(kafka(Class::Retriable)));
+    bench.step();
+    bench.log.report(sent[1].token, Ok(()));
+    assert_eq!(
+        bench.failed(),
+        "a worker of service `files` panicked: the state of partition 0 cannot be made: no file"
+    );
+    assert_eq!(
+        bench.log.calls(),
+        ["admit in[0] in[1]", "commit now in[1]=1"]
+    );
+}
+
 /// No permission to write, a broken sequence: the next record would fail in the same way.
 #[test]
 fn a_fatal_error_of_the_producer_ends_the_service_with_that_error_and_blames_no_record() {
@@ -245,6 +274,11 @@ fn a_dead_letter_that_cannot_be_written_halts_its_partition_only() {
     bench.after(Duration::from_secs(60));
     assert_eq!(bench.log.values("out"), ["first", "other", "more"]);
     bench.after(SECOND);
+    assert!(!bench.worker.is_ready());
+    assert_eq!(
+        bench.worker.halted().map(ToString::to_string).unwrap(),
+        "service `copier` halted a partition at in[0]@1: the dead letter cannot be written"
+    );
     // What was not written is not counted, and the end of the service says so.
     let totals = bench.worker.totals();
     assert_eq!((totals.dead_lettered, totals.written), (0, 3));

@@ -7,8 +7,8 @@ use super::{Bench, IN, ManualClock, OUT, Progress, SECOND, copier, kafka, part};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
 use crate::error::Class;
-use crate::log::{Begin, Event, SendError};
-use crate::policy::{OnError, Start};
+use crate::log::{Event, SendError};
+use crate::policy::OnError;
 use crate::record::Record;
 use crate::service::Service;
 use crate::topic::{NextOffset, Partition, Topic, TopicPartition};
@@ -247,31 +247,6 @@ fn a_partition_that_was_paused_when_it_left_is_resumed_when_it_comes_back() {
     bench.settle();
     assert_eq!(bench.log.calls(), ["admit in[0]", "resume in[0]"]);
     assert_eq!(bench.log.values("out"), ["a", "b"]);
-}
-
-#[test]
-fn a_group_that_starts_at_the_end_commits_its_start_before_it_handles_a_record() {
-    let mut bench = Bench::new(copier().start_from(Start::Latest));
-    bench.log.begin(Begin::Chosen(NextOffset::new(0)));
-    bench.log.commits_fail(2);
-    bench.log.write(0, &["a"]);
-    bench.log.assign([0]);
-    bench.settle();
-    bench.after(SECOND / 2);
-    assert_eq!(bench.log.values("out"), Vec::<String>::new());
-    bench.after(SECOND / 2);
-    let calls = bench.log.calls();
-    let again = ["commit now in[0]=0"; 3];
-    let [admit, commits @ .., last] = &*calls else {
-        panic!("{calls:?}");
-    };
-    assert_eq!(
-        (admit.as_str(), last.as_str()),
-        ("admit in[0]", "resume in[0]")
-    );
-    let commits = commits.iter().filter(|call| call.starts_with("commit now"));
-    assert_eq!(commits.collect::<Vec<_>>(), again);
-    assert_eq!(bench.log.values("out"), ["a"]);
 }
 
 #[test]

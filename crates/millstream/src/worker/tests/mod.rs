@@ -8,6 +8,8 @@ mod failures;
 mod group;
 mod handler_requests;
 mod refused;
+mod start;
+mod watchdog;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -84,7 +86,11 @@ pub(super) struct State {
     /// Every call that changes something outside, in order.
     calls: RefCell<Vec<String>>,
     admit_fails: Cell<u32>,
-    commit_fails: Cell<u32>,
+    /// How many commits fail, and how.
+    commit_fails: Cell<(u32, Class)>,
+    /// Partitions that give nothing, and that have no leader.
+    frozen: RefCell<Vec<TopicPartition>>,
+    leaderless: RefCell<Vec<TopicPartition>>,
     broken: RefCell<Option<Error>>,
     /// What an admission answers.
     begin: Cell<Begin>,
@@ -117,7 +123,9 @@ impl Default for State {
             refuses: RefCell::default(),
             calls: RefCell::default(),
             admit_fails: Cell::default(),
-            commit_fails: Cell::default(),
+            commit_fails: Cell::new((0, Class::Retriable)),
+            frozen: RefCell::default(),
+            leaderless: RefCell::default(),
             broken: RefCell::default(),
             begin: Cell::new(Begin::Chosen(NextOffset::new(0))),
             counts: RefCell::default(),
@@ -181,7 +189,21 @@ impl Script {
     }
 
     pub(super) fn commits_fail(&self, times: u32) {
-        self.0.commit_fails.set(times);
+        self.0.commit_fails.set((times, Class::Retriable));
+    }
+
+    pub(super) fn commits_fail_with(&self, class: Class) {
+        self.0.commit_fails.set((u32::MAX, class));
+    }
+
+    /// A partition gives no records although it has some.
+    pub(super) fn freeze(&self, number: i32) {
+        self.0.frozen.borrow_mut().push(part(number));
+    }
+
+    /// A partition has no leader: whoever asks about it, and about others with it, is told nothing.
+    pub(super) fn lose_leader(&self, number: i32) {
+        self.0.leaderless.borrow_mut().push(part(number));
     }
 
     pub(super) fn admissions_fail(&self, times: u32) {
@@ -269,10 +291,9 @@ impl Log for Script {
             return Ok(event);
         }
         let mut parts = self.0.parts.borrow_mut();
-        for part in parts
-            .values_mut()
-            .filter(|part| part.admitted && !part.paused)
-        {
+        let frozen = self.0.frozen.borrow();
+        let flowing = parts.iter_mut().filter(|(name, _)| !frozen.contains(name));
+        for (_, part) in flowing.filter(|(_, part)| part.admitted && !part.paused) {
             if let Some(record) = part.records.get(part.next) {
                 part.next += 1;
                 return Ok(Event::Record(record.clone()));
@@ -339,9 +360,10 @@ impl Log for Script {
 
     fn commit_now(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
         self.call(format!("commit now {}", offsets(positions)));
-        if let Some(left) = self.0.commit_fails.get().checked_sub(1) {
-            self.0.commit_fails.set(left);
-            return Err(kafka(Class::Retriable));
+        let (times, class) = self.0.commit_fails.get();
+        if let Some(left) = times.checked_sub(1) {
+            self.0.commit_fails.set((left, class));
+            return Err(kafka(class));
         }
         Ok(())
     }
@@ -384,6 +406,10 @@ impl Log for Script {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
+        let leaderless = self.0.leaderless.borrow();
+        if partitions.iter().any(|asked| leaderless.contains(asked)) {
+            return Err(kafka(Class::Retriable));
+        }
         let parts = self.0.parts.borrow();
         let unread = partitions.iter().filter_map(|partition| {
             let part = parts.get(partition)?;

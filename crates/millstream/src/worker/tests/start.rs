@@ -1,0 +1,100 @@
+//! Where a group begins, and positions that are not on the cluster.
+
+use super::{Bench, SECOND, copier, kafka, part};
+use crate::error::Class;
+use crate::log::{Begin, Event, Log as _};
+use crate::policy::Start;
+use crate::topic::NextOffset;
+
+fn bench() -> Bench<()> {
+    Bench::new(copier().start_from(Start::Latest))
+}
+
+#[test]
+fn a_group_that_starts_at_the_end_commits_its_start_before_it_handles_a_record() {
+    let mut bench = bench();
+    bench.log.begin(Begin::Chosen(NextOffset::new(0)));
+    bench.log.commits_fail(2);
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.after(SECOND / 2);
+    assert_eq!(bench.log.values("out"), Vec::<String>::new());
+    bench.after(SECOND / 2);
+    let calls = bench.log.calls();
+    let again = ["commit now in[0]=0"; 3];
+    let [admit, commits @ .., last] = &*calls else {
+        panic!("{calls:?}");
+    };
+    assert_eq!(
+        (admit.as_str(), last.as_str()),
+        ("admit in[0]", "resume in[0]")
+    );
+    let commits = commits.iter().filter(|call| call.starts_with("commit now"));
+    assert_eq!(commits.collect::<Vec<_>>(), again);
+    assert_eq!(bench.log.values("out"), ["a"]);
+}
+
+/// Each of them waits for the cluster's answer: one by one they would hold up the worker for as many answers.
+#[test]
+fn the_starts_of_several_partitions_are_committed_at_once() {
+    let mut bench = bench();
+    bench.log.commits_fail(1);
+    bench.log.assign([0, 1, 2]);
+    bench.settle();
+    bench.after(SECOND / 2);
+    let calls = bench.log.calls().into_iter();
+    let commits: Vec<_> = calls.filter(|call| call.starts_with("commit")).collect();
+    assert_eq!(commits, ["commit now in[0]=0 in[1]=0 in[2]=0"; 2]);
+}
+
+/// Without permission to commit no record would ever be handled.
+#[test]
+fn a_start_that_may_never_be_committed_ends_the_service() {
+    let mut bench = bench();
+    bench.log.commits_fail_with(Class::Fatal);
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    assert_eq!(bench.failed(), kafka(Class::Fatal).to_string());
+    assert_eq!(bench.log.values("out"), Vec::<String>::new());
+}
+
+/// Retention has taken what was to be read next: a successor would go to an end of its own.
+#[test]
+fn a_new_position_at_the_end_is_committed_before_the_next_record_is_handled() {
+    let mut bench = bench();
+    bench.log.begin(Begin::Committed(NextOffset::new(10)));
+    bench.log.commits_fail(1);
+    bench.log.write(0, &["x"; 91]);
+    bench.log.seek(&part(0), NextOffset::new(90)).unwrap();
+    bench.log.assign([0]);
+    bench.log.event(Event::OutOfRange {
+        partition: part(0),
+        wanted: NextOffset::new(10),
+        start: NextOffset::new(40),
+        end: NextOffset::new(90),
+    });
+    bench.settle();
+    assert_eq!(bench.log.values("out"), Vec::<String>::new());
+    bench.after(SECOND / 2);
+    assert_eq!(bench.log.values("out"), ["x"]);
+    let calls = bench.log.calls().into_iter();
+    let commits: Vec<_> = calls.filter(|call| call.starts_with("commit")).collect();
+    assert_eq!(commits, ["commit now in[0]=90"; 2]);
+}
+
+/// The log was cut behind what is committed: a successor begins there, and the end is not committed over what is under way.
+#[test]
+fn a_committed_position_that_is_still_there_is_kept() {
+    let mut bench = bench();
+    bench.log.begin(Begin::Committed(NextOffset::new(10)));
+    bench.log.assign([0]);
+    bench.log.event(Event::OutOfRange {
+        partition: part(0),
+        wanted: NextOffset::new(30),
+        start: NextOffset::new(0),
+        end: NextOffset::new(20),
+    });
+    bench.settle();
+    assert_eq!(bench.log.calls(), ["admit in[0]"]);
+}
