@@ -36,6 +36,27 @@ pub(crate) const fn packed(row: usize, column: usize) -> usize {
     }
 }
 
+/// Raises the variance of output `o` to at least `least`; its correlations stay as they are.
+pub(crate) fn raise(covariance: &mut [f64], outputs: usize, o: usize, least: f64) {
+    let Some(variance) = covariance.get_mut(packed(o, o)) else {
+        return;
+    };
+    if *variance >= least {
+        return;
+    }
+    let factor = if *variance > 0.0 {
+        (least / *variance).sqrt()
+    } else {
+        1.0
+    };
+    *variance = least;
+    for other in (0..outputs).filter(|other| *other != o) {
+        if let Some(entry) = covariance.get_mut(packed(o, other)) {
+            *entry *= factor;
+        }
+    }
+}
+
 impl Estimate {
     pub(crate) fn value(&self, o: usize) -> f64 {
         self.values.get(o).copied().unwrap_or(f64::NAN)

@@ -93,7 +93,7 @@ pub struct StrataSums {
 pub struct RegionSum {
     /// Each output's integral over the region.
     pub value: Vec<f64>,
-    /// The rule's estimate of its error.
+    /// The rule's estimate of its error, with its sign.
     pub error: Vec<f64>,
     /// About the integral of each output's absolute value: what rounding is measured by.
     pub size: Vec<f64>,

@@ -87,7 +87,8 @@ impl Contest {
     pub(crate) fn new(domain: &Domain, pilot: &Pilot, careful: u64) -> Self {
         let spread = pilot.spread();
         let rqmc = Rival::new(Production::rqmc(&spread));
-        let known = (!pilot.dominated()).then(|| pilot.estimate());
+        let visible = pilot.rms().iter().any(|rms| *rms > 0.0);
+        let known = (visible && !pilot.dominated()).then(|| pilot.estimate());
         Self {
             dim: domain.dim(),
             cubature: (domain.dim() <= CUBATURE_DIM).then(|| Production::cubature(domain)),
@@ -101,6 +102,13 @@ impl Contest {
             found: None,
             winner: None,
         }
+    }
+
+    /// The same after cubature has come to its limits.
+    pub(crate) fn without_cubature(mut self, found: Option<Missed>) -> Self {
+        self.cubature = None;
+        self.found = found;
+        self
     }
 
     /// The work of the next wave; none when it is decided, or the budget decides.
@@ -169,8 +177,9 @@ impl Contest {
         };
         let estimate = rival.production.estimate();
         let enough = if self.pilot.is_some() { 1.0 } else { WARY };
-        let arrived =
-            estimate.shortfall(view.target, view.units) <= enough && rival.production.agree();
+        let close = estimate.shortfall(view.target, view.units) <= enough
+            || rival.production.is_exhausted();
+        let arrived = close && rival.production.agree();
         let stuck = !rival.production.oddities().is_empty();
         if arrived && !stuck {
             let resolved = rival.production.resolved();
@@ -188,6 +197,11 @@ impl Contest {
             || rival.samples > CUBATURE_SOON
             || rival.production.next(view.left).is_none()
         {
+            if stuck && self.dim == 1 {
+                // Samples miss the end of a slow tail; halvings tell at least how slowly it falls.
+                let reason = "halving towards a pole tells more of its tail than samples".into();
+                return self.decide(Method::Cubature, reason);
+            }
             if stuck {
                 self.rivals.pop();
             }
@@ -226,7 +240,7 @@ impl Contest {
             .production
             .estimate()
             .shortfall(view.target, view.units);
-        if self.dim > 2 && short <= NEAR {
+        if self.dim > 2 && short <= NEAR && self.pilot.is_some() {
             let note = if short <= 1.0 {
                 "are good enough"
             } else {
@@ -292,6 +306,25 @@ impl Contest {
         all.min_by(|a, b| a.1.relative().total_cmp(&b.1.relative()))
     }
 
+    /// Leaves out who has missed most of what another found, whatever it thinks of its error.
+    fn drop_the_blind(&mut self) {
+        let estimates = self.rivals.iter().map(|rival| rival.production.estimate());
+        let estimates: Vec<Estimate> = estimates.collect();
+        let outputs = || 0..estimates.first().map_or(0, |one| one.values.len());
+        let found = outputs().map(|o| {
+            let least = estimates
+                .iter()
+                .map(|one| one.value(o).abs() - one.half_width(o));
+            least.fold(0.0, f64::max)
+        });
+        let found: Vec<f64> = found.collect();
+        let mut sees = estimates.iter().map(|one| {
+            let mut all = found.iter().enumerate();
+            all.all(|(o, found)| one.value(o).abs() + APART * one.half_width(o) >= found / 2.0)
+        });
+        self.rivals.retain(|_| sees.next().unwrap_or(true));
+    }
+
     /// The winner, and why.
     pub(crate) fn decision(mut self, view: &View<'_>) -> Option<(Rival, String)> {
         if let Some((method, reason)) = self.winner {
@@ -299,6 +332,7 @@ impl Contest {
             return Some((self.rivals.into_iter().find(won)?, reason));
         }
         self.rivals.retain(|rival| rival.samples > 0);
+        self.drop_the_blind();
         let handicap = |rival: &Rival| match rival.production.method() {
             Method::Rqmc | Method::MapRqmc if self.dim <= 2 => LOW_DIMENSIONS,
             _ => 1.0,
@@ -374,7 +408,8 @@ impl Rival {
         };
         let factor = crate::kernels::scalar::pow(short.max(1.0), power);
         let needed = self.samples as f64 * factor;
-        if needed.is_nan() {
+        let too_many = self.production.capacity().is_some_and(|most| needed > most);
+        if needed.is_nan() || too_many {
             f64::INFINITY
         } else {
             needed

@@ -11,6 +11,8 @@ mod coverage;
 #[cfg(test)]
 mod features;
 mod judge;
+#[cfg(test)]
+mod limits;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -187,9 +189,26 @@ impl Job {
             self.status = Status::Failed;
             return Ok(());
         }
-        self.take(&wave.work, &whole)?;
+        if self.waves > 1
+            && let Some(scale) = pilot::rescaled(&self.scale, &whole.largest)
+        {
+            self.begin_again(scale);
+        } else {
+            self.take(&wave.work, &whole)?;
+        }
         self.proceed();
         Ok(())
+    }
+
+    /// Begins with another scale: the pilot's samples were so small against a peak found since that its square overflows.
+    fn begin_again(&mut self, scale: Vec<i32>) {
+        self.scale = scale;
+        self.pilot = Pilot::new(self.pilot.is_guided());
+        self.phase = Phase::Pilot;
+        self.interim = None;
+        self.adapted = None;
+        self.heaviest.clear();
+        (self.produced, self.seen) = (0, 0);
     }
 
     fn take(&mut self, work: &Work, whole: &Partial) -> Result<(), Error> {
@@ -281,10 +300,10 @@ impl Job {
         if claims && let Some(check) = production.check(self.careful(), left) {
             return Some(check);
         }
-        if !claims && production.is_exhausted() && production.agree() {
-            return None;
+        if claims || !self.is_exhausted(production) {
+            return production.next(left);
         }
-        production.next(left)
+        production.check(self.careful(), left)
     }
 
     fn careful(&self) -> u64 {
@@ -327,14 +346,36 @@ impl Job {
             }
             Phase::Contest(_) => self.end_contest(),
             Phase::Produce(production) => {
-                let good = self.good(production);
-                self.status = if good {
-                    Status::Converged
+                if self.good(production) {
+                    self.status = Status::Converged;
+                } else if self.may_change(production) {
+                    let found = production.missed();
+                    let contest = self.contest().without_cubature(found);
+                    self.phase = Phase::Contest(Box::new(contest));
                 } else {
-                    Status::BudgetExhausted
-                };
+                    self.status = Status::BudgetExhausted;
+                }
             }
         }
+    }
+
+    /// Whether `auto` chose a method that has come to its own limits rather than to that of the budget.
+    fn may_change(&self, production: &Production) -> bool {
+        self.request.method == Method::Auto
+            && production.capacity().is_some()
+            && production.next(u64::MAX).is_none()
+            && !self.is_exhausted(production)
+            && !self.vanishes(production)
+            && self.plan.domain.dim() > 1
+    }
+
+    /// Whether a rule's error left is rounding.
+    fn is_exhausted(&self, production: &Production) -> bool {
+        production.is_exhausted() && production.agree()
+    }
+
+    fn contest(&self) -> Contest {
+        Contest::new(&self.plan.domain, &self.pilot, self.careful())
     }
 
     fn after_pilot(&mut self) {
@@ -353,11 +394,7 @@ impl Job {
                     &self.hints,
                 )))
             }
-            Method::Auto => Phase::Contest(Box::new(Contest::new(
-                &self.plan.domain,
-                &self.pilot,
-                self.careful(),
-            ))),
+            Method::Auto => Phase::Contest(Box::new(self.contest())),
         };
     }
 

@@ -161,6 +161,11 @@ impl Cubature {
         !self.leaves.is_empty() && both.all(|(error, size)| *error <= ROUNDING * size)
     }
 
+    /// Evaluations that fill all regions.
+    pub(crate) fn capacity(&self) -> f64 {
+        2.0 * MOST as f64 * rule_points(self.dim) as f64
+    }
+
     /// Chooses the regions to halve, and asks for their halves.
     fn choose(&mut self) {
         let (values, errors) = self.sums();
@@ -231,6 +236,7 @@ impl Cubature {
                 *entry = error * error;
             }
         }
+        self.correlate(&mut covariance, outputs);
         Estimate {
             values,
             covariance,
@@ -238,6 +244,34 @@ impl Cubature {
             chi2: Vec::new(),
             chi2_dof: 0,
             bound: true,
+        }
+    }
+
+    /// Outputs whose errors have the same sign wherever they are large have the same error.
+    fn correlate(&self, covariance: &mut [f64], outputs: usize) {
+        for row in 1..outputs {
+            for column in 0..row {
+                let mut products = [0.0; 3];
+                for leaf in &self.leaves {
+                    let (a, b) = (at(&leaf.signed, row), at(&leaf.signed, column));
+                    let terms = [a * a, b * b, a * b];
+                    let sums = products.iter_mut().zip(terms);
+                    sums.for_each(|(sum, term)| *sum += term);
+                }
+                let [a, b, both] = products;
+                let correlation = if a * b > 0.0 {
+                    both / (a * b).sqrt()
+                } else {
+                    0.0
+                };
+                let variances = [packed(row, row), packed(column, column)];
+                let [a, b] = variances.map(|place| at(covariance, place));
+                set(
+                    covariance,
+                    packed(row, column),
+                    correlation * (a * b).sqrt(),
+                );
+            }
         }
     }
 
@@ -262,6 +296,7 @@ impl Cubature {
     /// Whether halving does not help where most of the error is.
     pub(crate) fn stuck(&self) -> bool {
         let (_, errors) = self.sums();
+        let sizes = self.sizes();
         let worst = |o: usize| {
             let poles = self
                 .leaves
@@ -272,7 +307,8 @@ impl Cubature {
         errors
             .iter()
             .enumerate()
-            .any(|(o, error)| *error > 0.0 && worst(o) > POLE_SHARE * error)
+            .zip(sizes)
+            .any(|((o, error), size)| *error > ROUNDING * size && worst(o) > POLE_SHARE * error)
     }
 
     pub(crate) fn oddities(&self) -> Vec<String> {

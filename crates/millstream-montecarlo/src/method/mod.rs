@@ -113,6 +113,14 @@ impl Production {
         }
     }
 
+    /// Samples at which it has no room for more; none for methods without such a limit.
+    pub(crate) fn capacity(&self) -> Option<f64> {
+        match self {
+            Self::Cubature(state) => Some(state.capacity()),
+            _ => None,
+        }
+    }
+
     /// Whether the error left is rounding.
     pub(crate) fn is_exhausted(&self) -> bool {
         match self {

@@ -178,6 +178,18 @@ pub(crate) fn scale(largest: &[f64]) -> Vec<i32> {
     exponents.iter().map(|exponent| -exponent).collect()
 }
 
+/// Whether an output as large as `largest` would overflow when it is scaled by `scale`, and how to scale then.
+pub(crate) fn rescaled(scale: &[i32], largest: &[f64]) -> Option<Vec<i32>> {
+    let of = |o: usize| scale.get(o).copied().unwrap_or(0);
+    let outputs = || (0..).zip(largest);
+    let far = outputs().any(|(o, value)| *value > 0.0 && exponent(*value) + of(o) > FAR);
+    far.then(|| {
+        outputs()
+            .map(|(o, value)| of(o).min(-exponent(*value)))
+            .collect()
+    })
+}
+
 /// The power of two below a positive value; 0 for others.
 fn exponent(value: f64) -> i32 {
     if !(value > 0.0 && value.is_finite()) {

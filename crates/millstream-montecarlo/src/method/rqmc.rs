@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::estimate::{Estimate, packed};
+use crate::estimate::{Estimate, packed, raise};
 use crate::map::Map;
 use crate::partial::{Partial, Sums};
 use crate::wave::{REPLICATES, TILE_POINTS, Work};
@@ -123,9 +123,7 @@ impl Rqmc {
     pub(crate) fn estimate(&self) -> Estimate {
         let mut estimate = self.raw();
         for (o, before) in self.before.iter().enumerate() {
-            if let Some(variance) = estimate.covariance.get_mut(packed(o, o)) {
-                *variance = variance.max(before * SLOWEST);
-            }
+            raise(&mut estimate.covariance, self.outputs, o, before * SLOWEST);
         }
         estimate
     }
@@ -156,10 +154,11 @@ impl Rqmc {
                     *entry = products / (COUNT * FREEDOM);
                 }
             }
-            if let Some(entry) = covariance.get_mut(packed(row, row)) {
-                let spread = self.spread.get(row).copied().unwrap_or(0.0);
-                *entry = entry.max(step_variance(a, 2.0 * spread / points));
-            }
+        }
+        for (o, averages) in averages.iter().enumerate() {
+            let spread = self.spread.get(o).copied().unwrap_or(0.0);
+            let least = step_variance(averages, 2.0 * spread / points);
+            raise(&mut covariance, self.outputs, o, least);
         }
         Estimate {
             values,

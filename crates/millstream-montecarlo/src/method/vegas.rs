@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::adapt::Adapted;
 use super::waves::{One, Waves};
 use crate::Error;
-use crate::estimate::{Estimate, packed};
+use crate::estimate::{Estimate, raise};
 use crate::map::Map;
 use crate::partial::{Partial, Sums};
 use crate::strata::Strata;
@@ -153,10 +153,9 @@ pub(crate) fn learned(before: &[f64], now: &[f64]) -> Vec<f64> {
 /// the deviation of one box.
 pub(crate) fn widen(estimate: &mut Estimate, deviation: &[f64], boxes: usize) {
     for (o, deviation) in deviation.iter().enumerate() {
-        if let Some(variance) = estimate.covariance.get_mut(packed(o, o)) {
-            let edge = deviation / (2.0 * boxes.max(1) as f64);
-            *variance = variance.max(edge * edge);
-        }
+        let edge = deviation / (2.0 * boxes.max(1) as f64);
+        let outputs = estimate.values.len();
+        raise(&mut estimate.covariance, outputs, o, edge * edge);
     }
 }
 

@@ -82,7 +82,7 @@ fn apply(rule: &Rule, region: &Region, outputs: &[&[f64]]) -> RegionSum {
             coarse = value.mul_add(weights.1, coarse);
         }
         sum.value.push(fine * volume);
-        sum.error.push((fine - coarse).abs() * volume);
+        sum.error.push((fine - coarse) * volume);
         let absolute: f64 = values.iter().map(|value| value.abs()).sum();
         sum.size.push(absolute / values.len() as f64 * volume);
     }

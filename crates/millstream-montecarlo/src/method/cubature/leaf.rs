@@ -17,6 +17,11 @@ const STUBBORN: f64 = 0.97;
 /// is gained by halving, at most.
 const SMOOTH: f64 = 1.0 / 32.0;
 const ENDLESS: f64 = 0.98;
+/// From this factor and so many halvings on the movements may fall like a power of their number.
+const SLOW: f64 = 0.95;
+const FAR: u32 = 32;
+/// A power this near to 1 cannot be told from 1 by some two hundred halvings.
+const NEARLY_ENDLESS: f64 = 0.02;
 /// The factor while there is only one halving to judge by: that of a kink.
 const UNKNOWN: f64 = 0.25;
 /// A side shorter than this share of its distance from zero cannot be halved.
@@ -33,6 +38,8 @@ pub(super) struct Leaf {
     pub(super) stubborn: u32,
     pub(super) values: Vec<f64>,
     pub(super) errors: Vec<f64>,
+    /// What the rule says of its error, with the sign.
+    pub(super) signed: Vec<f64>,
     /// About the integral of the outputs' absolute values.
     pub(super) sizes: Vec<f64>,
     /// How far the values moved when the region that this was half of was halved.
@@ -71,7 +78,7 @@ impl Seen {
     /// Whether a rule whose error is `errors` sees it too.
     fn is_visible(&self, errors: &[f64]) -> bool {
         let mut all = self.off.iter().zip(errors);
-        all.any(|(off, error)| *off > 0.0 && *error >= VISIBLE * off)
+        all.any(|(off, error)| *off > 0.0 && error.abs() >= VISIBLE * off)
     }
 
     /// In a region of so small a volume it is no more than the distance at the point allows.
@@ -115,13 +122,14 @@ impl Leaf {
     pub(super) fn first(region: Region, sum: &RegionSum) -> Self {
         let moved = vec![f64::NAN; sum.value.len()];
         let pace = vec![UNKNOWN; sum.value.len()];
-        let (values, errors) = (sum.value.clone(), sum.error.clone());
+        let (values, errors) = (sum.value.clone(), absolute(&sum.error));
         Self {
             region,
             depth: 0,
             stubborn: 0,
             values,
             errors,
+            signed: sum.error.clone(),
             sizes: sum.size.clone(),
             moved,
             pace,
@@ -134,7 +142,7 @@ impl Leaf {
     /// the value moved at this halving and at the one before tells how the series of halvings will go on.
     pub(super) fn halves(&self, regions: &[Region; 2], sums: &[RegionSum; 2]) -> [Self; 2] {
         let [left, right] = sums;
-        let mut errors = [left.error.clone(), right.error.clone()];
+        let mut errors = [absolute(&left.error), absolute(&right.error)];
         let mut moved = Vec::with_capacity(self.values.len());
         let mut paces = Vec::with_capacity(self.values.len());
         let known = self.moved.iter().zip(&self.pace);
@@ -146,10 +154,10 @@ impl Leaf {
             let ratio = if ratio.is_nan() {
                 *pace
             } else {
-                ratio.max(pace / 2.0).clamp(SMOOTH, ENDLESS)
+                ratio.max(pace / 2.0).clamp(SMOOTH, 1.0)
             };
             paces.push(ratio);
-            let rest = now * ratio / (1.0 - ratio);
+            let rest = now * beyond(ratio, self.depth);
             moved.push(now);
             let [a, b] = &mut errors;
             if let (Some(a), Some(b)) = (a.get_mut(o), b.get_mut(o)) {
@@ -182,6 +190,7 @@ impl Leaf {
                 stubborn,
                 values,
                 errors,
+                signed: sum.error.clone(),
                 sizes: sum.size.clone(),
                 moved,
                 pace,
@@ -206,6 +215,20 @@ impl Leaf {
     }
 }
 
+/// What follows after a movement, as a multiple of it, when movements fall by `ratio` from halving to halving: a geometric
+/// series. Where they hardly fall, as towards 1/(x ln(x)^2), the k-th is rather like k^-p, with p = k (1 - ratio), and k/(p - 1)
+/// of them follow; below p = 1 the sum has no end.
+fn beyond(ratio: f64, depth: u32) -> f64 {
+    let falling = ratio.min(ENDLESS);
+    let geometric = falling / (1.0 - falling);
+    if ratio < SLOW || depth < FAR {
+        return geometric;
+    }
+    let depth = f64::from(depth + 1);
+    let power = depth * (1.0 - ratio);
+    geometric.max(depth / (power - 1.0).max(NEARLY_ENDLESS))
+}
+
 /// Whether a side is so short, seen from zero, that its points have few digits of their own.
 fn is_finest(region: &Region) -> bool {
     let sides = region.lower.iter().zip(&region.upper);
@@ -223,6 +246,10 @@ fn widest(region: &Region) -> usize {
             |most, side| if side.1 > most.1 { side } else { most },
         )
         .0
+}
+
+fn absolute(errors: &[f64]) -> Vec<f64> {
+    errors.iter().map(|error| error.abs()).collect()
 }
 
 fn largest(errors: &[f64]) -> f64 {
