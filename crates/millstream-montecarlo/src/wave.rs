@@ -87,6 +87,8 @@ pub struct Check {
     pub part: Region,
     /// Points; at most [`BLOCK`](crate::BLOCK).
     pub points: u16,
+    /// The share of the unit cube that they stand for.
+    pub share: f64,
 }
 
 /// A box in the unit cube.

@@ -1,16 +1,20 @@
 //! The acceptance run: every integral of the suite with many seeds, held against its exact value.
 //!
 //! `scripts/bench acceptance` starts it. A table with a line an integral, then the bounds of `docs/montecarlo.md`; the exit code
-//! is 1 when one is broken. Arguments: `--seeds N`, `--method M` (another than each request's own), names of integrals.
+//! is 1 when one is broken. Arguments: `--seeds N`, `--method M` (another than each request's own), `--random N` (random integrals
+//! of each kind), `--random-seed S` (repeats an earlier run), names of integrals or of kinds.
 
 #![expect(clippy::expect_used, reason = "a wrong argument ends the run")]
 
 #[path = "../../suite/judge.rs"]
 mod judge;
+#[path = "../../suite/random.rs"]
+mod random;
 #[path = "../../suite/suite.rs"]
 mod suite;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
@@ -28,6 +32,9 @@ struct Orders {
     seeds: u64,
     method: Option<Method>,
     names: Vec<String>,
+    /// Random integrals of each kind.
+    random: u64,
+    random_seed: u64,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +42,7 @@ fn main() -> ExitCode {
     let mut broken = Vec::new();
     let all = run_integrals(&orders, &mut broken);
     run_divergent(&orders, &mut broken);
+    run_random(&orders, &mut broken);
     hold(&all, &mut broken);
     for line in &broken {
         println!("BROKEN {line}");
@@ -56,6 +64,9 @@ fn orders(mut arguments: impl Iterator<Item = String>) -> Orders {
         seeds: 20,
         method: None,
         names: Vec::new(),
+        random: 20,
+        // Another one each time.
+        random_seed: RandomState::new().build_hasher().finish(),
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
@@ -64,6 +75,10 @@ fn orders(mut arguments: impl Iterator<Item = String>) -> Orders {
             "--seeds" => orders.seeds = value().parse().expect("--seeds takes a number"),
             "--method" => {
                 orders.method = Some(value().parse().expect("--method takes a method"));
+            }
+            "--random" => orders.random = value().parse().expect("--random takes a number"),
+            "--random-seed" => {
+                orders.random_seed = value().parse().expect("--random-seed takes a number");
             }
             _ => orders.names.push(argument),
         }
@@ -186,6 +201,33 @@ fn run_divergent(orders: &Orders, broken: &mut Vec<String>) {
             request.name,
             request.source.as_deref().unwrap_or_default()
         );
+    }
+}
+
+/// Integrals that nobody chose: none may be wrong in silence.
+fn run_random(orders: &Orders, broken: &mut Vec<String>) {
+    let seed = orders.random_seed;
+    println!("\nrandom integrals of seed {seed} (--random-seed {seed} repeats them)");
+    for (kind, (name, make)) in random::KINDS.iter().enumerate() {
+        if !(orders.names.is_empty() || orders.names.iter().any(|wanted| wanted == name)) {
+            continue;
+        }
+        let mut tally = Tally::default();
+        for number in 0..orders.random {
+            let request = make(&mut random::Dice::new(seed, kind, number));
+            let before = tally.silent;
+            match suite::answer(&request, number, orders.method) {
+                Ok(answer) => tally.add(&answer, &suite::exact(&request)),
+                Err(error) => broken.push(format!("{}: {error}", request.expression)),
+            }
+            if tally.silent > before {
+                broken.push(format!(
+                    "{name} {number} is wrong in silence: {}",
+                    request.expression
+                ));
+            }
+        }
+        print_sum(name, &tally);
     }
 }
 

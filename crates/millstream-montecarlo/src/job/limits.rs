@@ -1,5 +1,7 @@
 //! What numbers cannot do, and what a method cannot: rounding, overflow, cancelling sums, tails without end, and the limits of
 //! a rule.
+//!
+//! Exact values: symmetry, closed forms, and quadrature in one dimension where a test says so.
 
 use super::Job;
 use crate::{Answer, Control, Limit, Method, Registry, Request, Status, run};
@@ -140,7 +142,7 @@ fn a_hint_at_a_peak_that_the_pilot_cannot_guess_the_size_of_does_not_overflow() 
         let answer = answered(Request {
             seed,
             hints: vec![vec![0.5; 8]],
-            ..Request::new(&format!("exp(-8000*({}))", axes.join("+")))
+            ..Request::new(format!("exp(-8000*({}))", axes.join("+")))
         });
         let exact = (std::f64::consts::PI / 8000.0).powi(4);
         let [low, high] = interval(&answer);

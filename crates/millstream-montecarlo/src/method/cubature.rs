@@ -158,7 +158,11 @@ impl Cubature {
     pub(crate) fn is_exhausted(&self) -> bool {
         let (_, errors) = self.sums();
         let mut both = errors.iter().zip(self.sizes());
-        !self.leaves.is_empty() && both.all(|(error, size)| *error <= ROUNDING * size)
+        let mut any = false;
+        both.all(|(error, size)| {
+            any |= size > 0.0;
+            *error <= ROUNDING * size
+        }) && any
     }
 
     /// Evaluations that fill all regions.

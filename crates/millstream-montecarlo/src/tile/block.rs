@@ -1,10 +1,10 @@
 //! One block of samples: from points of the unit cube to weighted, scaled, finite outputs.
 //!
 //! The same few passes for every kind of tile: map, domain, integrand, a look for bad samples, weights. A thread keeps its
-//! [`Desk`], so nothing is allocated per block.
+//! [`Buffers`], so nothing is allocated per block.
 #![expect(
     clippy::indexing_slicing,
-    reason = "a desk's slices are cut to blocks of 256 by `fit`"
+    reason = "slices of the buffers are cut to blocks of 256 by `fit`"
 )]
 
 use std::array;
@@ -20,7 +20,7 @@ const SIGN: u64 = 1 << 63;
 
 /// What a thread works on.
 #[derive(Default)]
-pub(super) struct Desk {
+pub(super) struct Buffers {
     /// Points, axis after axis: of the unit cube when a block begins, of the domain when it ends.
     pub(super) points: Vec<f64>,
     /// The integrand's outputs, one after the other.
@@ -31,7 +31,7 @@ pub(super) struct Desk {
     scratch: Vec<f64>,
 }
 
-impl Desk {
+impl Buffers {
     /// Sizes it for an integrand.
     pub(super) fn fit(&mut self, dim: usize, outputs: usize) {
         self.points.resize(dim * BLOCK, 0.5);
@@ -83,16 +83,16 @@ impl Notes {
 }
 
 impl Prepared {
-    /// Evaluates the block on the desk, of which the first `used` points count.
+    /// Evaluates the block in the buffers, of which the first `used` points count.
     pub(super) fn evaluate(
         &self,
-        desk: &mut Desk,
+        buffers: &mut Buffers,
         used: usize,
         note_pieces: bool,
         notes: &mut Notes,
     ) {
         let domain = &self.wave.plan.domain;
-        let Some(weights) = desk.weights.first_chunk_mut::<BLOCK>() else {
+        let Some(weights) = buffers.weights.first_chunk_mut::<BLOCK>() else {
             return;
         };
         let weighted = self.map.is_some() || !domain.is_finite();
@@ -101,22 +101,17 @@ impl Prepared {
         }
         if let Some(map) = &self.map {
             map.apply(
-                &mut desk.points,
+                &mut buffers.points,
                 weights,
-                note_pieces.then_some(&mut desk.pieces),
+                note_pieces.then_some(&mut buffers.pieces),
             );
         }
-        domain.stretch(&mut desk.points, weights);
+        domain.stretch(&mut buffers.points, weights);
         self.integrand
-            .block(&desk.points, &mut desk.out, &mut desk.scratch);
+            .block(&buffers.points, &mut buffers.out, &mut buffers.scratch);
         let mut has_bad = false;
-        for (out, largest) in desk
-            .out
-            .as_chunks::<BLOCK>()
-            .0
-            .iter()
-            .zip(&mut notes.largest)
-        {
+        let outputs = buffers.out.as_chunks::<BLOCK>().0.iter();
+        for (out, largest) in outputs.zip(&mut notes.largest) {
             let seen = dispatch(Largest { out, used });
             has_bad |= seen >= INFINITE;
             if seen < INFINITE {
@@ -124,17 +119,23 @@ impl Prepared {
             }
         }
         if has_bad {
-            take_out_bad((&desk.points, &mut desk.out), used, notes);
+            take_out_bad((&buffers.points, &mut buffers.out), used, notes);
         }
         notes.samples += used as u64;
         notes.nonzero += dispatch(Nonzero {
-            outputs: desk.out.as_chunks().0,
+            outputs: buffers.out.as_chunks().0,
             used,
         });
         let scale = &self.wave.scale;
         if weighted || scale.iter().any(|exponent| *exponent != 0) {
             let weights = weighted.then_some(&*weights);
-            for (number, out) in desk.out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+            for (number, out) in buffers
+                .out
+                .as_chunks_mut::<BLOCK>()
+                .0
+                .iter_mut()
+                .enumerate()
+            {
                 let factor = power_of_two(scale.get(number).copied().unwrap_or(0));
                 let seen = dispatch(Weigh {
                     out,

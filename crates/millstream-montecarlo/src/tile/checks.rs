@@ -8,7 +8,7 @@
 )]
 
 use super::Prepared;
-use super::block::{Desk, Notes};
+use super::block::{Buffers, Notes};
 use super::model::Model;
 use super::regions::lay_out;
 use super::rules::Rule;
@@ -23,7 +23,7 @@ impl Prepared {
         rule: &Rule,
         tile: u64,
         checks: &[Check],
-        (desk, notes): (&mut Desk, &mut Notes),
+        (buffers, notes): (&mut Buffers, &mut Notes),
     ) -> Vec<CheckSum> {
         let plan = &self.wave.plan;
         let key = Key::new(plan.seed, Purpose::Check, self.wave.iteration, tile);
@@ -31,17 +31,22 @@ impl Prepared {
         let first = usize::try_from(tile)
             .unwrap_or(usize::MAX)
             .saturating_mul(TILE_REGIONS);
-        // In the unit cube: the desk's own points end in the domain.
-        let mut points = vec![0.0; desk.points.len()];
+        // In the unit cube: the points of the buffers end in the domain.
+        let mut points = vec![0.0; buffers.points.len()];
         let mut sums = Vec::with_capacity(TILE_REGIONS);
         for check in checks.iter().skip(first).take(TILE_REGIONS) {
-            let models = self.models(rule, &check.region, (desk, notes));
+            let models = self.models(rule, &check.region, (buffers, notes));
             stream.fill(&mut points);
             spread(&check.part, &mut points);
-            desk.points.copy_from_slice(&points);
+            buffers.points.copy_from_slice(&points);
             let used = usize::from(check.points).min(BLOCK);
-            self.evaluate(desk, used, false, notes);
-            sums.push(compared(&models, &check.region, (&points, &desk.out), used));
+            self.evaluate(buffers, used, false, notes);
+            sums.push(compared(
+                &models,
+                &check.region,
+                (&points, &buffers.out),
+                used,
+            ));
         }
         sums
     }
@@ -51,13 +56,14 @@ impl Prepared {
         &self,
         rule: &Rule,
         region: &Region,
-        (desk, notes): (&mut Desk, &mut Notes),
+        (buffers, notes): (&mut Buffers, &mut Notes),
     ) -> Vec<Model> {
         let size = rule.points.len();
-        lay_out(rule, region, 0, &mut desk.points);
-        desk.pad(size);
-        self.evaluate(desk, size, false, notes);
-        desk.out
+        lay_out(rule, region, 0, &mut buffers.points);
+        buffers.pad(size);
+        self.evaluate(buffers, size, false, notes);
+        buffers
+            .out
             .chunks_exact(BLOCK)
             .map(|out| Model::new(rule, &out[..size]))
             .collect()

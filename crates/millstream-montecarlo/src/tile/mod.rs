@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub(crate) use rules::rule_points;
 
-use self::block::{Desk, Notes};
+use self::block::{Buffers, Notes};
 use self::rules::Rule;
 use crate::map::{Map, Table};
 use crate::partial::{Partial, Sums};
@@ -48,7 +48,7 @@ enum Tables {
 }
 
 thread_local! {
-    static DESK: RefCell<Desk> = RefCell::default();
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 impl Prepared {
@@ -138,7 +138,7 @@ impl Prepared {
     fn subtree(&self, tiles: Range<u64>) -> Result<Partial, Error> {
         let count = tiles.end - tiles.start;
         if count == 1 {
-            return DESK.with_borrow_mut(|desk| Ok(self.tile(tiles.start, desk)));
+            return BUFFERS.with_borrow_mut(|buffers| Ok(self.tile(tiles.start, buffers)));
         }
         let middle = tiles.start + tree::cut(count);
         let (left, right) = rayon::join(
@@ -148,11 +148,11 @@ impl Prepared {
         left?.merge(right?)
     }
 
-    fn tile(&self, tile: u64, desk: &mut Desk) -> Partial {
+    fn tile(&self, tile: u64, buffers: &mut Buffers) -> Partial {
         let mut notes = Notes::new(self.outputs());
-        desk.fit(self.wave.plan.domain.dim(), self.outputs());
+        buffers.fit(self.wave.plan.domain.dim(), self.outputs());
         let sums = match (&self.tables, &self.wave.work) {
-            (Tables::Plain, _) => Sums::Plain(self.plain(tile, desk, &mut notes)),
+            (Tables::Plain, _) => Sums::Plain(self.plain(tile, buffers, &mut notes)),
             (Tables::Strata(starts), Work::Strata { strata, adapt, .. }) => {
                 let first = usize::try_from(tile).unwrap_or(usize::MAX);
                 let from = starts.get(first).copied().unwrap_or(0);
@@ -160,16 +160,16 @@ impl Prepared {
                     .get(first + 1)
                     .copied()
                     .unwrap_or(strata.counts().len());
-                Sums::Strata(self.strata(tile, (strata, from..to, *adapt), desk, &mut notes))
+                Sums::Strata(self.strata(tile, (strata, from..to, *adapt), buffers, &mut notes))
             }
             (Tables::Replicates(replicates), Work::Replicates { first, .. }) => {
-                self.replicates(replicates, first + tile * TILE_POINTS, desk, &mut notes)
+                self.replicates(replicates, first + tile * TILE_POINTS, buffers, &mut notes)
             }
             (Tables::Regions(rule), Work::Regions { regions }) => {
-                Sums::Regions(self.regions(rule, tile, regions, (desk, &mut notes)))
+                Sums::Regions(self.regions(rule, tile, regions, (buffers, &mut notes)))
             }
             (Tables::Regions(rule), Work::Checks { checks }) => {
-                Sums::Checks(self.checks(rule, tile, checks, (desk, &mut notes)))
+                Sums::Checks(self.checks(rule, tile, checks, (buffers, &mut notes)))
             }
             // `new` made the tables for the work.
             _ => Sums::Regions(Vec::new()),

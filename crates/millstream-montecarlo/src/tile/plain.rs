@@ -3,18 +3,18 @@
 //! Each block has its mean taken first and its squares around it, so nothing cancels however far the mean is from zero.
 #![expect(
     clippy::indexing_slicing,
-    reason = "a desk's slices are blocks of 256, one per output"
+    reason = "slices of the buffers are blocks of 256, one per output"
 )]
 
 use super::Prepared;
-use super::block::{Desk, Notes, products, sum};
+use super::block::{Buffers, Notes, products, sum};
 use crate::BLOCK;
 use crate::partial::Moments;
 use crate::random::{Key, Purpose, Stream};
 use crate::wave::TILE;
 
 impl Prepared {
-    pub(super) fn plain(&self, tile: u64, desk: &mut Desk, notes: &mut Notes) -> Moments {
+    pub(super) fn plain(&self, tile: u64, buffers: &mut Buffers, notes: &mut Notes) -> Moments {
         let key = Key::new(
             self.wave.plan.seed,
             Purpose::Plain,
@@ -25,9 +25,9 @@ impl Prepared {
         let mut all = Moments::none(self.outputs());
         let mut block = all.clone();
         for _ in 0..TILE / BLOCK as u64 {
-            stream.fill(&mut desk.points);
-            self.evaluate(desk, BLOCK, false, notes);
-            block_moments(&desk.out, &mut block);
+            stream.fill(&mut buffers.points);
+            self.evaluate(buffers, BLOCK, false, notes);
+            block_moments(&buffers.out, &mut block);
             all.absorb(&block);
         }
         all

@@ -7,7 +7,7 @@
 )]
 
 use super::Prepared;
-use super::block::{Desk, Notes};
+use super::block::{Buffers, Notes};
 use super::rules::{DIFFERENCE_RATIO, Rule};
 use crate::BLOCK;
 use crate::partial::RegionSum;
@@ -19,7 +19,7 @@ impl Prepared {
         rule: &Rule,
         tile: u64,
         regions: &[Region],
-        (desk, notes): (&mut Desk, &mut Notes),
+        (buffers, notes): (&mut Buffers, &mut Notes),
     ) -> Vec<RegionSum> {
         let first = usize::try_from(tile)
             .unwrap_or(usize::MAX)
@@ -33,13 +33,13 @@ impl Prepared {
         let mut sums = Vec::with_capacity(regions.len());
         for group in regions.chunks(BLOCK / size) {
             for (place, region) in group.iter().enumerate() {
-                lay_out(rule, region, place * size, &mut desk.points);
+                lay_out(rule, region, place * size, &mut buffers.points);
             }
             let used = group.len() * size;
-            desk.pad(used);
-            self.evaluate(desk, used, false, notes);
+            buffers.pad(used);
+            self.evaluate(buffers, used, false, notes);
             for (place, region) in group.iter().enumerate() {
-                let outputs: Vec<&[f64]> = desk
+                let outputs: Vec<&[f64]> = buffers
                     .out
                     .chunks_exact(BLOCK)
                     .map(|out| &out[place * size..][..size])

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::Prepared;
-use super::block::{Desk, Notes, products, sum};
+use super::block::{Buffers, Notes, products, sum};
 use crate::BLOCK;
 use crate::map::INCREMENTS;
 use crate::partial::{StrataSums, matrix_len};
@@ -185,7 +185,7 @@ impl Prepared {
         &self,
         tile: u64,
         (strata, boxes, adapt): (&Strata, Range<usize>, bool),
-        desk: &mut Desk,
+        buffers: &mut Buffers,
         notes: &mut Notes,
     ) -> StrataSums {
         let outputs = self.outputs();
@@ -207,21 +207,21 @@ impl Prepared {
         let mut open = Open::new(outputs);
         let mut runs = Vec::new();
         while cursor.number < boxes.end {
-            stream.fill(&mut desk.points);
-            let used = cursor.place(boxes.end, &mut desk.points, &mut runs);
-            desk.pad(used);
-            self.evaluate(desk, used, adapt, notes);
+            stream.fill(&mut buffers.points);
+            let used = cursor.place(boxes.end, &mut buffers.points, &mut runs);
+            buffers.pad(used);
+            self.evaluate(buffers, used, adapt, notes);
             for run in &runs {
                 if run.begins {
-                    open.begin(&desk.out, run.samples.start);
+                    open.begin(&buffers.out, run.samples.start);
                 }
-                open.add(&desk.out, run.samples.clone());
+                open.add(&buffers.out, run.samples.clone());
                 if run.ends {
                     open.end(volume, &mut sums);
                 }
             }
             if adapt {
-                collect(desk, &runs, &mut sums.histogram);
+                collect(buffers, &runs, &mut sums.histogram);
             }
         }
         sums
@@ -230,9 +230,9 @@ impl Prepared {
 
 /// Adds each sample's square to the pieces of the map it fell into, each box as if it had one sample: where samples are
 /// many because the integrand varies they must not count twice.
-fn collect(desk: &Desk, runs: &[Run], histogram: &mut [f64]) {
+fn collect(buffers: &Buffers, runs: &[Run], histogram: &mut [f64]) {
     let mut squares = [0.0; BLOCK];
-    for out in desk.out.as_chunks::<BLOCK>().0 {
+    for out in buffers.out.as_chunks::<BLOCK>().0 {
         for (square, value) in squares.iter_mut().zip(out) {
             *square += value * value;
         }
@@ -247,7 +247,7 @@ fn collect(desk: &Desk, runs: &[Run], histogram: &mut [f64]) {
         .as_chunks_mut::<INCREMENTS>()
         .0
         .iter_mut()
-        .zip(desk.pieces.as_chunks::<BLOCK>().0);
+        .zip(buffers.pieces.as_chunks::<BLOCK>().0);
     for (axis, pieces) in axes {
         for (piece, square) in pieces[..used].iter().zip(&squares) {
             axis[usize::from(*piece) % INCREMENTS] += square;

@@ -87,7 +87,10 @@ fn estimate(partial: &Partial) -> (f64, f64) {
         }
         Sums::Regions(regions) => {
             let value = regions.iter().map(|region| region.value[0]).sum();
-            (value, regions.iter().map(|region| region.error[0]).sum())
+            (
+                value,
+                regions.iter().map(|region| region.error[0].abs()).sum(),
+            )
         }
         Sums::Checks(_) => unreachable!("a check has no value of its own"),
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use millstream_montecarlo::{Method, Registry, Request, Status};
 
 use crate::judge::{self, Tally};
+use crate::random;
 use crate::suite;
 
 /// Integrals of all kinds that need less than a few million samples.
@@ -160,5 +161,25 @@ fn every_method_gives_the_same_bits_on_any_number_of_threads() {
             (&found[&2], &found[&7]),
             "{method}"
         );
+    }
+}
+
+#[test]
+fn random_integrals_are_right_or_warned_of() {
+    // Fixed seeds: `scripts/bench acceptance` draws others each time, and more.
+    for (kind, (name, make)) in random::KINDS.iter().enumerate() {
+        for number in 0..4 {
+            let request = make(&mut random::Dice::new(1, kind, number));
+            let mut tally = Tally::default();
+            tally.add(
+                &suite::answer(&request, number, None).unwrap(),
+                &suite::exact(&request),
+            );
+            assert_eq!(
+                tally.silent, 0,
+                "{name} {number}: {}, worst pull {}",
+                request.expression, tally.worst
+            );
+        }
     }
 }

@@ -3,5 +3,7 @@
 mod acceptance;
 #[path = "../../suite/judge.rs"]
 mod judge;
+#[path = "../../suite/random.rs"]
+mod random;
 #[path = "../../suite/suite.rs"]
 mod suite;

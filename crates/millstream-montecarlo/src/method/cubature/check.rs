@@ -20,6 +20,14 @@ const SHELLS: u32 = 20;
 /// Shells share this part of the points that the whole cube gets.
 const SHELLS_SHARE: f64 = 0.5;
 
+/// The share of a side between the outermost points of a rule and the face: (1 - 0.949) / 2 in two dimensions and more, and less in one.
+const BEYOND_THE_RULE: f64 = 0.0256;
+/// Points next to a face are drawn from this part of that.
+const RIM: f64 = 0.0625;
+/// Points next to each face.
+const ON_A_RIM: u64 = 2;
+/// While no test has failed, points next to faces may cost so many times what the evenly spread ones cost.
+const RIMS_COST: u64 = 2;
 /// Points remembered at most: those that stand for most.
 const MEMORY: usize = 256;
 
@@ -35,6 +43,7 @@ pub(super) struct Group {
     region: Region,
     part: Region,
     points: u64,
+    share: f64,
     pub(super) unexplained: u64,
     pub(super) off: Vec<f64>,
     /// The point with the most, and how much that is.
@@ -106,7 +115,7 @@ impl Cubature {
                     lower: one.point.clone(),
                     upper: one.point.clone(),
                 };
-                add(&mut checks, (&leaf.region, &point), 1);
+                add(&mut checks, (&leaf.region, &point), 1, 0.0);
             }
         }
         checks
@@ -115,19 +124,36 @@ impl Cubature {
     /// About `points` random points, spread evenly, and half as many by order of magnitude.
     fn random(&self, points: u64) -> Vec<Check> {
         let mut checks = Vec::new();
+        let faces = 2 * (self.leaves.len() * self.infinite.len()) as u64;
+        let block = BLOCK as u64 + rule_points(self.infinite.len());
+        let rims = self.unresolved.is_some() || faces * block <= RIMS_COST * points;
         for leaf in &self.leaves {
             let share = (points as f64 * volume(&leaf.region)).ceil() as u64;
-            add(&mut checks, (&leaf.region, &leaf.region), share.max(1));
+            let all = volume(&leaf.region);
+            add(&mut checks, (&leaf.region, &leaf.region), share.max(1), all);
+            if rims {
+                self.add_rims(&mut checks, &leaf.region);
+            }
             for (axis, ends) in self.infinite.iter().enumerate() {
                 for shell in shells(&leaf.region, axis, *ends) {
                     // Every shell counts alike, however small a part of the unit cube it is.
                     let across = volume(&shell) / (at(&shell.upper, axis) - at(&shell.lower, axis));
                     let share = points as f64 * SHELLS_SHARE / f64::from(SHELLS) * across;
-                    add(&mut checks, (&leaf.region, &shell), share as u64);
+                    let all = volume(&shell);
+                    add(&mut checks, (&leaf.region, &shell), share as u64, all);
                 }
             }
         }
         checks
+    }
+
+    fn add_rims(&self, checks: &mut Vec<Check>, region: &Region) {
+        let beyond = volume(region) * BEYOND_THE_RULE;
+        for axis in 0..self.infinite.len() {
+            for rim in rims(region, axis) {
+                add(checks, (region, &rim), ON_A_RIM, beyond);
+            }
+        }
     }
 
     /// Takes a test in.
@@ -187,7 +213,7 @@ impl Cubature {
                 let mut known = known.filter(|one| one.point == group.part.lower);
                 let weight = match known.next() {
                     Some(one) => one.share.min(size),
-                    None => volume(&group.part) / group.points as f64,
+                    None => group.share / group.points as f64,
                 };
                 seen.take(group, weight);
             }
@@ -271,8 +297,19 @@ fn missed(checks: &[Check], sums: &[CheckSum], (values, mass): (Vec<f64>, Vec<f6
     missed
 }
 
-/// `points` in `part` of `region`, in as many checks as that takes.
-fn add(checks: &mut Vec<Check>, (region, part): (&Region, &Region), points: u64) {
+/// Next to both faces of `region` across `axis`: an edge that lies there, between the rule's last points and the face, is
+/// seen by no rule, however far the region is halved; random points of the whole region hardly ever see it.
+fn rims(region: &Region, axis: usize) -> [Region; 2] {
+    let (low, high) = (at(&region.lower, axis), at(&region.upper, axis));
+    let width = (high - low) * BEYOND_THE_RULE * RIM;
+    let (mut lower, mut upper) = (region.clone(), region.clone());
+    set(&mut lower.upper, axis, low + width);
+    set(&mut upper.lower, axis, high - width);
+    [lower, upper]
+}
+
+/// `points` in `part` of `region`, in as many checks as that takes; together they stand for `share` of the unit cube.
+fn add(checks: &mut Vec<Check>, (region, part): (&Region, &Region), points: u64, share: f64) {
     let mut open = points;
     while open > 0 {
         let some = open.min(BLOCK as u64);
@@ -280,6 +317,7 @@ fn add(checks: &mut Vec<Check>, (region, part): (&Region, &Region), points: u64)
             region: region.clone(),
             part: part.clone(),
             points: some as u16,
+            share: share * some as f64 / points as f64,
         });
         open -= some;
     }
@@ -293,6 +331,7 @@ fn groups(checks: &[Check], sums: &[CheckSum]) -> Vec<Group> {
         match groups.last_mut() {
             Some((group, most)) if group.part == check.part => {
                 group.points += u64::from(check.points);
+                group.share += check.share;
                 group.unexplained += u64::from(sum.unexplained);
                 group
                     .off
@@ -310,6 +349,7 @@ fn groups(checks: &[Check], sums: &[CheckSum]) -> Vec<Group> {
                     region: check.region.clone(),
                     part: check.part.clone(),
                     points: u64::from(check.points),
+                    share: check.share,
                     unexplained: u64::from(sum.unexplained),
                     off: sum.off.clone(),
                     worst: sum.worst.clone(),

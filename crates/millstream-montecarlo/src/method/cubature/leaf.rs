@@ -20,8 +20,10 @@ const ENDLESS: f64 = 0.98;
 /// From this factor and so many halvings on the movements may fall like a power of their number.
 const SLOW: f64 = 0.95;
 const FAR: u32 = 32;
-/// A power this near to 1 cannot be told from 1 by some two hundred halvings.
+/// A power this near to 1 is not distinguished from 1 by some two hundred halvings.
 const NEARLY_ENDLESS: f64 = 0.02;
+/// What a half has of the other's error, at least.
+const BESIDE: f64 = 0.25;
 /// The factor while there is only one halving to judge by: that of a kink.
 const UNKNOWN: f64 = 0.25;
 /// A side shorter than this share of its distance from zero cannot be halved.
@@ -161,8 +163,10 @@ impl Leaf {
             moved.push(now);
             let [a, b] = &mut errors;
             if let (Some(a), Some(b)) = (a.get_mut(o), b.get_mut(o)) {
-                let worse = if *a >= *b { a } else { b };
+                let (worse, better) = if *a >= *b { (a, b) } else { (b, a) };
                 *worse = worse.max(rest);
+                // A half that looks fine beside one that moved much may look so by chance.
+                *better = better.max(BESIDE * rest);
             }
         }
         let [a, b] = errors;

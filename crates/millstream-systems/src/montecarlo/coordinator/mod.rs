@@ -1,12 +1,12 @@
 //! The coordinator: plans each job, gives its waves out in tasks, and decides when it is done.
 //!
 //! One service over three inputs that meet in one state for each partition: `requests`, the log (`partials`) and `control`. `unit`
-//! says what follows from a record of each; `desk` what is done about a job; `entry` is one job; `fleet` knows who reads which
+//! says what follows from a record of each; `jobs` what is done about a job; `entry` is one job; `task_readers` knows who reads which
 //! partition of tasks.
 
-mod desk;
 mod entry;
-mod fleet;
+mod jobs;
+mod task_readers;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -19,7 +19,7 @@ use millstream::{Cluster, OnError, Service, Shutdown};
 use millstream_montecarlo::Registry;
 
 pub use self::entry::Pace;
-pub use self::unit::{Office, Unit};
+pub use self::unit::{Settings, Unit};
 use super::topics::{PREFIX, Topics};
 use super::{arrival, metrics};
 use crate::settings;
@@ -41,11 +41,11 @@ pub struct Options {
 
 /// The coordinator's service.
 #[must_use]
-pub fn service(office: Office) -> Service<Unit> {
-    let office = Arc::new(office);
-    let topics = office.topics.clone();
+pub fn service(settings: Settings) -> Service<Unit> {
+    let settings = Arc::new(settings);
+    let topics = settings.topics.clone();
     Service::new("montecarlo-coordinator", move || {
-        Unit::new(Arc::clone(&office))
+        Unit::new(Arc::clone(&settings))
     })
     .group(topics.group("coordinators"))
     .input(&topics.partials, Unit::on_event)
@@ -65,7 +65,7 @@ pub fn service(office: Office) -> Service<Unit> {
 /// The service as it would run with these options, to be described.
 #[must_use]
 pub fn explained(options: &Options) -> Service<Unit> {
-    service(Office {
+    service(Settings {
         topics: Topics::new(&options.prefix),
         functions: Registry::default(),
         task_partitions: 1,
@@ -91,7 +91,7 @@ pub fn run(
     let Some(task_partitions) = arrival::arrive(&topics, &cluster, shutdown)? else {
         return Ok(());
     };
-    let office = Office {
+    let settings = Settings {
         topics,
         functions,
         task_partitions,
@@ -99,7 +99,7 @@ pub fn run(
         incarnation: Box::new(|| uuid::Uuid::new_v4().as_u64_pair().0),
     };
     tracing::info!(brokers = cluster.brokers(), "coordinating");
-    service(office)
+    service(settings)
         .health(health)
         .run(&cluster, shutdown.clone())?;
     Ok(())

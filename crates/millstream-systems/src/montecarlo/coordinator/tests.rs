@@ -12,7 +12,7 @@ use millstream_montecarlo::{Closure, Job, Registry, Request};
 use super::super::records::{Action, Control, Outcome};
 use super::super::topics::{PREFIX, Topics};
 use super::super::wire::{By, Event, Task, Ticket, What, Work};
-use super::super::worker::{self, Bench, Ended, Hands};
+use super::super::worker::{self, Ended, Evaluator, Shared};
 use super::*;
 
 /// Everything is divided, into chunks as small as there are.
@@ -28,17 +28,17 @@ fn topics() -> Topics {
 }
 
 fn coordinator(pace: Pace) -> Service<Unit> {
-    service(office(pace, functions()))
+    service(settings(pace, functions()))
 }
 
-fn office(pace: Pace, functions: Registry) -> Office {
+fn settings(pace: Pace, functions: Registry) -> Settings {
     static INCARNATION: AtomicU64 = AtomicU64::new(0);
     let mut topics = topics();
     topics.requests = topics.requests.partitions(3);
     topics.partials = topics.partials.partitions(3);
     topics.control = topics.control.partitions(3);
     topics.tasks = topics.tasks.partitions(6);
-    Office {
+    Settings {
         topics,
         functions,
         task_partitions: 6,
@@ -51,13 +51,13 @@ fn functions() -> Registry {
     Registry::default()
 }
 
-fn hands() -> Hands {
+fn shared() -> Shared {
     static WORKER: AtomicU64 = AtomicU64::new(0);
-    let bench = Bench::new(functions(), Some(1)).unwrap();
+    let evaluator = Evaluator::new(functions(), Some(1)).unwrap();
     let worker = WORKER.fetch_add(1, Ordering::Relaxed);
-    Hands::new(
+    Shared::new(
         topics(),
-        bench,
+        evaluator,
         Ended::default(),
         Box::new(|_, _| Ok(())),
         worker,
@@ -137,7 +137,7 @@ fn answers(world: &World) -> BTreeMap<String, String> {
 
 fn start(world: &mut World, pace: Pace) -> (Running, Running) {
     let coordinator = world.start(coordinator(pace).threads(2)).unwrap();
-    let worker = world.start(worker::service(hands()).threads(3)).unwrap();
+    let worker = world.start(worker::service(shared()).threads(3)).unwrap();
     (coordinator, worker)
 }
 
@@ -345,7 +345,7 @@ fn a_task_that_nobody_answers_is_given_out_again() {
     world.advance(Duration::from_secs(20)).unwrap();
     let tasks = world.read(&topics().tasks).len();
     assert!((3..10).contains(&tasks), "{tasks} tasks");
-    world.start(worker::service(hands())).unwrap();
+    world.start(worker::service(shared())).unwrap();
     world.run().unwrap();
     assert_eq!(
         answers(&world),
@@ -375,8 +375,8 @@ fn two_results_of_one_chunk_that_differ_are_told_in_the_answer() {
         worker: 99,
         partition: 0,
     };
-    let bench = Bench::new(functions(), Some(1)).unwrap();
-    let What::Done(done) = bench.work(&task, by).unwrap() else {
+    let evaluator = Evaluator::new(functions(), Some(1)).unwrap();
+    let What::Done(done) = evaluator.work(&task, by).unwrap() else {
         panic!("not a chunk")
     };
     let mut forged = done.clone();
@@ -409,9 +409,9 @@ fn two_results_of_one_chunk_that_differ_are_told_in_the_answer() {
 fn a_worker_of_another_version_leaves_the_work_to_others() {
     let mut world = World::new();
     world.start(coordinator(DIVIDED)).unwrap();
-    let old = Hands::of_numerics(hands(), u32::MAX);
+    let old = Shared::of_numerics(shared(), u32::MAX);
     world.start(worker::service(old)).unwrap();
-    world.start(worker::service(hands())).unwrap();
+    world.start(worker::service(shared())).unwrap();
     let request = request(1, 1 << 17);
     ask(&mut world, "one", &request);
     world.run().unwrap();
@@ -426,7 +426,7 @@ fn a_job_that_only_workers_of_another_version_could_do_fails_and_says_so() {
     let mut world = World::new();
     world.start(coordinator(DIVIDED)).unwrap();
     world
-        .start(worker::service(hands().of_numerics(u32::MAX)))
+        .start(worker::service(shared().of_numerics(u32::MAX)))
         .unwrap();
     ask(&mut world, "one", &request(1, 1 << 17));
     world.run().unwrap();
@@ -494,7 +494,7 @@ fn a_task_that_panics_is_tried_three_times_and_dead_lettered() {
     let planted = |_: &[f64]| -> f64 { panic!("planted") };
     functions.insert("planted", Arc::new(Closure::new(1, planted)));
     let mut world = World::new();
-    let coordinator = office(DIVIDED, functions.clone());
+    let coordinator = settings(DIVIDED, functions.clone());
     world.start(service(coordinator)).unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&told);
@@ -502,9 +502,9 @@ fn a_task_that_panics_is_tried_three_times_and_dead_lettered() {
         heard.lock().unwrap().push((task.ticket, what));
         Ok(())
     };
-    let bench = Bench::new(functions, Some(1)).unwrap();
-    let hands = Hands::new(topics(), bench, Ended::default(), Box::new(tell), 1);
-    world.start(worker::service(hands)).unwrap();
+    let evaluator = Evaluator::new(functions, Some(1)).unwrap();
+    let shared = Shared::new(topics(), evaluator, Ended::default(), Box::new(tell), 1);
+    world.start(worker::service(shared)).unwrap();
     let request = Request::new("@planted");
     ask(&mut world, "one", &request);
     let tries = |told: &Mutex<Vec<(Ticket, What)>>| told.lock().unwrap().len();

@@ -16,12 +16,12 @@ use super::super::records::{Action, Control, Outcome};
 use super::super::topics::Topics;
 use super::super::wire::{Event, Saved, Ticket, What};
 use super::entry::{Entry, Pace, Taken};
-use super::fleet::Fleet;
+use super::task_readers::TaskReaders;
 
 /// Tickets and cancellations remembered.
 const REMEMBERED: usize = 4096;
 /// What all partitions of a coordinator have in common.
-pub struct Office {
+pub struct Settings {
     /// The topics.
     pub topics: Topics,
     /// The functions that requests may name.
@@ -36,7 +36,7 @@ pub struct Office {
 
 /// The state of one partition.
 pub struct Unit {
-    pub(super) office: Arc<Office>,
+    pub(super) settings: Arc<Settings>,
     incarnation: u64,
     /// The mark is written; the log is read up to it.
     marked: bool,
@@ -44,7 +44,7 @@ pub struct Unit {
     pub(super) jobs: BTreeMap<Ticket, Entry>,
     /// Jobs take turns: who is next.
     pub(super) turn: Option<Ticket>,
-    pub(super) fleet: Fleet,
+    pub(super) readers: TaskReaders,
     /// Requests that became jobs here, so that one that is read again does not become another.
     pub(super) known: Recent<Ticket>,
     /// Jobs whose answer is out.
@@ -88,11 +88,11 @@ pub(super) type Handled = Result<(), ProcessError>;
 
 impl Unit {
     /// A partition of which nothing is known yet.
-    pub fn new(office: Arc<Office>) -> Self {
+    pub fn new(settings: Arc<Settings>) -> Self {
         Self {
-            incarnation: (office.incarnation)(),
-            fleet: Fleet::new(office.task_partitions),
-            office,
+            incarnation: (settings.incarnation)(),
+            readers: TaskReaders::new(settings.task_partitions),
+            settings,
             marked: false,
             caught: false,
             jobs: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl Unit {
         let opened = context.now().millis();
         let request: Result<Request, _> = serde_json::from_slice(&record.value);
         let job = match request {
-            Ok(request) => Job::new(request.clone(), &self.office.functions)
+            Ok(request) => Job::new(request.clone(), &self.settings.functions)
                 .map_err(|error| Outcome::refused(Some(&request), &error.to_string())),
             Err(error) => Err(Outcome::refused(
                 None,
@@ -142,7 +142,7 @@ impl Unit {
                     "request refused"
                 );
                 metrics::ended(refused.status_word(), Duration::ZERO);
-                return context.emit(&self.office.topics.results, &id, &refused);
+                return context.emit(&self.settings.topics.results, &id, &refused);
             }
         };
         tracing::info!(job = id, partition = ticket.partition, "job opened");
@@ -182,7 +182,7 @@ impl Unit {
             What::Saved(saved) => self.on_saved(ticket, *saved, context),
             What::Closed(outcome) => self.on_closed(ticket, record.key, &outcome, context)?,
             What::Ran(ran) => {
-                self.fleet.seen(ran.by);
+                self.readers.seen(ran.by);
                 let from = ran.saved.step.saturating_sub(1);
                 self.returned(ticket, from, 0, context);
                 if self.is_at(ticket, from) {
@@ -197,7 +197,7 @@ impl Unit {
                 }
             }
             What::Done(done) => {
-                self.fleet.seen(done.by);
+                self.readers.seen(done.by);
                 self.returned(ticket, done.step, done.chunk, context);
                 let taken = self.with(ticket, |entry| entry.done(*done));
                 self.follow(ticket, taken, context)?;
@@ -215,7 +215,7 @@ impl Unit {
                 by,
             } => {
                 self.returned(ticket, step, chunk, context);
-                let nobody = self.fleet.bar(by);
+                let nobody = self.readers.bar(by);
                 if self.is_at(ticket, step) {
                     self.with(ticket, |entry| entry.again(chunk));
                     if nobody {
@@ -253,7 +253,7 @@ impl Unit {
     pub(super) fn on_tick(&mut self, context: &mut Context) -> Handled {
         if !self.marked {
             self.marked = true;
-            self.fleet.begin_at(context.partition().0);
+            self.readers.begin_at(context.partition().0);
             let ticket = Ticket {
                 partition: context.partition().0,
                 offset: -1,

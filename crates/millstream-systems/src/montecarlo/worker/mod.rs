@@ -5,8 +5,8 @@
 //! count. Poison goes to the dead letters of the tasks, and its job ends with the reason. A worker that computes another
 //! version of the numbers refuses the task and leaves it to others.
 
-mod bench;
 mod ended;
+mod evaluator;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use millstream::{
 };
 use millstream_montecarlo::{NUMERICS, Registry};
 
-pub use self::bench::Bench;
 pub use self::ended::Ended;
+pub use self::evaluator::Evaluator;
 use super::topics::{PREFIX, Topics};
 use super::wire::{By, Event, Task, What};
 use super::{arrival, metrics};
@@ -50,22 +50,28 @@ pub struct Options {
 pub type Tell = dyn Fn(&Task, What) -> Result<(), Error> + Send + Sync;
 
 /// What all partitions of a process share.
-pub struct Hands {
+pub struct Shared {
     topics: Topics,
-    bench: Bench,
+    evaluator: Evaluator,
     ended: Ended,
     tell: Box<Tell>,
     worker: u64,
     numerics: u32,
 }
 
-impl Hands {
+impl Shared {
     /// A worker's means; `worker` tells its process from others.
     #[must_use]
-    pub fn new(topics: Topics, bench: Bench, ended: Ended, tell: Box<Tell>, worker: u64) -> Self {
+    pub fn new(
+        topics: Topics,
+        evaluator: Evaluator,
+        ended: Ended,
+        tell: Box<Tell>,
+        worker: u64,
+    ) -> Self {
         Self {
             topics,
-            bench,
+            evaluator,
             ended,
             tell,
             worker,
@@ -83,18 +89,18 @@ impl Hands {
 
 /// What one partition knows: how many tasks it has seen here.
 pub struct Worker {
-    hands: Arc<Hands>,
+    shared: Arc<Shared>,
     seen: u32,
 }
 
 /// The worker's service.
 #[must_use]
-pub fn service(hands: Hands) -> Service<Worker> {
-    let hands = Arc::new(hands);
-    let (tasks, partials) = (hands.topics.tasks.clone(), hands.topics.partials.clone());
-    let group = hands.topics.group("workers");
+pub fn service(shared: Shared) -> Service<Worker> {
+    let shared = Arc::new(shared);
+    let (tasks, partials) = (shared.topics.tasks.clone(), shared.topics.partials.clone());
+    let group = shared.topics.group("workers");
     let init = move || Worker {
-        hands: Arc::clone(&hands),
+        shared: Arc::clone(&shared),
         seen: 0,
     };
     Service::new("montecarlo-worker", init)
@@ -117,10 +123,16 @@ pub fn service(hands: Hands) -> Service<Worker> {
 /// # Errors
 /// The threads cannot be started.
 pub fn explained(options: &Options) -> Result<Service<Worker>, crate::Error> {
-    let bench = Bench::new(Registry::default(), Some(1))?;
+    let evaluator = Evaluator::new(Registry::default(), Some(1))?;
     let topics = Topics::new(&options.prefix);
-    let hands = Hands::new(topics, bench, Ended::default(), Box::new(|_, _| Ok(())), 0);
-    Ok(service(hands))
+    let shared = Shared::new(
+        topics,
+        evaluator,
+        Ended::default(),
+        Box::new(|_, _| Ok(())),
+        0,
+    );
+    Ok(service(shared))
 }
 
 /// Works until `shutdown`.
@@ -140,7 +152,7 @@ pub fn run(
     if arrival::arrive(&topics, &cluster, shutdown)?.is_none() {
         return Ok(());
     }
-    let bench = Bench::new(functions, options.threads)?;
+    let evaluator = Evaluator::new(functions, options.threads)?;
     let ended = Ended::default();
     let listening = ended.listen(&topics, &cluster, shutdown)?;
     let emitter = Emitter::new(&cluster)?;
@@ -154,14 +166,14 @@ pub fn run(
             .map(drop)
     };
     tracing::info!(
-        threads = bench.threads(),
+        threads = evaluator.threads(),
         numerics = NUMERICS,
         brokers = cluster.brokers(),
         "working"
     );
     let worker = uuid::Uuid::new_v4().as_u64_pair().0;
-    let hands = Hands::new(topics, bench, ended, Box::new(tell), worker);
-    let outcome = service(hands)
+    let shared = Shared::new(topics, evaluator, ended, Box::new(tell), worker);
+    let outcome = service(shared)
         .health(health)
         .run(&cluster, shutdown.clone());
     // The listener must not wait for a signal when the service has ended by itself.
@@ -182,27 +194,27 @@ impl Worker {
         record: Record<String, Task>,
         context: &mut Context,
     ) -> Result<(), ProcessError> {
-        let (task, hands) = (&record.value, Arc::clone(&self.hands));
+        let (task, shared) = (&record.value, Arc::clone(&self.shared));
         let by = By {
-            worker: hands.worker,
+            worker: shared.worker,
             partition: record.position.partition.0,
         };
-        match hands.ended.find(task.ticket) {
+        match shared.ended.find(task.ticket) {
             None => {}
             Some(None) => return Ok(()),
             Some(Some(reason)) => return Err(ProcessError::new(reason).permanent()),
         }
-        if task.numerics != hands.numerics {
+        if task.numerics != shared.numerics {
             metrics::refused();
             tracing::warn!(
-                numerics = hands.numerics,
+                numerics = shared.numerics,
                 wanted = task.numerics,
                 "task refused: it is of another version of the numbers"
             );
             let what = What::Refused {
                 step: task.step,
                 chunk: task.work.chunk(),
-                numerics: hands.numerics,
+                numerics: shared.numerics,
                 by,
             };
             return self.emit(task, what, context);
@@ -210,9 +222,9 @@ impl Worker {
         if self.seen < WARY {
             self.seen += 1;
             let (step, chunk) = (task.step, task.work.chunk());
-            (hands.tell)(task, What::Began { step, chunk })?;
+            (shared.tell)(task, What::Began { step, chunk })?;
         }
-        match catch_unwind(AssertUnwindSafe(|| hands.bench.work(task, by))) {
+        match catch_unwind(AssertUnwindSafe(|| shared.evaluator.work(task, by))) {
             Ok(Ok(what)) => self.emit(task, what, context),
             Ok(Err(error)) => self.failed(task, error.to_string(), true, context),
             Err(panic) => {
@@ -242,14 +254,14 @@ impl Worker {
             step: task.step,
             reason: reason.clone(),
         };
-        (self.hands.tell)(task, what)?;
+        (self.shared.tell)(task, what)?;
         Err(ProcessError::new(reason).permanent())
     }
 
     fn emit(&self, task: &Task, what: What, context: &mut Context) -> Result<(), ProcessError> {
         let ticket = task.ticket;
         let event = Event { ticket, what };
-        let record = context.record(&self.hands.topics.partials, &key(task), &event);
+        let record = context.record(&self.shared.topics.partials, &key(task), &event);
         record.partition(Partition(ticket.partition)).emit()
     }
 }

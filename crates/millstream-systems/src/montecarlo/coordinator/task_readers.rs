@@ -18,25 +18,25 @@ const UNKNOWN: u32 = CHUNK;
 
 /// The partitions of tasks, and who reads them.
 #[derive(Debug)]
-pub(super) struct Fleet {
-    seats: Vec<Seat>,
+pub(super) struct TaskReaders {
+    readers: Vec<Reader>,
     next: usize,
     stride: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Seat {
+struct Reader {
     worker: Option<u64>,
     load: u32,
     /// Its worker computes another version of the numbers.
     barred: bool,
 }
 
-impl Fleet {
+impl TaskReaders {
     pub(super) fn new(partitions: u16) -> Self {
         let count = usize::from(partitions.max(1));
         Self {
-            seats: vec![Seat::default(); count],
+            readers: vec![Reader::default(); count],
             next: 0,
             stride: stride(count),
         }
@@ -45,54 +45,58 @@ impl Fleet {
     /// Begins elsewhere than others do, so that the first tasks of many coordinators do not meet in one partition.
     pub(super) fn begin_at(&mut self, number: i32) {
         let number = usize::try_from(number).unwrap_or(0);
-        self.next = number.wrapping_mul(self.stride) % self.seats.len();
+        self.next = number.wrapping_mul(self.stride) % self.readers.len();
     }
 
     /// The partition for a task of this weight; `None` when everybody has enough.
     pub(super) fn give(&mut self, weight: u32) -> Option<i32> {
-        let count = self.seats.len();
+        let count = self.readers.len();
         let candidates = (0..count).map(|i| (self.next + i * self.stride) % count);
         let (_, chosen) = candidates
             .filter_map(|at| Some((self.room(at)?, at)))
             .min_by_key(|(load, _)| *load)?;
         self.next = (chosen + self.stride) % count;
-        let seat = self.seats.get_mut(chosen)?;
-        seat.load += weight;
+        let reader = self.readers.get_mut(chosen)?;
+        reader.load += weight;
         i32::try_from(chosen).ok()
     }
 
     /// A task given to `partition` came back, or is no longer waited for.
     pub(super) fn back(&mut self, partition: i32, weight: u32) {
-        if let Some(seat) = self.seat(partition) {
-            seat.load = seat.load.saturating_sub(weight);
+        if let Some(reader) = self.reader(partition) {
+            reader.load = reader.load.saturating_sub(weight);
         }
     }
 
     /// Somebody answered.
     pub(super) fn seen(&mut self, by: By) {
-        if let Some(seat) = self.seat(by.partition) {
-            if seat.worker != Some(by.worker) {
-                seat.barred = false;
+        if let Some(reader) = self.reader(by.partition) {
+            if reader.worker != Some(by.worker) {
+                reader.barred = false;
             }
-            seat.worker = Some(by.worker);
+            reader.worker = Some(by.worker);
         }
     }
 
     /// Somebody cannot compute what we ask for. Whether nobody is left who might.
     pub(super) fn bar(&mut self, by: By) -> bool {
-        for seat in &mut self.seats {
-            seat.barred |= seat.worker == Some(by.worker);
+        for reader in &mut self.readers {
+            reader.barred |= reader.worker == Some(by.worker);
         }
-        if let Some(seat) = self.seat(by.partition) {
-            seat.worker = Some(by.worker);
-            seat.barred = true;
+        if let Some(reader) = self.reader(by.partition) {
+            reader.worker = Some(by.worker);
+            reader.barred = true;
         }
-        self.seats.iter().all(|seat| seat.barred)
+        self.readers.iter().all(|reader| reader.barred)
     }
 
     /// How many workers are known, at least one.
     pub(super) fn workers(&self) -> u32 {
-        let mut known: Vec<u64> = self.seats.iter().filter_map(|seat| seat.worker).collect();
+        let mut known: Vec<u64> = self
+            .readers
+            .iter()
+            .filter_map(|reader| reader.worker)
+            .collect();
         known.sort_unstable();
         known.dedup();
         u32::try_from(known.len()).unwrap_or(u32::MAX).max(1)
@@ -100,21 +104,24 @@ impl Fleet {
 
     /// What the reader of a partition has to do, if it may get more.
     fn room(&self, at: usize) -> Option<u32> {
-        let seat = self.seats.get(at)?;
-        let (load, most) = match seat.worker {
-            None => (seat.load, UNKNOWN),
+        let reader = self.readers.get(at)?;
+        let (load, most) = match reader.worker {
+            None => (reader.load, UNKNOWN),
             Some(worker) => (self.load_of(worker), DEEP),
         };
-        (!seat.barred && load < most).then_some(load)
+        (!reader.barred && load < most).then_some(load)
     }
 
     fn load_of(&self, worker: u64) -> u32 {
-        let seats = self.seats.iter().filter(|seat| seat.worker == Some(worker));
-        seats.map(|seat| seat.load).sum()
+        let readers = self
+            .readers
+            .iter()
+            .filter(|reader| reader.worker == Some(worker));
+        readers.map(|reader| reader.load).sum()
     }
 
-    fn seat(&mut self, partition: i32) -> Option<&mut Seat> {
-        self.seats.get_mut(usize::try_from(partition).ok()?)
+    fn reader(&mut self, partition: i32) -> Option<&mut Reader> {
+        self.readers.get_mut(usize::try_from(partition).ok()?)
     }
 }
 
@@ -138,42 +145,42 @@ mod tests {
         By { worker, partition }
     }
 
-    fn give_all(fleet: &mut Fleet) -> Vec<i32> {
-        std::iter::from_fn(|| fleet.give(CHUNK)).collect()
+    fn give_all(readers: &mut TaskReaders) -> Vec<i32> {
+        std::iter::from_fn(|| readers.give(CHUNK)).collect()
     }
 
     #[test]
     fn unknown_partitions_get_one_chunk_each() {
-        let mut fleet = Fleet::new(24);
-        let mut given = give_all(&mut fleet);
+        let mut readers = TaskReaders::new(24);
+        let mut given = give_all(&mut readers);
         given.sort_unstable();
         assert_eq!(given, (0..24).collect::<Vec<_>>());
     }
 
     #[test]
     fn every_known_worker_gets_two_chunks_whatever_its_partitions() {
-        let mut fleet = Fleet::new(8);
+        let mut readers = TaskReaders::new(8);
         for partition in 0..8 {
-            fleet.seen(by(u64::from(partition >= 6), partition));
+            readers.seen(by(u64::from(partition >= 6), partition));
         }
-        let given = give_all(&mut fleet);
+        let given = give_all(&mut readers);
         let second = given.iter().filter(|partition| **partition >= 6).count();
-        assert_eq!((given.len(), second, fleet.workers()), (4, 2, 2));
-        fleet.back(given[0], CHUNK);
-        assert_eq!(give_all(&mut fleet).len(), 1);
+        assert_eq!((given.len(), second, readers.workers()), (4, 2, 2));
+        readers.back(given[0], CHUNK);
+        assert_eq!(give_all(&mut readers).len(), 1);
     }
 
     #[test]
     fn a_worker_of_another_version_gets_nothing_until_another_takes_its_place() {
-        let mut fleet = Fleet::new(2);
-        fleet.seen(by(1, 0));
-        assert!(!fleet.bar(by(1, 0)));
-        assert_eq!(give_all(&mut fleet), [1]);
-        assert!(fleet.bar(by(1, 1)));
-        fleet.back(1, CHUNK);
-        assert_eq!(fleet.give(RUN), None);
-        fleet.seen(by(2, 1));
-        assert_eq!(fleet.give(RUN), Some(1));
+        let mut readers = TaskReaders::new(2);
+        readers.seen(by(1, 0));
+        assert!(!readers.bar(by(1, 0)));
+        assert_eq!(give_all(&mut readers), [1]);
+        assert!(readers.bar(by(1, 1)));
+        readers.back(1, CHUNK);
+        assert_eq!(readers.give(RUN), None);
+        readers.seen(by(2, 1));
+        assert_eq!(readers.give(RUN), Some(1));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::super::metrics;
 use super::super::records::{Action, Control, Outcome};
 use super::super::wire::{Event, Saved, Task, Ticket, What};
 use super::entry::{Entry, Given, Taken};
-use super::fleet::{CHUNK, RUN};
+use super::task_readers::{CHUNK, RUN};
 use super::unit::{Handled, Unit};
 
 /// Jobs open in one partition; further requests stay in their topic.
@@ -30,7 +30,7 @@ impl Unit {
     /// Takes a job in.
     pub(super) fn open(&mut self, ticket: Ticket, saved: Saved) {
         let mut entry = Entry::new(ticket, saved);
-        entry.plan(self.fleet.workers(), &self.office.pace);
+        entry.plan(self.readers.workers(), &self.settings.pace);
         if self.jobs.insert(ticket, entry).is_none() {
             metrics::opened();
         }
@@ -39,7 +39,7 @@ impl Unit {
     /// Reads requests only while there is room for their jobs.
     pub(super) fn bound(&self, context: &mut Context) {
         if self.jobs.len() >= MOST_OPEN {
-            context.pause(&self.office.topics.requests);
+            context.pause(&self.settings.topics.requests);
         }
     }
 
@@ -51,9 +51,9 @@ impl Unit {
             jobs = self.jobs.len(),
             "log read"
         );
-        context.resume(&self.office.topics.control);
+        context.resume(&self.settings.topics.control);
         if self.jobs.len() < MOST_OPEN {
-            context.resume(&self.office.topics.requests);
+            context.resume(&self.settings.topics.requests);
         }
         let decided = self.jobs.values().filter(|entry| entry.is_decided());
         for ticket in decided.map(|entry| entry.ticket).collect::<Vec<_>>() {
@@ -96,7 +96,7 @@ impl Unit {
         context: &mut Context,
     ) -> Handled {
         if !self.ended.set.contains(&ticket) {
-            context.emit(&self.office.topics.results, &id, outcome)?;
+            context.emit(&self.settings.topics.results, &id, outcome)?;
         }
         self.ended.insert(ticket);
         self.known.insert(ticket);
@@ -112,11 +112,11 @@ impl Unit {
     fn leave(&mut self, mut entry: Entry, context: &mut Context) {
         metrics::left();
         for given in entry.drain() {
-            self.fleet.back(given.partition, given.weight);
+            self.readers.back(given.partition, given.weight);
         }
         close(entry.anchor.take(), context);
         if self.caught && self.jobs.len() < MOST_OPEN / 2 + 1 {
-            context.resume(&self.office.topics.requests);
+            context.resume(&self.settings.topics.requests);
         }
     }
 
@@ -145,7 +145,7 @@ impl Unit {
             return;
         }
         if let Some(given) = entry.take_back(chunk) {
-            self.fleet.back(given.partition, given.weight);
+            self.readers.back(given.partition, given.weight);
             let took = context.now().millis().saturating_sub(given.at).max(0);
             self.turnaround = (7 * self.turnaround + took) / 8;
         }
@@ -186,17 +186,17 @@ impl Unit {
 
     /// A job has come to its next step: it is decided, or saved and given out again.
     fn step(&mut self, ticket: Ticket, context: &mut Context) -> Handled {
-        let workers = self.fleet.workers();
+        let workers = self.readers.workers();
         let Some(entry) = self.jobs.get_mut(&ticket) else {
             return Ok(());
         };
         // What was given out twice and came back once is still counted.
         let stray = entry.drain();
         let by_run = entry.saved.tiles.is_none();
-        entry.plan(workers, &self.office.pace);
+        entry.plan(workers, &self.settings.pace);
         let (decided, saved) = (entry.is_decided(), entry.saved.clone());
         for given in stray {
-            self.fleet.back(given.partition, given.weight);
+            self.readers.back(given.partition, given.weight);
         }
         if !self.caught {
             return Ok(());
@@ -205,7 +205,7 @@ impl Unit {
             return self.finish(ticket, context);
         }
         let progress = Outcome::progress(&saved, context.now());
-        context.emit(&self.office.topics.results, &saved.id, &progress)?;
+        context.emit(&self.settings.topics.results, &saved.id, &progress)?;
         // What a worker has run is in the log already, unless we have to say how it goes on.
         if !by_run || saved.tiles.is_some() {
             self.log(ticket, What::Saved(Box::new(saved)), context)?;
@@ -298,7 +298,7 @@ impl Unit {
         let what = What::Closed(Box::new(outcome));
         let event = Event { ticket, what };
         let own = context.partition();
-        let record = context.record(&self.office.topics.partials, &id, &event);
+        let record = context.record(&self.settings.topics.partials, &id, &event);
         record.partition(own).emit()
     }
 
@@ -316,7 +316,7 @@ impl Unit {
             };
             let first = entry.saved.step == 0;
             let weight = if first { RUN } else { CHUNK };
-            let Some(partition) = self.fleet.give(weight) else {
+            let Some(partition) = self.readers.give(weight) else {
                 return Ok(());
             };
             let tries = entry.tries(chunk) + 1;
@@ -329,7 +329,7 @@ impl Unit {
                 at: context.now().millis(),
                 tries,
             };
-            let work = entry.work(chunk, &self.office.pace);
+            let work = entry.work(chunk, &self.settings.pace);
             entry.gave(chunk, given);
             self.turn = Some(ticket);
             let Some(work) = work else { continue };
@@ -340,7 +340,7 @@ impl Unit {
                 work,
             };
             let key = format!("{}:{}:{chunk}", entry.saved.id, task.step);
-            let record = context.record(&self.office.topics.tasks, &key, &task);
+            let record = context.record(&self.settings.topics.tasks, &key, &task);
             record.partition(Partition(partition)).emit()?;
         }
         Ok(())
@@ -370,7 +370,7 @@ impl Unit {
                 let Some(given) = entry.give_up(chunk, now) else {
                     continue;
                 };
-                self.fleet.back(given.partition, given.weight);
+                self.readers.back(given.partition, given.weight);
                 tracing::debug!(
                     job = entry.saved.id,
                     step = entry.saved.step,
@@ -393,13 +393,13 @@ impl Unit {
         let key = format!("{}-{}", ticket.partition, ticket.offset);
         let event = Event { ticket, what };
         let own = context.partition();
-        let record = context.record(&self.office.topics.partials, &key, &event);
+        let record = context.record(&self.settings.topics.partials, &key, &event);
         record.partition(own).emit()
     }
 
     fn tell_workers(&self, control: &Control, context: &mut Context) -> Handled {
         let own = context.partition();
-        let record = context.record(&self.office.topics.control, &None, control);
+        let record = context.record(&self.settings.topics.control, &None, control);
         record.partition(own).emit()
     }
 }

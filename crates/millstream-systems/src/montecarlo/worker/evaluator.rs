@@ -17,15 +17,15 @@ use super::super::wire::{By, Done, Ran, Saved, Task, What, Work};
 const KEPT: usize = 8;
 
 /// Computes tasks.
-pub struct Bench {
+pub struct Evaluator {
     pool: ThreadPool,
     functions: Registry,
     clock: SystemClock,
     prepared: Mutex<Vec<(Digest, Arc<Prepared>)>>,
 }
 
-impl Bench {
-    /// A bench of this number of threads. Default: one for each core.
+impl Evaluator {
+    /// An evaluator of this number of threads. Default: one for each core.
     ///
     /// # Errors
     /// The threads cannot be started.
