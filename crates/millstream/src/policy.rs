@@ -137,6 +137,9 @@ pub enum Start {
     #[default]
     Earliest,
     /// The end: only what comes from now on.
+    ///
+    /// Of a partition that is added to the topic while the service runs, that is the end when the service learns of it; what was
+    /// written to it before is not read.
     Latest,
     /// Nowhere: the service stops with an error that names the partition and the gap.
     Fail,

@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// answered only when that one's session has ended, and librdkafka's close waits for the answer.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
+/// A call is reported no sooner, however small the drain budget is.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+
 /// What a thread of a worker tells the thread that watches it.
 pub(crate) enum Report {
     /// It is about to take records; where its calls can be seen.
@@ -192,7 +195,7 @@ impl Calls {
     pub(crate) fn new(topics: Vec<Arc<str>>, patience: Duration) -> Self {
         Self {
             topics,
-            patience,
+            patience: patience.max(LEAST_PATIENCE),
             workers: Vec::new(),
         }
     }
@@ -301,6 +304,16 @@ mod tests {
             assert_eq!(calls.slow(at(second)), []);
             handling.end();
         }
+    }
+
+    #[test]
+    fn without_a_drain_budget_a_call_that_is_only_seen_is_not_slow() {
+        let handling = Arc::new(Handling::default());
+        let mut calls = Calls::new(vec!["calls".into()], Duration::ZERO);
+        calls.watch(Arc::clone(&handling));
+        handling.begin(0, Partition(2), Called::Timer);
+        assert_eq!(calls.slow(at(0)), []);
+        assert_eq!(calls.slow(at(1)).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is called at an interval, for each partition held, between two records.
 //!
-//! A timer's effects take a place in the ring like a record's: records after them are committed after them. A timer that
+//! A timer's effects take a place in the ring like a record's: records of the first input after them are committed after them. A timer that
 //! is late is called once, not once for each interval missed. One that fails has no record to dead-letter: it is
 //! counted and told, and called again at the next interval.
 
