@@ -3,6 +3,7 @@
 //! Each command's own options stand in its file under `commands`; those of a service in its system. Names of long
 //! options are also the keys of `millstream.toml`, so renaming one breaks files that people have.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -97,6 +98,14 @@ impl Common {
         }
         words
     }
+}
+
+/// `names` without those that stand there before.
+pub(crate) fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut names = names;
+    names.retain(|name| seen.insert(name.clone()));
+    names
 }
 
 /// The commands.

@@ -115,6 +115,11 @@ impl File {
                     );
                 }
                 command = command.mut_arg(id, |arg| arg.default_values(values));
+            } else if command.find_subcommand(key).is_some() {
+                bail!(
+                    "`{place}` in `{}` must be a table: [{place}]",
+                    self.path.display()
+                );
             } else {
                 return Err(self.unknown_key(&command, key, &place));
             }
@@ -133,6 +138,7 @@ impl File {
         let mut text = format!("unknown key `{place}` in `{}`", self.path.display());
         match nearest(key, known.iter().map(String::as_str)) {
             Some(near) => text.push_str(&format!("; did you mean `{near}`?")),
+            None if known.is_empty() => text.push_str("; this command has no options of its own"),
             None => text.push_str(&format!("; known here: {}", known.join(", "))),
         }
         anyhow::anyhow!(text)
@@ -212,18 +218,20 @@ fn named_in(arguments: &[OsString]) -> Option<OsString> {
 }
 
 fn options(command: &Command) -> impl Iterator<Item = String> + '_ {
-    let longs = command.get_arguments().filter_map(|arg| arg.get_long());
-    longs
-        .filter(|long| !FLAGS_ONLY.contains(long))
-        .map(str::to_owned)
+    let keys = command.get_arguments().filter(|arg| is_key(arg));
+    keys.filter_map(|arg| arg.get_long()).map(str::to_owned)
 }
 
 fn option_id(command: &Command, key: &str) -> Option<clap::Id> {
-    let known = |arg: &&clap::Arg| arg.get_long() == Some(key) && !FLAGS_ONLY.contains(&key);
-    command
-        .get_arguments()
-        .find(known)
+    let mut keys = command.get_arguments().filter(|arg| is_key(arg));
+    keys.find(|arg| arg.get_long() == Some(key))
         .map(|arg| arg.get_id().clone())
+}
+
+/// Whether a file may set the option: a hidden one is for processes that this program starts.
+fn is_key(option: &clap::Arg) -> bool {
+    let long = option.get_long();
+    long.is_some_and(|long| !FLAGS_ONLY.contains(&long)) && !option.is_hide_set()
 }
 
 fn texts(value: &Value) -> anyhow::Result<Vec<String>> {

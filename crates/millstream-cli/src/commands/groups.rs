@@ -11,6 +11,7 @@ use millstream::{NextOffset, Timestamp};
 use serde::Serialize;
 
 use crate::Outcome;
+use crate::args::distinct;
 use crate::output::{Output, counted, or_dash};
 use crate::place;
 use crate::prompt::confirmed;
@@ -115,7 +116,7 @@ impl Args {
                 groups,
                 yes,
                 dry_run,
-            } => delete(&admin, &groups, yes, dry_run),
+            } => delete(&admin, &distinct(groups), yes, dry_run),
         }
     }
 }
@@ -303,7 +304,8 @@ fn delete(admin: &Admin, groups: &[String], yes: bool, dry_run: bool) -> anyhow:
 
 impl Reset {
     fn run(self, admin: &Admin) -> anyhow::Result<Outcome> {
-        let topics: Vec<&str> = self.topic.iter().map(String::as_str).collect();
+        let topics = distinct(self.topic.clone());
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let plan = admin.plan_reset(&self.group, &topics, self.target()?)?;
         if plan.changes.is_empty() {
             bail!(

@@ -104,6 +104,13 @@ impl Args {
         if let Some(command) = &self.command {
             return command.run(&self);
         }
+        if let Some(origin) = &session.common.brokers_origin
+            && session.common.given.contains(&"--listen")
+        {
+            bail!(
+                "option `--listen` is for the embedded broker, but {origin} names a cluster; use one of the two"
+            );
+        }
         let plan = up::plan(&self.systems, &self.scale)?;
         let lines = self.lines(&plan)?;
         if session.common.brokers.is_some() {
@@ -187,7 +194,9 @@ impl Args {
         words.extend(self.systems.iter().map(OsString::from));
         let mut push = |name: &str, value: OsString| words.extend([name.into(), value]);
         push("--data", self.data.clone().into());
-        push("--listen", self.listen.to_string().into());
+        if session.common.brokers.is_none() {
+            push("--listen", self.listen.to_string().into());
+        }
         for scale in &self.scale {
             push("--scale", scale.into());
         }
@@ -222,16 +231,11 @@ impl Command {
             Self::Start { services } => (Act::Start, services),
             Self::Restart { services } => (Act::Restart, services),
         };
-        for service in services {
-            let request = Request::Service {
-                service: service.clone(),
-                act,
-            };
-            if ask(&args.data, &request)?.is_none() {
-                return nothing_runs(args);
-            }
+        let services = services.clone();
+        match ask(&args.data, &Request::Services { services, act })? {
+            Some(_) => Ok(Outcome::Done),
+            None => nothing_runs(args),
         }
-        Ok(Outcome::Done)
     }
 }
 

@@ -103,9 +103,16 @@ pub(crate) fn given(matches: &ArgMatches) -> Vec<&'static str> {
         ("properties", "-X"),
         ("http", "--http"),
     ];
+    let is_given =
+        |matches: &ArgMatches, id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let listen = matches
+        .subcommand_matches("up")
+        .filter(|up| is_given(up, "listen"))
+        .map(|_| "--listen");
     all.into_iter()
-        .filter(|(id, _)| matches.value_source(id) == Some(ValueSource::CommandLine))
+        .filter(|(id, _)| is_given(matches, id))
         .map(|(_, option)| option)
+        .chain(listen)
         .collect()
 }
 

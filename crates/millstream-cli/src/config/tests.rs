@@ -102,6 +102,10 @@ fn wrong_types_are_refused_by_name() {
         "`messages.send.topic` in `millstream.toml` takes one value, not a list"
     );
     assert_eq!(
+        refusal("messages = 1"),
+        "`messages` in `millstream.toml` must be a table: [messages]"
+    );
+    assert_eq!(
         refusal("kafka = 3"),
         "`kafka` in `millstream.toml` must be a table: [kafka]"
     );

@@ -128,13 +128,21 @@ pub(crate) struct Running {
     orders: mpsc::UnboundedSender<Order>,
 }
 
+/// What the task that waits for a process is to do with it.
 #[derive(Debug, Clone, Copy)]
-enum Order {
+pub(crate) enum Order {
     Terminate,
     Kill,
 }
 
 impl Running {
+    /// No process, and the orders that it gets.
+    #[cfg(test)]
+    pub(crate) fn detached() -> (Self, mpsc::UnboundedReceiver<Order>) {
+        let (orders, received) = mpsc::unbounded_channel();
+        (Self { pid: None, orders }, received)
+    }
+
     /// Asks the process to end.
     pub(crate) fn terminate(&self) {
         _ = self.orders.send(Order::Terminate);

@@ -40,10 +40,10 @@ pub(crate) enum Request {
     Status,
     /// To stop everything; the reply comes when all has ended.
     Stop,
-    /// To do something to a service, or to all instances of one.
-    Service {
-        /// Its name.
-        service: String,
+    /// To do something to services, each one or all instances of one; to none of them if a name is unknown.
+    Services {
+        /// Their names.
+        services: Vec<String>,
         /// What.
         act: Act,
     },

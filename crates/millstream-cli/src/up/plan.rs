@@ -4,6 +4,7 @@
 //! the name; several instances of one are numbered from 1 (`receive.1`). The names are the words of the command
 //! line, so that every line of the plan can be typed by hand as well.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use anyhow::{bail, ensure};
@@ -78,6 +79,15 @@ pub(crate) fn named(plan: &[Planned], word: &str) -> anyhow::Result<Vec<usize>> 
             names().collect::<Vec<_>>().join(", ")
         ),
     }
+}
+
+/// The positions in `plan` of the services that any of `words` names, each once.
+pub(crate) fn all_named(plan: &[Planned], words: &[String]) -> anyhow::Result<BTreeSet<usize>> {
+    let mut all = BTreeSet::new();
+    for word in words {
+        all.extend(named(plan, word)?);
+    }
+    Ok(all)
 }
 
 /// The names of all systems.

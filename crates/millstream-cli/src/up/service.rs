@@ -270,9 +270,12 @@ impl Service {
 
     fn terminate(&mut self, now: Instant, grace: Duration) {
         self.state = State::Stopping;
-        self.kill_at.get_or_insert(now + grace);
-        if let Some(running) = &self.running {
-            running.terminate();
+        // Once: a second SIGTERM ends a process at once, and what it has begun is lost.
+        if self.kill_at.is_none() {
+            self.kill_at = Some(now + grace);
+            if let Some(running) = &self.running {
+                running.terminate();
+            }
         }
     }
 
@@ -418,6 +421,21 @@ mod tests {
         service.stop(false, now, GRACE);
         assert_eq!(state(&service), State::Finished);
         assert!(!service.is_held());
+    }
+
+    /// The second SIGTERM would end it in the middle of what it finishes.
+    #[test]
+    fn a_service_that_is_stopped_twice_is_asked_to_end_once() {
+        let (mut service, now) = (service(), Instant::now());
+        let (running, mut asked) = Running::detached();
+        service.started(running, now);
+        service.stop(false, now, GRACE);
+        service.stop(false, now, GRACE);
+        service.restart(now, GRACE);
+        service.stop(true, now, GRACE);
+        let orders = std::iter::from_fn(|| asked.try_recv().ok());
+        assert_eq!(orders.count(), 1);
+        assert_eq!(service.kill_at(), Some(now + GRACE));
     }
 
     #[test]

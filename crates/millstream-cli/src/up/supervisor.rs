@@ -205,9 +205,9 @@ impl<W: Write> Supervisor<W> {
                 self.waiting.push(stream);
                 self.stop("asked to stop");
             }
-            Request::Service { service, act } => {
+            Request::Services { services, act } => {
                 let plan: Vec<Planned> = self.services.iter().map(|s| s.planned.clone()).collect();
-                match plan::named(&plan, &service) {
+                match plan::all_named(&plan, &services) {
                     Ok(_) if self.stopping => {
                         reply(stream, &Reply::Refused("everything is stopping".to_owned()));
                     }

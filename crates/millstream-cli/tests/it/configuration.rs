@@ -305,3 +305,39 @@ fn an_option_without_effect_is_refused() {
     let variables = [("KAFKA_BROKERS", "a:1"), ("MILLSTREAM_HTTP", "127.0.0.1:0")];
     in_folder("", &["man"], &variables).expect(0);
 }
+
+/// Refused before anything is started or connected to.
+#[test]
+fn empty_names_are_refused() {
+    let commands: [&[&str]; 4] = [
+        &["messages", "receive", "--group", ""],
+        &["partitions", "consume", "--group="],
+        &["tail", "calls", "--group", ""],
+        &["send", "calls", "--key-separator", ""],
+    ];
+    for command in commands {
+        let ended = in_folder("", command, &[]).expect(2);
+        assert!(
+            ended.stderr.starts_with("error: a value is required for '"),
+            "{command:?}: {}",
+            ended.stderr
+        );
+    }
+}
+
+/// `background` is for the process that `--detach` starts.
+#[test]
+fn a_hidden_option_is_no_key() {
+    let ended = in_folder("[up]\nbackground = true", &["up", "status"], &[]).expect(2);
+    assert!(
+        ended.stderr.contains("unknown key `up.background`")
+            && !ended.stderr.contains("detach, background"),
+        "{}",
+        ended.stderr
+    );
+    let ended = in_folder("[up.status]\njson = true", &["up", "status"], &[]).expect(2);
+    assert_eq!(
+        ended.stderr.lines().next().unwrap(),
+        "error: unknown key `up.status.json` in `millstream.toml`; this command has no options of its own"
+    );
+}

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::world::World;
+use crate::world::{Running, World, program};
 
 const PAGE: &str = include_str!("../../../../docs/metrics.md");
 
 fn scrape(address: &str) -> String {
+    get(address, "/metrics")
+}
+
+fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -106,4 +110,37 @@ fn every_metric_of_the_integrals_is_documented() {
         "montecarlo_nondeterminism_total",
     ];
     documented(&scrape(&coordinators), &coordinator);
+}
+
+/// A service that waits for its cluster is alive and not ready: nobody may send it work, and nobody should restart it.
+#[test]
+fn a_service_at_a_dead_address_is_not_ready() {
+    let services: [&[&str]; 9] = [
+        &["messages", "send"],
+        &["messages", "receive"],
+        &["partitions", "produce"],
+        &["partitions", "consume"],
+        &["partitions", "consume", "--group"],
+        &["montecarlo", "producer"],
+        &["montecarlo", "coordinator"],
+        &["montecarlo", "worker"],
+        &["montecarlo", "consumer"],
+    ];
+    for service in services {
+        let mut command = program();
+        command
+            .args(["--brokers", "127.0.0.1:1", "--http", "127.0.0.1:0"])
+            .args(service);
+        let running = Running::start(command);
+        let line = running.line("serving metrics and health");
+        let address = line.split("address=").nth(1).unwrap().trim();
+        // Before the first attempt, and after one has failed.
+        for _ in 0..2 {
+            let ready = get(address, "/readyz");
+            assert!(ready.starts_with("HTTP/1.1 503 "), "{service:?}: {ready}");
+            let alive = get(address, "/livez");
+            assert!(alive.starts_with("HTTP/1.1 200 "), "{service:?}: {alive}");
+            running.line("127.0.0.1:1");
+        }
+    }
 }

@@ -20,9 +20,9 @@ fn a_topic_is_created_described_altered_and_deleted() {
             "1h",
         ])
         .expect(0);
-    let again = world.run(&["topics", "create", &topic]).expect(2);
+    let again = world.run(&["topics", "create", &topic]).expect(1);
     assert!(
-        again.stderr.contains(&format!("`{topic}`")),
+        again.stderr.contains("topic exists already") && again.stderr.contains(&topic),
         "{}",
         again.stderr
     );
@@ -367,4 +367,31 @@ fn explain_needs_no_cluster() {
     );
     assert!(run(&["completions", "bash"]).stdout.contains("millstream"));
     assert!(run(&["man"]).stdout.contains(".TH millstream 1"));
+}
+
+/// A name that stands there twice is one topic.
+#[test]
+fn a_topic_named_twice_is_created_and_deleted_once() {
+    let world = World::new();
+    let topic = world.name("twice");
+    world.run(&["topics", "create", &topic, &topic]).expect(0);
+    world
+        .run(&["topics", "delete", &topic, &topic, "--yes"])
+        .expect(0);
+}
+
+/// The client passes on no refusal of a change: it was reported as a setting that the cluster did not set.
+#[test]
+fn altering_a_missing_topic_says_that_it_does_not_exist() {
+    let world = World::new();
+    let topic = world.name("missing");
+    let ended = world
+        .run(&["topics", "alter", &topic, "--set", "retention.ms=5"])
+        .expect(2);
+    assert_eq!(
+        ended.stderr,
+        format!(
+            "error: topic `{topic}` does not exist\nhint: `millstream topics list` shows the topics there are\n"
+        )
+    );
 }

@@ -272,3 +272,17 @@ fn retention_and_places_are_given_in_days() {
         .expect(0);
     assert_eq!(records.stdout, "now\n");
 }
+
+/// A name that stands there twice is one topic, or one group.
+#[test]
+fn a_topic_and_a_group_named_twice_are_reset_and_deleted_once() {
+    let world = World::new();
+    let (topic, group) = topic_and_group(&world);
+    let twice = ["--topic", &topic, "--topic", &topic];
+    let reset = ["groups", "reset", &group, "--to-latest", "--yes", "--json"];
+    let rows = world.run(&[&reset[..], &twice[..]].concat()).expect(0);
+    assert_eq!(rows.json().len(), 3, "{}", rows.stdout);
+    world
+        .run(&["groups", "delete", &group, &group, "--yes"])
+        .expect(0);
+}

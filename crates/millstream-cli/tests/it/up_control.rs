@@ -200,3 +200,43 @@ fn the_socket_of_a_killed_up_is_no_obstacle() {
     up.detach(&[]);
     up.run(&["stop"]).expect(0);
 }
+
+/// Somebody who stops a service again, or everything, while it still ends does not cut its work off: it gets one SIGTERM.
+#[test]
+fn a_service_that_is_stopped_twice_has_not_failed() {
+    let mut up = Background::new();
+    up.detach(&[]);
+    up.until(&[("receive", "running"), ("send", "running")]);
+    for _ in 0..3 {
+        up.run(&["stop", "receive"]).expect(0);
+    }
+    up.until(&[("receive", "stopped"), ("send", "running")]);
+    up.run(&["stop", "send"]).expect(0);
+    let stopped = up.run(&["stop", "--json"]).expect(0).json().remove(0);
+    for row in stopped["services"].as_array().unwrap() {
+        assert_eq!(row["state"], "stopped", "{stopped}");
+    }
+}
+
+/// A typing error in one name must not leave the others half done.
+#[test]
+fn a_stop_with_an_unknown_name_stops_nothing() {
+    let mut up = Background::new();
+    up.detach(&[]);
+    up.until(&[("receive", "running"), ("send", "running")]);
+    let before = up.status();
+    let refused = up.run(&["stop", "receive", "sent"]).expect(2);
+    assert_eq!(
+        refused.stderr,
+        "error: there is no service `sent`; did you mean `send`?\n"
+    );
+    let after = up.status();
+    for service in 0..2 {
+        assert_eq!(
+            after["services"][service]["pid"],
+            before["services"][service]["pid"]
+        );
+    }
+    up.until(&[("receive", "running"), ("send", "running")]);
+    up.run(&["stop"]).expect(0);
+}

@@ -133,3 +133,21 @@ fn a_cluster_that_does_not_speak_is_an_error_with_its_address() {
     );
     assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
 }
+
+/// An option that would have no effect is refused, wherever the cluster is named.
+#[test]
+fn an_address_for_the_broker_beside_another_cluster_is_refused() {
+    let up = Up::new();
+    let ended = up.run(&["--brokers", "127.0.0.1:1"]).expect(2);
+    assert_eq!(
+        ended.stderr,
+        "error: option `--listen` is for the embedded broker, but option `--brokers` names a cluster; use one of the two\n"
+    );
+    let mut command = up.command(&[]);
+    command.env("KAFKA_BROKERS", "127.0.0.1:1");
+    let ended = Running::start(command).end().expect(2);
+    assert_eq!(
+        ended.stderr,
+        "error: option `--listen` is for the embedded broker, but environment variable `KAFKA_BROKERS` names a cluster; use one of the two\n"
+    );
+}

@@ -32,7 +32,7 @@ pub struct Options {
     #[arg(long, env = "KAFKA_TOPIC", default_value = MESSAGES.name())]
     pub topic: String,
     /// Consumer group. Receivers of one group share the messages
-    #[arg(long, env = "CONSUMER_GROUP", default_value = "rust-consumer-group")]
+    #[arg(long, env = "CONSUMER_GROUP", default_value = "rust-consumer-group", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub group: String,
     /// Number of receiving threads, each a member of the group
     #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]

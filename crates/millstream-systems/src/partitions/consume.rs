@@ -38,7 +38,7 @@ pub struct Options {
     #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub processes: u32,
     /// Shares the partitions by a consumer group. Default: each process is assigned its partitions
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "partitions-consumers")]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "partitions-consumers", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub group: Option<String>,
     /// Where reading starts without --group. A group continues at its committed offsets
     #[arg(long, value_enum, default_value_t = Beginning::Earliest, conflicts_with = "group")]

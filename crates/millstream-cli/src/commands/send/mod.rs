@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// The topic
     topic: String,
     /// Splits each line at the first occurrence: the part before it is the key
-    #[arg(long, short = 'K', value_name = "TEXT")]
+    #[arg(long, short = 'K', value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
     /// The key of every record
     #[arg(long, short, value_name = "TEXT", conflicts_with = "key_separator")]

@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Vec<i32>,
     /// Reads as a member of this consumer group and commits what was shown. --from, earliest or latest, holds where the group has no committed offset
-    #[arg(long, short, value_name = "GROUP", conflicts_with_all = ["until", "exit", "partition"])]
+    #[arg(long, short, value_name = "GROUP", value_parser = clap::builder::NonEmptyStringValueParser::new(), conflicts_with_all = ["until", "exit", "partition"])]
     group: Option<String>,
     #[command(flatten)]
     show: show::Options,

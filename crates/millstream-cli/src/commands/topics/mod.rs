@@ -14,6 +14,7 @@ use millstream::admin::{Admin, TopicInfo};
 use serde::Serialize;
 
 use crate::Outcome;
+use crate::args::distinct;
 use crate::output::{Output, counted};
 use crate::prompt::confirmed;
 use crate::session::Session;
@@ -125,7 +126,7 @@ impl Args {
                 topics,
                 yes,
                 dry_run,
-            } => delete(&admin, &topics, yes, dry_run),
+            } => delete(&admin, &distinct(topics), yes, dry_run),
             Action::Alter(alter) => alter.run(&admin),
         }
     }
@@ -288,7 +289,8 @@ fn described(admin: &Admin, topic: &str) -> Result<Described, millstream::Error>
 impl Create {
     fn run(self, admin: &Admin) -> anyhow::Result<Outcome> {
         let set = settings(&self.set)?;
-        for topic in &self.topics {
+        let mut outcome = Outcome::Done;
+        for topic in &distinct(self.topics) {
             let spec = TopicSpec {
                 partitions: self.partitions,
                 replication: self.replication,
@@ -304,10 +306,17 @@ impl Create {
                 Err(millstream::Error::TopicExists { .. }) if self.if_missing => {
                     tracing::info!(topic, "topic exists already");
                 }
+                Err(millstream::Error::TopicExists { .. }) => {
+                    tracing::error!(
+                        topic,
+                        "topic exists already; --if-missing accepts it as it is"
+                    );
+                    outcome = Outcome::Negative;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Outcome::Done)
+        Ok(outcome)
     }
 }
 
@@ -349,6 +358,8 @@ impl Alter {
         if set.is_empty() && self.unset.is_empty() && self.partitions.is_none() {
             bail!("nothing to change; pass --set name=value, --unset name or --partitions number");
         }
+        // The client passes on no refusal of a change, so that a missing topic must be found here.
+        admin.topic(&self.topic)?;
         if !set.is_empty() || !self.unset.is_empty() {
             let changes: Vec<(&str, Option<&str>)> = set
                 .iter()
