@@ -319,7 +319,7 @@ fn the_second_signal_ends_at_once() {
     let address = silent.local_addr().unwrap().to_string();
     let mut command = program();
     command
-        .args(["-b", &address, "tail", "topic"])
+        .args(["-b", &address, "tail", "topic", "--group", "g"])
         .current_dir(world.folder.path());
     let running = Running::start(command);
     // The connection is there: the process listens to signals and waits for an answer.

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::json;
 
-use crate::world::{Ended, Running, World};
+use crate::world::{Ended, Running, World, program};
 
 /// A topic of three partitions with the values 1 to 9, a second apart from 08:00:01 on, round and round.
 fn nine(world: &World, name: &str) -> String {
@@ -310,4 +312,20 @@ fn names_in_tables_are_escaped_too() {
     let listed = world.run(&["groups", "list"]).expect(0);
     assert!(!listed.stdout.contains('\u{1b}'), "{:?}", listed.stdout);
     assert!(listed.stdout.contains("\\u{1b}[31m"), "{:?}", listed.stdout);
+}
+
+/// Somebody listens there who never responds: Ctrl-C ends the command, not the patience of the client.
+#[test]
+fn a_tail_that_waits_for_its_cluster_is_ended_by_a_signal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = program();
+    let address = listener.local_addr().unwrap().to_string();
+    command.args(["tail", "calls", "--brokers", &address]);
+    let running = Running::start(command);
+    // The first connection only tries whether somebody listens; the client makes the second.
+    let _tried = listener.accept().unwrap();
+    let _silent = listener.accept().unwrap();
+    running.signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.status.signal(), Some(2), "{}", ended.stderr);
 }

@@ -16,7 +16,7 @@ use millstream::{Clock as _, NextOffset, Partition, SystemClock};
 use crate::Outcome;
 use crate::closed_output;
 use crate::place::Place;
-use crate::session::Session;
+use crate::session::{Serving, Session};
 use show::Show;
 
 /// How long a poll waits for a record before a stop is noticed.
@@ -78,22 +78,13 @@ impl Args {
     /// Shows records until the end that was asked for, or until asked to stop.
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<Outcome> {
         let show = Show::new(&self.show)?;
-        let serving = session.serve()?;
-        let stop = serving.shutdown.clone();
-        closed_output::on_closed(move || stop.request())
-            .context("failed to watch standard output")?;
         match &self.group {
-            Some(group) => self.run_in_group(group, session, &serving, show),
-            None => self.run_alone(session, &serving.shutdown, show),
+            Some(group) => self.run_in_group(group, session, &serve(session)?, show),
+            None => self.run_alone(session, show),
         }
     }
 
-    fn run_alone(
-        &self,
-        session: &Session,
-        shutdown: &millstream::Shutdown,
-        mut show: Show,
-    ) -> anyhow::Result<Outcome> {
+    fn run_alone(&self, session: &Session, mut show: Show) -> anyhow::Result<Outcome> {
         let mut plan = MergedReader::of(&self.topic)
             .since(since(&self.from)?)
             .until(self.until()?);
@@ -101,6 +92,9 @@ impl Args {
             plan = plan.partitions(self.partition.iter().map(|&partition| Partition(partition)));
         }
         let mut reader = plan.open(&session.cluster)?;
+        // Not before: nothing is shown yet, and opening waits for a cluster that does not respond, whatever is requested.
+        let serving = serve(session)?;
+        let shutdown = &serving.shutdown;
         show.waiting(&self.topic);
         let mut shown = 0;
         while self.count.is_none_or(|count| shown < count) && !shutdown.is_requested() {
@@ -141,6 +135,14 @@ impl Args {
             }
         })
     }
+}
+
+/// From here on a signal, or an output that somebody closes, asks for an orderly end.
+fn serve(session: &Session) -> anyhow::Result<Serving> {
+    let serving = session.serve()?;
+    let stop = serving.shutdown.clone();
+    closed_output::on_closed(move || stop.request()).context("failed to watch standard output")?;
+    Ok(serving)
 }
 
 /// Reads `--from`.
