@@ -3,26 +3,30 @@
 //! Records are encoded at once and sent in the background, idempotently and to all replicas unless the cluster's
 //! properties say otherwise. A full queue makes the sender wait, so memory is bounded (64 MiB). No failure is
 //! silent: each record either has a receipt that is called exactly once, or its failure is returned by the next
-//! [`Emitter::flush`]. Dropping the last handle flushes for 5 s at most and then logs how many records were not delivered.
+//! [`Emitter::flush`]. Dropping the last handle flushes for 5 s; what is then undecided is given up, within 2 s, and counted in the log.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::codec::Encodable;
 use crate::config::Cluster;
 use crate::draft::Draft;
-use crate::error::{Class, Error, Outcome};
+use crate::error::Error;
 pub use crate::log::kafka::producer::Counts;
-use crate::log::kafka::producer::{OnFailure, Producer, Report};
+use crate::log::kafka::producer::{CLOSED, OnFailure, Producer, Report, refused};
 use crate::log::{Outgoing, SendError};
 use crate::record::Position;
 use crate::topic::Topic;
 
-/// How long dropping the last handle waits for what is still under way.
-const DROP_WITHIN: Duration = Duration::from_secs(5);
+/// A buffer that one huge record has grown is given back above this size.
+const KEPT_BYTES: usize = 1 << 20;
+/// Why `send_and_wait` fails in a receipt.
+const NO_WAIT: &str =
+    "a receipt cannot wait for a delivery, because it runs on the thread that reports them";
+/// Why a full queue is an error in a receipt.
+const NO_ROOM: &str = "the queue is full and a receipt cannot wait for room, because it runs on the thread that makes it";
 
 thread_local! {
     /// The buffer of the thread that encodes, kept between records.
@@ -47,12 +51,7 @@ thread_local! {
 /// # Ok::<(), millstream::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Emitter(Arc<Shared>);
-
-struct Shared {
-    producer: Producer,
-    closed: AtomicBool,
-}
+pub struct Emitter(Arc<Producer>);
 
 impl Emitter {
     /// Makes a producer for `cluster`. It connects in the background; while no broker can be reached, records wait.
@@ -64,7 +63,7 @@ impl Emitter {
     }
 
     /// As [`Emitter::new`]; `failed` is called, by a thread of the emitter, with the number of each record that was sent by
-    /// [`Draft::send_numbered`] and not delivered. It must be short.
+    /// [`Draft::send_numbered`] and not delivered. It must be short, and is bound as a receipt is.
     ///
     /// # Errors
     /// As [`Emitter::new`].
@@ -77,10 +76,7 @@ impl Emitter {
 
     fn open(cluster: &Cluster, on_failure: Option<OnFailure>) -> Result<Emitter, Error> {
         let producer = Producer::open(cluster, on_failure)?;
-        Ok(Emitter(Arc::new(Shared {
-            producer,
-            closed: AtomicBool::new(false),
-        })))
+        Ok(Emitter(Arc::new(producer)))
     }
 
     /// Sends a record; what becomes of it is counted, and a failure is returned by the next [`Emitter::flush`]. The key and
@@ -89,7 +85,7 @@ impl Emitter {
     /// Blocks while the queue is full, until the cluster has acknowledged or the client has given up on enough of it.
     ///
     /// # Errors
-    /// The codec refuses the key or value, the record is too large, or the emitter is closed.
+    /// The codec refuses the key or value, the record is too large or larger than the queue, or the emitter is closed.
     pub fn send<K, V>(
         &self,
         topic: &Topic<K, V>,
@@ -111,14 +107,15 @@ impl Emitter {
         Draft::new(self, topic, key, value, buffer)
     }
 
-    /// Blocks until every record sent before is acknowledged or has failed, for `within` at most.
+    /// Blocks until every record sent before is acknowledged or has failed, for `within` at most. Records that other threads send
+    /// meanwhile are not waited for. In a receipt it does not block, because nothing is acknowledged before the receipt returns.
     ///
     /// # Errors
     /// [`Error::Undelivered`] when records without a receipt failed since the last flush, or when `within` passed
     /// first; those may still be delivered.
     pub fn flush(&self, within: Duration) -> Result<(), Error> {
-        let pending = self.0.producer.drain(within);
-        let failures = self.0.producer.take_failures();
+        let pending = self.0.drain(within);
+        let failures = self.0.take_failures();
         if pending == 0 && failures.count == 0 {
             return Ok(());
         }
@@ -134,12 +131,12 @@ impl Emitter {
         })
     }
 
-    /// Refuses further records on every handle, then flushes: blocks for `within` at most.
+    /// Refuses further records on every handle, also of threads that wait for room, then flushes: blocks for `within` at most.
     ///
     /// # Errors
     /// As [`Emitter::flush`].
     pub fn close(self, within: Duration) -> Result<Counts, Error> {
-        self.0.closed.store(true, Ordering::Release);
+        self.0.close();
         self.flush(within)?;
         Ok(self.counts())
     }
@@ -147,7 +144,7 @@ impl Emitter {
     /// How many records were taken, delivered and failed, over all handles.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.0.producer.counts()
+        self.0.counts()
     }
 }
 
@@ -156,18 +153,6 @@ impl std::fmt::Debug for Emitter {
         f.debug_struct("Emitter")
             .field("counts", &self.counts())
             .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let pending = self.producer.drain(DROP_WITHIN);
-        if pending > 0 {
-            tracing::error!(
-                pending,
-                "emitter dropped with records that were not delivered"
-            );
-        }
     }
 }
 
@@ -181,7 +166,8 @@ impl Draft<'_, &Emitter> {
     }
 
     /// Sends it and has `receipt` called once, by a thread of the emitter: with its position, or why it failed.
-    /// Receipts must be short; while one runs no other report is served.
+    /// Receipts must be short; while one runs no other report is served. A receipt may send, but not wait: if the queue is full
+    /// its [`send`](Self::send) fails instead of blocking.
     ///
     /// # Errors
     /// As [`Emitter::send`]; the receipt is then not called.
@@ -192,7 +178,7 @@ impl Draft<'_, &Emitter> {
         self.hand_over(Report::Receipt(Box::new(receipt)))
     }
 
-    /// Sends it; a failure is reported with this number, which is below 2^63, to the function that [`Emitter::on_failure`] was
+    /// Sends it; a failure is reported with this number, which is below 2^57, to the function that [`Emitter::on_failure`] was
     /// given. Cheaper than a receipt: nothing is kept for the record.
     ///
     /// # Errors
@@ -201,26 +187,29 @@ impl Draft<'_, &Emitter> {
         self.hand_over(Report::Numbered(number))
     }
 
-    /// Sends it and blocks until it is acknowledged or has failed. For a few records only: each costs a round trip.
+    /// Sends it and blocks until it is acknowledged or has failed. For a few records only: each costs a round trip. Not in a
+    /// receipt, where it fails.
     ///
     /// # Errors
     /// As [`Emitter::send`], or why the delivery failed.
     pub fn send_and_wait(self) -> Result<Position, Error> {
         let (told, outcome) = mpsc::sync_channel(1);
         let topic = self.topic;
+        if self.to.0.is_serving() {
+            return Err(refused(topic, NO_WAIT));
+        }
         self.send_then(move |result| {
             // The receiver waits below for as long as the emitter lives.
             let _ = told.send(result);
         })?;
-        outcome.recv().unwrap_or_else(|_| Err(closed(topic)))
+        outcome
+            .recv()
+            .unwrap_or_else(|_| Err(refused(topic, CLOSED)))
     }
 
     fn hand_over(self, mut report: Report) -> Result<(), Error> {
         let payload = self.payload?;
-        let shared = &self.to.0;
-        if shared.closed.load(Ordering::Acquire) {
-            return Err(closed(self.topic));
-        }
+        let producer = &self.to.0;
         let record = Outgoing {
             topic: self.topic,
             partition: self.partition,
@@ -230,22 +219,36 @@ impl Draft<'_, &Emitter> {
             timestamp: self.timestamp,
         };
         let sent = loop {
-            match shared.producer.send(&record, &mut report) {
+            match producer.send(&record, &mut report) {
                 Ok(()) => break Ok(()),
                 Err(SendError::Failed(error)) => break Err(error),
-                Err(SendError::Full) => shared.producer.wait_for_room(),
+                Err(SendError::Full) if producer.is_serving() => {
+                    break Err(refused(self.topic, NO_ROOM));
+                }
+                Err(SendError::Full) => producer.wait_for_room(),
             }
         };
-        BUFFER.set(payload.into_buffer());
+        keep(payload.into_buffer());
         sent
     }
 }
 
-fn closed(topic: &str) -> Error {
-    Error::Kafka {
-        action: format!("send a record to topic `{topic}`"),
-        reason: "the emitter is closed".to_owned(),
-        class: Class::Refused,
-        outcome: Outcome::NotApplied,
+/// Keeps a thread's buffer for its next record.
+fn keep(buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BYTES {
+        BUFFER.set(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_does_not_keep_the_memory_of_its_largest_record() {
+        keep(Vec::with_capacity(KEPT_BYTES));
+        assert!(BUFFER.take().capacity() >= KEPT_BYTES);
+        keep(Vec::with_capacity(10_000_000));
+        assert_eq!(BUFFER.take().capacity(), 0);
     }
 }

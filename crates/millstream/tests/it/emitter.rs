@@ -189,6 +189,157 @@ fn an_oversized_record_is_refused_at_once_with_its_size() {
     assert_eq!(error.outcome(), Outcome::NotApplied);
 }
 
+#[test]
+fn a_record_that_never_fits_into_the_queue_is_refused_at_once_with_size_and_bound() {
+    static BLOBS: Topic<(), Vec<u8>> = Topic::new("blobs", &NoKey, &Raw);
+    let sizes = [
+        ("queue.buffering.max.kbytes", "1024"),
+        ("message.max.bytes", "4000000"),
+    ];
+    let emitter = Emitter::new(&cluster().properties(sizes).unwrap()).unwrap();
+    let (told, outcome) = mpsc::channel();
+    std::thread::spawn(move || told.send(emitter.send(&BLOBS, &(), &vec![0; 2_000_000])));
+    let error = outcome.recv_timeout(PATIENCE).expect("it does not wait");
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "failed to send a record of 2000000 bytes to topic `blobs`: it is larger than the queue of 1048576 bytes, see \
+         `queue.buffering.max.kbytes`"
+    );
+}
+
+/// An emitter whose one place is taken by a record that nobody will acknowledge.
+fn full(timeout_ms: &str) -> (TcpListener, Emitter, Topic<String, u64>) {
+    let (listener, cluster) = unreachable();
+    let small = [
+        ("queue.buffering.max.messages", "1"),
+        ("message.timeout.ms", timeout_ms),
+    ];
+    let emitter = Emitter::new(&cluster.properties(small).unwrap()).unwrap();
+    (listener, emitter, numbers_elsewhere())
+}
+
+/// The natural way to try again: the receipt of a record that failed sends it once more. Another thread takes the room.
+#[test]
+fn a_receipt_that_sends_into_a_full_queue_gets_an_error_instead_of_waiting_for_itself() {
+    let (_listener, emitter, topic) = full("500");
+    let (told, outcomes) = mpsc::channel();
+    for number in 0..4 {
+        let (emitter, topic, told) = (emitter.clone(), topic.clone(), told.clone());
+        std::thread::spawn(move || {
+            let again = (emitter.clone(), topic.clone());
+            let receipt = move |outcome: Result<_, millstream::Error>| {
+                let first = outcome.unwrap_err().is_retriable();
+                let waited = again.0.record(&again.1, "", &number).send_and_wait();
+                let filled = again.0.send(&again.1, "", &number);
+                told.send((
+                    first,
+                    waited.unwrap_err(),
+                    filled,
+                    again.0.send(&again.1, "", &9),
+                ))
+                .unwrap();
+            };
+            emitter.record(&topic, "", &number).send_then(receipt)
+        });
+    }
+    for _ in 0..4 {
+        let (first, waited, _, refused) = outcomes.recv_timeout(PATIENCE).expect("a receipt");
+        assert!(first);
+        let from = |what: &str| {
+            format!(
+                "failed to send a record to topic `{}`: {what}",
+                topic.name()
+            )
+        };
+        assert_eq!(
+            waited.to_string(),
+            from(
+                "a receipt cannot wait for a delivery, because it runs on the thread that reports them"
+            )
+        );
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            from(
+                "the queue is full and a receipt cannot wait for room, because it runs on the thread that makes it"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_receipt_may_own_the_last_handle() {
+    let topic = numbers(1);
+    let emitter = Emitter::new(&cluster()).unwrap();
+    let (told, outcome) = mpsc::channel();
+    let (go, held) = mpsc::channel::<()>();
+    let last = emitter.clone();
+    let receipt = move |_| {
+        held.recv().unwrap();
+        last.send(&topic, "", &2).unwrap();
+        let name = topic.name().to_owned();
+        drop(last);
+        told.send(name).unwrap();
+    };
+    let topic = numbers(1);
+    emitter.record(&topic, "", &1).send_then(receipt).unwrap();
+    drop(emitter);
+    go.send(()).unwrap();
+    let name = outcome.recv_timeout(PATIENCE).expect("the receipt returns");
+    let sent_in_it = crate::support::NUMBERS.clone().named(name);
+    crate::support::eventually("the record sent in the receipt is delivered", || {
+        let reader = Reader::of(&sent_in_it).until(Until::End).open(&cluster());
+        reader.unwrap().count() == 1
+    });
+}
+
+/// One thread flushes what it sent while another one sends without end.
+#[test]
+fn a_flush_waits_only_for_what_was_sent_before_it() {
+    let topic = numbers(1);
+    // There is always something that the other one has sent and that is not acknowledged.
+    let slow = cluster().property("linger.ms", "300").unwrap();
+    let emitter = Emitter::new(&slow).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                emitter.send(&topic, "", &1).unwrap();
+                std::thread::park_timeout(Duration::from_micros(100));
+            }
+        });
+        eventually(PATIENCE, "the other one sends", || {
+            emitter.counts().delivered > 0
+        });
+        emitter.send(&topic, "", &2).unwrap();
+        let flushed = emitter.flush(PATIENCE);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        flushed.unwrap();
+    });
+}
+
+#[test]
+fn a_close_refuses_those_who_wait_for_room() {
+    let (_listener, emitter, topic) = full("300000");
+    emitter.send(&topic, "", &1).unwrap();
+    let (told, outcome) = mpsc::channel();
+    let other = emitter.clone();
+    std::thread::spawn(move || {
+        told.send(None).unwrap();
+        told.send(Some(other.send(&topic, "", &2))).unwrap();
+    });
+    assert!(outcome.recv_timeout(PATIENCE).unwrap().is_none());
+    // Whether it waits cannot be seen; closed too early, it is refused all the same.
+    std::thread::park_timeout(Duration::from_millis(200));
+    let error = emitter.close(Duration::ZERO).unwrap_err();
+    assert!(
+        error.to_string().contains("1 more are undecided"),
+        "{error}"
+    );
+    let refused = outcome.recv_timeout(PATIENCE).expect("it waits no longer");
+    let error = refused.unwrap().unwrap_err().to_string();
+    assert!(error.ends_with(": the emitter is closed"), "{error}");
+}
+
 /// An address that nothing listens on, for as long as the listener is kept: it never accepts.
 fn unreachable() -> (TcpListener, Cluster) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

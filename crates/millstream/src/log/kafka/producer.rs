@@ -5,31 +5,29 @@
 //! only has to wait. librdkafka drops what is queued when it is closed; here that is reported as a failure of each
 //! record.
 
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+mod reports;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
-use super::config::{Role, client_config, forward_error, forward_log, kafka_error};
+use super::config::{Role, client_config, kafka_error};
 use super::headers;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
-use crate::error::{Class, Error};
+use crate::error::{Class, Error, Outcome};
 use crate::log::{Outgoing, SendError};
 use crate::metrics::{EMITTER_DELIVERED, EMITTER_FAILED, EMITTER_PENDING};
-use crate::record::Position;
-use crate::topic::{Offset, Partition};
+use crate::topic::Partition;
+
+pub use reports::Counts;
+pub(crate) use reports::{Failures, OnFailure, Report};
+use reports::{Reports, Token, lock};
 
 /// The property that bounds what is in flight, and what it is when the user has not set it.
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
@@ -39,57 +37,12 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long the serving thread stays in the client, where nobody can wake it: a program that has sent everything waits for
 /// it at its end.
 const SERVE: Duration = Duration::from_millis(5);
+/// How long what is still under way is waited for when the last handle is dropped.
+const FLUSH: Duration = Duration::from_secs(5);
+/// Why a closed emitter takes nothing.
+pub(crate) const CLOSED: &str = "the emitter is closed";
 /// How long a purge may take to report what it dropped.
 const PURGE: Duration = Duration::from_secs(2);
-
-/// What is reported about one record: where it was written, or why it was not.
-pub(crate) type Receipt = Box<dyn FnOnce(Result<Position, Error>) + Send>;
-
-/// What is called with the numbers of records that failed.
-pub(crate) type OnFailure = Box<dyn Fn(u64, Error) + Send + Sync>;
-
-/// How the outcome of one record is reported.
-#[derive(Default)]
-pub(crate) enum Report {
-    /// Counted; a failure is returned by the next flush.
-    #[default]
-    Counted,
-    /// By its own receipt.
-    Receipt(Receipt),
-    /// A failure, by number.
-    Numbered(u64),
-}
-
-/// Set in the token of a numbered record; tokens of receipts count from 1.
-const NUMBERED: usize = 1 << (usize::BITS - 1);
-
-/// How many records were taken, and what became of them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Taken for sending.
-    pub accepted: u64,
-    /// Acknowledged by the cluster.
-    pub delivered: u64,
-    /// Given up.
-    pub failed: u64,
-}
-
-impl Counts {
-    /// Taken and not yet decided.
-    #[must_use]
-    pub fn pending(&self) -> u64 {
-        self.accepted
-            .saturating_sub(self.delivered)
-            .saturating_sub(self.failed)
-    }
-}
-
-/// Failures that no receipt has reported.
-#[derive(Debug, Default)]
-pub(crate) struct Failures {
-    pub(crate) count: u64,
-    pub(crate) first: String,
-}
 
 pub(crate) struct Producer {
     client: Arc<BaseProducer<Reports>>,
@@ -126,7 +79,7 @@ impl Producer {
                 action: "start the producer's thread".to_owned(),
                 reason: error.to_string(),
                 class: Class::Retriable,
-                outcome: crate::error::Outcome::NotApplied,
+                outcome: Outcome::NotApplied,
             })?;
         Ok(Producer {
             client,
@@ -140,28 +93,52 @@ impl Producer {
     pub(crate) fn send(&self, record: &Outgoing<'_>, report: &mut Report) -> Result<(), SendError> {
         let reports = self.client.context();
         let bytes = record.memory();
+        if bytes > reports.bound {
+            let error = never_fits(record.topic, payload(record), Some(reports.bound));
+            return Err(SendError::Failed(error));
+        }
         if !reports.reserve(bytes) {
             return Err(SendError::Full);
         }
-        let token = reports.token(report);
         // Counted first: the report may arrive before `send` returns.
-        reports.accepted.fetch_add(1, Ordering::SeqCst);
-        reports.wake_if_idle();
-        self.client
-            .send(client_record(record, token))
-            .map_err(|(error, _)| {
-                reports.accepted.fetch_sub(1, Ordering::AcqRel);
-                reports.in_flight.fetch_sub(bytes, Ordering::AcqRel);
-                *report = reports.take(token);
+        let turn = reports.accept();
+        // Looked at after it was counted: `close` waits for it, or it is refused.
+        let sent = if reports.closed.load(Ordering::SeqCst) {
+            Err(SendError::Failed(refused(record.topic, CLOSED)))
+        } else {
+            reports.wake_if_idle();
+            let id = reports.keep(report);
+            let token = Token { turn, id };
+            let sent = self.client.send(client_record(record, token.number()));
+            sent.map_err(|(error, _)| {
+                *report = reports.take(id);
                 self.refusal(record, &error)
             })
+        };
+        if sent.is_err() {
+            reports.take_back(turn);
+            reports.in_flight.fetch_sub(bytes, Ordering::AcqRel);
+        }
+        sent
+    }
+
+    /// Refuses every record from now on, also of those who wait for room.
+    pub(crate) fn close(&self) {
+        self.client.context().closed.store(true, Ordering::SeqCst);
+        self.client.context().progress.1.notify_all();
+    }
+
+    /// Whether this is the thread that serves the reports: it must not wait for one.
+    pub(crate) fn is_serving(&self) -> bool {
+        let serving = self.thread.as_ref().map(|thread| thread.thread().id());
+        serving == Some(std::thread::current().id())
     }
 
     fn refusal(&self, record: &Outgoing<'_>, error: &KafkaError) -> SendError {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
             return SendError::Full;
         }
-        let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let bytes = payload(record);
         let action = format!("send a record of {bytes} bytes to topic `{}`", record.topic);
         SendError::Failed(kafka_error(&self.client.context().cluster, action, error))
     }
@@ -171,16 +148,19 @@ impl Producer {
         self.client.context().wait(POLL);
     }
 
-    /// Waits until everything taken so far is decided, `within` at most; returns how much is not.
+    /// Waits until everything taken so far is decided, `within` at most; returns how much of it is not. What others send
+    /// meanwhile is not waited for.
     pub(crate) fn drain(&self, within: Duration) -> u64 {
+        let reports = self.client.context();
+        let last = reports.next_turn();
         let deadline = self.clock.now().plus(within);
         loop {
-            let pending = self.counts().pending();
+            let pending = reports.pending_until(last);
             let left = deadline.since(self.clock.now());
-            if pending == 0 || left.is_zero() {
+            if pending == 0 || left.is_zero() || self.is_serving() {
                 return pending;
             }
-            self.client.context().wait(left.min(POLL));
+            reports.wait(left.min(POLL));
         }
     }
 
@@ -196,15 +176,21 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        let reports = self.client.context();
+        if self.is_serving() {
+            // A receipt owned the last handle: the thread it runs on does the rest when it has returned.
+            reports.stop.store(true, Ordering::SeqCst);
+            reports.wake_if_idle();
+            return;
+        }
+        reports.flush(FLUSH, |wait| reports.wait(wait));
         if self.counts().pending() > 0 {
             self.client.purge(PurgeConfig::default().queue().inflight());
-            let lost = self.drain(PURGE);
-            if lost > 0 {
-                tracing::error!(lost, "records dropped without a report");
-            }
+            reports.flush(PURGE, |wait| reports.wait(wait));
         }
-        self.client.context().stop.store(true, Ordering::SeqCst);
-        self.client.context().wake_if_idle();
+        reports.tell_lost();
+        reports.stop.store(true, Ordering::SeqCst);
+        reports.wake_if_idle();
         if let Some(thread) = self.thread.take() {
             // A panic there was already reported by the thread; the client is closed all the same.
             let _ = thread.join();
@@ -227,17 +213,45 @@ fn serve(client: &BaseProducer<Reports>) {
         gauge!(EMITTER_PENDING).increment(counts.pending() as f64 - shown.pending() as f64);
         shown = counts;
         if is_last {
-            return;
+            break;
         }
+    }
+    let reports = client.context();
+    let poll = |wait| {
+        client.poll(wait);
+    };
+    if reports.counts().pending() > 0 {
+        reports.flush(FLUSH, poll);
+        client.purge(PurgeConfig::default().queue().inflight());
+        reports.flush(PURGE, poll);
+        reports.tell_lost();
     }
 }
 
-/// The most bytes in flight: the client's own property, which for the client leaves headers out of account.
-fn bound_of(cluster: &Cluster) -> usize {
-    let mut properties = cluster.raw_properties();
-    let kbytes = properties.find(|(name, _)| *name == QUEUE_KBYTES);
-    let kbytes = kbytes.and_then(|(_, value)| value.parse::<usize>().ok());
-    kbytes.unwrap_or(DEFAULT_KBYTES).saturating_mul(1024)
+/// The bytes that a user has given.
+fn payload(record: &Outgoing<'_>) -> usize {
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
+}
+
+/// A record that would wait for room for ever.
+pub(super) fn never_fits(topic: &str, bytes: usize, bound: Option<usize>) -> Error {
+    let bound = bound.map_or_else(String::new, |bound| format!(" of {bound} bytes"));
+    Error::Kafka {
+        action: format!("send a record of {bytes} bytes to topic `{topic}`"),
+        reason: format!("it is larger than the queue{bound}, see `{QUEUE_KBYTES}`"),
+        class: Class::Refused,
+        outcome: Outcome::NotApplied,
+    }
+}
+
+/// A record that is not taken, for a reason that has nothing to do with it.
+pub(crate) fn refused(topic: &str, reason: &str) -> Error {
+    Error::Kafka {
+        action: format!("send a record to topic `{topic}`"),
+        reason: reason.to_owned(),
+        class: Class::Refused,
+        outcome: Outcome::NotApplied,
+    }
 }
 
 /// Idempotence is the default unless the user asked for something that excludes it.
@@ -270,210 +284,10 @@ pub(super) fn client_record<'a>(
     made
 }
 
-/// What the serving thread keeps count in.
-struct Reports {
-    cluster: Cluster,
-    accepted: AtomicU64,
-    delivered: AtomicU64,
-    failed: AtomicU64,
-    /// The bytes taken and not yet decided, and how many there may be.
-    in_flight: AtomicUsize,
-    bound: usize,
-    failures: Mutex<Failures>,
-    receipts: Mutex<HashMap<usize, Receipt>>,
-    on_failure: Option<OnFailure>,
-    last_token: AtomicUsize,
-    stop: AtomicBool,
-    waiting: AtomicUsize,
-    progress: (Mutex<()>, Condvar),
-    /// Whether the serving thread waits for something to do.
-    idle: AtomicBool,
-    work: (Mutex<()>, Condvar),
-}
-
-impl Reports {
-    fn new(cluster: Cluster, on_failure: Option<OnFailure>) -> Reports {
-        Reports {
-            accepted: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            in_flight: AtomicUsize::new(0),
-            bound: bound_of(&cluster),
-            cluster,
-            failures: Mutex::default(),
-            receipts: Mutex::default(),
-            on_failure,
-            last_token: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
-            progress: (Mutex::new(()), Condvar::new()),
-            idle: AtomicBool::new(false),
-            work: (Mutex::new(()), Condvar::new()),
-        }
-    }
-
-    /// Takes room for a record; whether there was any. A record larger than the bound passes alone.
-    fn reserve(&self, bytes: usize) -> bool {
-        let before = self.in_flight.fetch_add(bytes, Ordering::AcqRel);
-        let has_room = before == 0 || before.saturating_add(bytes) <= self.bound;
-        if !has_room {
-            self.in_flight.fetch_sub(bytes, Ordering::AcqRel);
-        }
-        has_room
-    }
-
-    fn counts(&self) -> Counts {
-        // The decided first: a record is never seen decided before it is seen accepted.
-        let delivered = self.delivered.load(Ordering::Acquire);
-        let failed = self.failed.load(Ordering::Acquire);
-        Counts {
-            accepted: self.accepted.load(Ordering::Acquire),
-            delivered,
-            failed,
-        }
-    }
-
-    /// The token that a record travels with; a receipt is kept until its record is decided.
-    fn token(&self, report: &mut Report) -> usize {
-        match std::mem::take(report) {
-            Report::Counted => 0,
-            Report::Numbered(number) => usize::try_from(number).unwrap_or(0) | NUMBERED,
-            Report::Receipt(receipt) => {
-                let token = self.last_token.fetch_add(1, Ordering::Relaxed) + 1;
-                lock(&self.receipts).insert(token, receipt);
-                token
-            }
-        }
-    }
-
-    fn take(&self, token: usize) -> Report {
-        if token & NUMBERED != 0 {
-            return Report::Numbered((token & !NUMBERED) as u64);
-        }
-        let receipt = (token != 0).then(|| lock(&self.receipts).remove(&token));
-        receipt.flatten().map_or(Report::Counted, Report::Receipt)
-    }
-
-    /// Waits, `POLL` at most, while nothing is under way: then the client has nothing to report but its own troubles.
-    fn wait_for_work(&self) {
-        let (gate, signal) = &self.work;
-        let gate = lock(gate);
-        self.idle.store(true, Ordering::SeqCst);
-        let is_idle = self.accepted.load(Ordering::SeqCst) == self.decided();
-        if is_idle && !self.stop.load(Ordering::SeqCst) {
-            drop(
-                signal
-                    .wait_timeout(gate, POLL)
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
-        }
-        self.idle.store(false, Ordering::SeqCst);
-    }
-
-    fn decided(&self) -> u64 {
-        self.delivered.load(Ordering::Acquire) + self.failed.load(Ordering::Acquire)
-    }
-
-    /// The serving thread looks at what is under way after it has said that it is idle; whoever changes that looks
-    /// whether it is idle afterwards. So one of the two sees the other.
-    fn wake_if_idle(&self) {
-        if self.idle.load(Ordering::SeqCst) {
-            let (gate, signal) = &self.work;
-            drop(lock(gate));
-            signal.notify_all();
-        }
-    }
-
-    /// Waits for the next report, `most` at most. A report just before is missed: callers wait in short steps.
-    fn wait(&self, most: Duration) {
-        let (gate, signal) = &self.progress;
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        drop(
-            signal
-                .wait_timeout(lock(gate), most)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    fn fail(&self, message: &BorrowedMessage<'_>, error: &KafkaError, report: Report) {
-        let action = format!("deliver a record to topic `{}`", message.topic());
-        let error = kafka_error(&self.cluster, action, error);
-        match (report, &self.on_failure) {
-            (Report::Receipt(receipt), _) => call(|| receipt(Err(error))),
-            (Report::Numbered(number), Some(on_failure)) => call(|| on_failure(number, error)),
-            _ => {
-                let mut failures = lock(&self.failures);
-                failures.count += 1;
-                if failures.count == 1 {
-                    tracing::warn!(%error, topic = message.topic(), "delivery failed");
-                    failures.first = error.to_string();
-                }
-            }
-        }
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        forward_log(&self.cluster, level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        forward_error(&self.cluster, &error, reason);
-    }
-
-    fn stats_raw(&self, _statistics: &[u8]) {}
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, token: usize) {
-        let report = self.take(token);
-        let (Ok(message) | Err((_, message))) = result;
-        self.in_flight
-            .fetch_sub(headers::memory_of(message), Ordering::AcqRel);
-        // The receipt comes before the count: who has seen everything decided has been told everything.
-        match result {
-            Ok(message) => {
-                if let Report::Receipt(receipt) = report {
-                    call(|| receipt(Ok(position(message))));
-                }
-                self.delivered.fetch_add(1, Ordering::AcqRel);
-            }
-            Err((error, message)) => {
-                self.fail(message, error, report);
-                self.failed.fetch_add(1, Ordering::AcqRel);
-            }
-        }
-        if self.waiting.load(Ordering::Acquire) > 0 {
-            self.progress.1.notify_all();
-        }
-    }
-}
-
-fn position(message: &BorrowedMessage<'_>) -> Position {
-    Position {
-        topic: message.topic().into(),
-        partition: Partition(message.partition()),
-        offset: Offset::new(message.offset()),
-    }
-}
-
-/// Calls a user's receipt; a panic in it must not end the thread that serves all others.
-fn call(receipt: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(receipt)).is_err() {
-        tracing::error!("a delivery receipt panicked");
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::record::Headers;
 
