@@ -145,6 +145,16 @@ pub(crate) enum Begin {
     },
 }
 
+impl Begin {
+    /// The offset of the first record that may come.
+    pub(crate) const fn offset(self) -> NextOffset {
+        match self {
+            Self::Committed(offset) | Self::Chosen(offset) => offset,
+            Self::Refused { end, .. } => end,
+        }
+    }
+}
+
 /// What a poll found.
 #[derive(Debug)]
 pub(crate) enum Event<M> {

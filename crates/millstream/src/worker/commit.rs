@@ -60,13 +60,10 @@ impl<S> Core<S> {
         }
     }
 
-    /// Commits what is done in some partitions and waits for the answer; whether there is nothing more to try.
-    pub(super) fn commit_now<L: Log>(&mut self, log: &L, which: &[TopicPartition]) -> bool {
-        let result = self.commit_and_wait(log, which);
-        result.map_or_else(|error| !error.is_retriable(), |()| true)
-    }
-
-    /// As [`commit_now`](Self::commit_now), with the error that the cluster answered.
+    /// Commits what is done in some partitions and waits for the answer.
+    ///
+    /// # Errors
+    /// What the cluster answered.
     pub(super) fn commit_and_wait<L: Log>(
         &mut self,
         log: &L,

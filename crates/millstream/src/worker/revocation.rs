@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::definition::Definition;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::log::{Begin, Log};
 use crate::metrics::{Meters, REBALANCES};
 use crate::policy::Start;
@@ -24,6 +24,9 @@ const ADMIT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Between two attempts to commit before partitions are given away.
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long the commit of a stop may take beyond the drain: in a rebalance the client sends it only when the group has settled.
+const COMMIT_BEYOND: Duration = Duration::from_secs(4);
 
 /// Between two attempts to release partitions.
 const RELEASE_AGAIN: Duration = Duration::from_millis(100);
@@ -158,9 +161,10 @@ impl<S> Core<S> {
             Phase::Draining(drain) | Phase::Stopping(drain) => {
                 let (until, again) = (drain.until, drain.again);
                 let is_over =
-                    |core: &mut Self| core.now >= until || (core.now >= again && core.is_drained());
+                    |core: &mut Self| core.now >= again && (core.now >= until || core.is_drained());
                 if !is_over(self) {
-                    let left = until.since(self.now).min(Duration::from_millis(5));
+                    let left = until.max(again).since(self.now);
+                    let left = left.min(Duration::from_millis(5));
                     self.reports(log, wait.min(left));
                     self.send_pending(log);
                     self.now = self.clock.now();
@@ -341,8 +345,24 @@ impl<S> Core<S> {
             return;
         };
         let (partitions, since, until) = (drain.partitions.clone(), drain.since, drain.until);
-        let is_committed = self.commit_now(log, &partitions);
-        if !is_committed && self.now < until {
+        let committed = self.commit_and_wait(log, &partitions);
+        // What was lost meanwhile has another holder: there is nothing to commit.
+        let committed = committed.or_else(|error| {
+            if error.is_retriable() || error.class() == Class::Fatal {
+                Err(error)
+            } else {
+                Ok(())
+            }
+        });
+        let is_committed = committed.is_ok();
+        let passes = committed.as_ref().is_err_and(Error::is_retriable);
+        let last = if self.is_stopping() {
+            until.plus(COMMIT_BEYOND)
+        } else {
+            until
+        };
+        self.now = self.clock.now();
+        if passes && self.now < last {
             let next = self.now.plus(COMMIT_AGAIN);
             if let Phase::Draining(drain) | Phase::Stopping(drain) = &mut self.lifecycle.phase {
                 drain.again = next;
@@ -361,6 +381,9 @@ impl<S> Core<S> {
         self.publish(log);
         self.give_up(&partitions);
         if self.is_stopping() {
+            if let Err(error) = committed {
+                self.remember(error);
+            }
             // A worker that stops leaves the group by closing its client, which releases everything at once.
             self.lifecycle.phase = Phase::Stopped;
         } else {

@@ -110,17 +110,22 @@ pub(crate) fn kafka_error(
         | KafkaError::Subscription(text)
         | KafkaError::Seek(text)
         | KafkaError::PauseResume(text) => text.clone(),
-        other => other
-            .rdkafka_error_code()
-            .map_or_else(|| other.to_string(), code_text),
+        other => code_of(other).map_or_else(|| other.to_string(), code_text),
     };
+    let code = code_of(error);
     Error::Kafka {
         action: action.into(),
         reason: cluster.scrub(&reason),
-        class: error.rdkafka_error_code().map_or(Class::Refused, class_of),
-        outcome: error
-            .rdkafka_error_code()
-            .map_or(Outcome::NotApplied, outcome_of),
+        class: code.map_or(Class::Refused, class_of),
+        outcome: code.map_or(Outcome::NotApplied, outcome_of),
+    }
+}
+
+/// The code of an error; rdkafka itself leaves out that of an administrative request.
+fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
     }
 }
 
@@ -180,6 +185,7 @@ fn class_of(code: RDKafkaErrorCode) -> Class {
         | Code::ThrottlingQuotaExceeded
         | Code::ConcurrentTransactions
         | Code::WaitingForCoordinator
+        | Code::PreviousInProgress
         | Code::RebalanceInProgress
         // The client dropped what it had not sent.
         | Code::PurgeQueue
@@ -305,5 +311,20 @@ mod tests {
         for (code, class) in classes {
             assert_eq!(code_error("send", code).class(), class, "{code:?}");
         }
+    }
+
+    /// The controller moves while a topic is created: the request was sent, and nobody says what became of it.
+    #[test]
+    fn an_administrative_request_without_an_answer_is_retriable_and_its_outcome_unknown() {
+        let late = KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut);
+        let error = kafka_error(&Cluster::new("a:1"), "create topic `calls`", &late);
+        assert_eq!(
+            error.to_string(),
+            "failed to create topic `calls`: timed out"
+        );
+        assert_eq!(
+            (error.class(), error.outcome()),
+            (Class::Retriable, Outcome::Unknown)
+        );
     }
 }

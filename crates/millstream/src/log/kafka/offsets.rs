@@ -32,8 +32,36 @@ pub(crate) fn fetch<C: ConsumerContext>(
     which: Which,
     patience: Duration,
 ) -> Result<ByPartition, KafkaError> {
+    offsets_in(&ask(client, partitions, which, patience)?)
+}
+
+/// As [`fetch`]; those whose leader does not answer, or is not there, are left out. An error is one of all.
+pub(crate) fn fetch_some<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    which: Which,
+    patience: Duration,
+) -> Result<ByPartition, KafkaError> {
+    let list = ask(client, partitions, which, patience)?;
+    let answers = list.elements().into_iter().filter_map(|element| {
+        let ClientOffset::Offset(offset) = element.offset() else {
+            return None;
+        };
+        let partition = TopicPartition::new(element.topic(), Partition(element.partition()));
+        let is_answered = element.error().is_ok();
+        is_answered.then(|| (partition, NextOffset::new(offset)))
+    });
+    Ok(answers.collect())
+}
+
+fn ask<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    which: Which,
+    patience: Duration,
+) -> Result<TopicPartitionList, KafkaError> {
     if partitions.is_empty() {
-        return Ok(ByPartition::new());
+        return Ok(TopicPartitionList::new());
     }
     let time = match which {
         Which::Start => ClientOffset::Beginning,
@@ -44,7 +72,7 @@ pub(crate) fn fetch<C: ConsumerContext>(
     for partition in partitions {
         asked.add_partition_offset(&partition.topic, partition.partition.0, time)?;
     }
-    offsets_in(&client.offsets_for_times(asked, patience)?)
+    client.offsets_for_times(asked, patience)
 }
 
 /// The offsets a list holds; partitions without one are left out.

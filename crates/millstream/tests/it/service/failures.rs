@@ -164,6 +164,34 @@ fn a_dead_letter_is_as_large_as_its_input_carries() {
     assert_eq!(sizes, [SIZE]);
 }
 
+// fault 30
+/// A topic's limit is of what travels: a record of a compressed batch may be many times as large.
+#[test]
+fn a_dead_letter_of_a_compressed_record_is_as_large_as_the_record() {
+    const SIZE: usize = 3_000_000;
+    let from = narrow(10_000);
+    let compressed = [
+        ("compression.type", "gzip"),
+        ("message.max.bytes", "10000000"),
+    ];
+    let emitter = Emitter::new(&cluster().properties(compressed).unwrap()).unwrap();
+    emitter.send(&from, "k", &"x".repeat(SIZE)).unwrap();
+    emitter.flush(PATIENCE).unwrap();
+    let name = group();
+    let on_text = |(): &mut (), _: Record<String, String>, _: &mut Context| {
+        Err(ProcessError::new("too much"))
+    };
+    let service = quick(Service::new(&*name, || ()).input(&from, on_text));
+    let running = Running::start(service.on_error(OnError::dead_letter().dead_letter_limit(1.0)));
+    eventually("the record is committed", || {
+        admin().group(&name).is_ok() && lag(&name) == [Some(0)]
+    });
+    assert_eq!(running.stop().unwrap().dead_lettered, 1);
+    let dead = bytes_on(&format!("{}.dlq", from.name()));
+    let sizes: Vec<usize> = dead.iter().map(|record| record.value.len()).collect();
+    assert_eq!(sizes, [SIZE]);
+}
+
 // fault 6
 #[test]
 fn a_panic_in_a_handler_is_contained() {

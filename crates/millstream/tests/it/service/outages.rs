@@ -14,7 +14,7 @@ use millstream::{
 };
 use millstream_broker::{Config, Server};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::mocking::MockCluster;
+use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::{ClientConfig, TopicPartitionList};
@@ -35,7 +35,11 @@ struct Outage {
 
 impl Outage {
     fn new() -> Self {
-        let mock = MockCluster::new(1).unwrap();
+        Self::with_brokers(1)
+    }
+
+    fn with_brokers(brokers: i32) -> Self {
+        let mock = MockCluster::new(brokers).unwrap();
         let cluster = Cluster::new(mock.bootstrap_servers());
         let emitter = Emitter::new(&cluster).unwrap();
         Self {
@@ -46,8 +50,12 @@ impl Outage {
     }
 
     fn topic(&self, what: &str) -> Numbers {
+        self.topic_of(what, 1)
+    }
+
+    fn topic_of(&self, what: &str, partitions: i32) -> Numbers {
         let topic = NUMBERS.clone().named(unique(what));
-        self.mock.create_topic(topic.name(), 1, 1).unwrap();
+        self.mock.create_topic(topic.name(), partitions, 1).unwrap();
         topic
     }
 
@@ -278,6 +286,71 @@ fn a_stop_while_the_broker_is_away_ends_at_its_deadline() {
         clock.now().since(stopping) >= Duration::from_secs(1),
         "the drain has its budget"
     );
+}
+
+// fault 5
+/// The usual case: a commit has been handed on, and the coordinator is gone before it has answered.
+#[test]
+fn a_stop_with_a_commit_that_is_not_answered_is_no_success() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 100_000];
+    outage
+        .mock
+        .request_errors(RDKafkaApiKey::OffsetCommit, &errors);
+    outage.write(&from, 0..100);
+    let name = group();
+    let service = copy(&name, &from, &to)
+        .commit_every(Duration::from_millis(50))
+        .drain_within(Duration::from_secs(1));
+    let (running, refused) = (Running::on(outage.cluster.clone(), service), &outage.mock);
+    outage.wait_for(&to, 100);
+    // The last of the commits is handed on some time after the last record.
+    pass(Duration::from_secs(1));
+    let error = running.stop().unwrap_err().to_string();
+    refused.clear_request_errors(RDKafkaApiKey::OffsetCommit);
+    assert_eq!(outage.committed(&name, &from), Some(-1001), "{error}");
+}
+
+// fault 13
+/// READ on the input is withdrawn: the client says so once for each partition and then nothing more.
+#[test]
+fn a_service_without_permission_to_read_ends_with_that_error() {
+    let outage = Outage::new();
+    let (from, to) = (outage.topic("from"), outage.topic("to"));
+    let errors = vec![RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 100_000];
+    outage.mock.request_errors(RDKafkaApiKey::Fetch, &errors);
+    let name = group();
+    let error = Running::on(outage.cluster.clone(), copy(&name, &from, &to))
+        .ended()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("failed to read as group `{name}`: topic authorization failed")
+    );
+}
+
+/// A new group, and one broker of two is down: what the other leads is read.
+#[test]
+fn a_partition_without_a_leader_does_not_keep_the_others_from_being_read() {
+    let outage = Outage::with_brokers(2);
+    let (from, to) = (outage.topic_of("from", 2), outage.topic("to"));
+    let name = group();
+    for (partition, broker) in [(0, 1), (1, 2)] {
+        let (topic, mock) = (from.name(), &outage.mock);
+        mock.partition_leader(topic, partition, Some(broker))
+            .unwrap();
+    }
+    outage.mock.partition_leader(to.name(), 0, Some(1)).unwrap();
+    outage
+        .mock
+        .coordinator(MockCoordinator::Group(name.clone()), 1)
+        .unwrap();
+    outage.write(&from, 0..10);
+    outage.mock.partition_leader(from.name(), 1, None).unwrap();
+    let running = Running::on(outage.cluster.clone(), copy(&name, &from, &to));
+    outage.wait_for(&to, 10);
+    running.stop().unwrap();
 }
 
 // fault 13

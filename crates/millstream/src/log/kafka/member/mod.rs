@@ -8,6 +8,7 @@
 //! a second, because librdkafka otherwise stops fetching for a whole second when its local queue is full; and `flush` of
 //! the client is never used, because it sleeps in steps of 100 ms.
 
+mod commits;
 mod deliveries;
 mod open;
 mod outlet;
@@ -23,21 +24,23 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
-use super::config::{code_error, kafka_error};
+use super::config::kafka_error;
 use super::offsets::{self, Which};
+use super::producer::never_fits;
 use super::reader::ReadMessage;
 use crate::clock::{Moment, SystemClock};
 use crate::config::Cluster;
-use crate::error::{Class, Error, Outcome};
+use crate::error::Error;
 use crate::limits::Limits;
 use crate::log::{Begin, Event, Log, Outgoing, SendError, Token};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
 
+use commits::Commits;
 use deliveries::{REPORTS, Report};
 use outlet::Outlet;
 use signals::{Signal, Signals, partitions};
@@ -66,6 +69,8 @@ pub(crate) struct Settings {
 
 /// A member of a group, and its producer.
 pub(crate) struct Member {
+    /// Dropped before the consumer, to which its queue belongs.
+    commits: Commits,
     consumer: BaseConsumer<Signals>,
     producer: Outlet,
     events: Receiver<Signal>,
@@ -98,12 +103,15 @@ impl Member {
         cluster.check_brokers()?;
         let (sender, events) = channel();
         let consumer = open::consumer(cluster, &settings, sender)?;
+        let commits = Commits::new(&consumer)
+            .map_err(|error| kafka_error(cluster, "make a consumer", &error))?;
         let producer = Outlet::new(open::producer(cluster, &settings)?);
         let topics: Vec<&str> = settings.topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).map_err(|error| {
             kafka_error(cluster, format!("join group `{}`", settings.group), &error)
         })?;
         Ok(Self {
+            commits,
             consumer,
             producer,
             events,
@@ -126,19 +134,7 @@ impl Member {
                 Signal::Assigned(partitions) => Event::Assigned(partitions),
                 Signal::Revoked(partitions) => Event::Revoked(partitions),
                 Signal::Lost(partitions) => Event::Lost(partitions),
-                Signal::Committed(offsets, error) => Event::Committed {
-                    offsets,
-                    result: error.map_or(Ok(()), |code| Err(code_error("commit offsets", code))),
-                },
-                Signal::CommitFailed(reason) => Event::Committed {
-                    offsets: Vec::new(),
-                    result: Err(Error::Kafka {
-                        action: format!("commit offsets of group `{}`", self.settings.group),
-                        reason,
-                        class: Class::Retriable,
-                        outcome: Outcome::NotApplied,
-                    }),
-                },
+                Signal::Committed(answer) => self.answered(answer),
                 Signal::Reset(partition, wanted) => {
                     self.known.borrow_mut().doubtful.push((partition, wanted));
                     continue;
@@ -172,6 +168,12 @@ impl Member {
                 self.known.borrow_mut().doubtful = all;
                 Ok(Event::Idle)
             }
+            // Told once for each partition, of which nothing is read from then on.
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            ) => Err(self.fail(self.reading(), error)),
             // The connection is told by the client's own log; it mends itself.
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure
@@ -194,6 +196,9 @@ impl Log for Member {
         if let Some(event) = self.doubt() {
             return Ok(event);
         }
+        if let Some(answer) = self.commits.answer(Duration::ZERO) {
+            return Ok(self.answered(answer));
+        }
         match self.consumer.poll(wait) {
             Some(Ok(message)) => Ok(Event::Record(ReadMessage::new(message))),
             // The client returns early, with nothing, whenever it has served an event of its own.
@@ -204,25 +209,25 @@ impl Log for Member {
 
     fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         let begins = self.begins(partitions)?;
-        let starts = begins.iter().map(|(partition, begin)| match begin {
-            Begin::Committed(offset) | Begin::Chosen(offset) => (partition, *offset),
-            Begin::Refused { end, .. } => (partition, *end),
-        });
-        let starts: Vec<_> = starts.collect();
-        let list = offsets::list_of(starts.iter().copied())
-            .map_err(|error| self.fail("take partitions", &error))?;
+        let fail = |error: &KafkaError| {
+            let group = &self.settings.group;
+            self.fail(
+                format!("take {} as group `{group}`", names(partitions)),
+                error,
+            )
+        };
+        let list = self.start_list(&begins).map_err(|error| fail(&error))?;
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
         };
-        assigned.map_err(|error| self.fail("take partitions", &error))?;
+        assigned.map_err(|error| fail(&error))?;
         let mut known = self.known.borrow_mut();
         // The group's coordinator has just answered.
         known.connected = true;
-        let starts = starts.into_iter();
-        known
-            .starts
-            .extend(starts.map(|(partition, offset)| (partition.clone(), offset)));
+        let starts = begins.iter();
+        let starts = starts.map(|(partition, begin)| (partition.clone(), begin.offset()));
+        known.starts.extend(starts);
         drop(known);
         Ok(begins)
     }
@@ -241,7 +246,13 @@ impl Log for Member {
             }
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.unassign(),
         };
-        released.map_err(|error| self.fail("release partitions", &error))
+        released.map_err(|error| {
+            let group = &self.settings.group;
+            self.fail(
+                format!("release {} of group `{group}`", names(partitions)),
+                &error,
+            )
+        })
     }
 
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError> {
@@ -262,7 +273,10 @@ impl Log for Member {
                 Ok(())
             }
             Err(error) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::QueueFull) => Err(SendError::Full),
+                Some(RDKafkaErrorCode::QueueFull) if in_flight > 0 => Err(SendError::Full),
+                Some(RDKafkaErrorCode::QueueFull) => {
+                    Err(SendError::Failed(never_fits(record.topic, bytes, None)))
+                }
                 _ => {
                     let action = format!("send {bytes} bytes to topic `{}`", record.topic);
                     Err(SendError::Failed(self.fail(action, &error)))
@@ -306,18 +320,12 @@ impl Log for Member {
         self.in_flight.get()
     }
 
-    /// The client calls nobody back about such a commit: rdkafka 0.39 asks for the answer as an event, which librdkafka
-    /// gives for a commit with a queue of its own only. It writes a log line when one has failed for good. So a commit that
-    /// was handed on is taken as done, and that line takes it back.
     fn commit(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
-        self.commit_as(offsets, CommitMode::Async)?;
-        let done = Signal::Committed(offsets.to_vec(), None);
-        self.consumer.context().tell(done);
-        Ok(())
+        self.hand_on(offsets)
     }
 
     fn commit_now(&self, offsets: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
-        self.commit_as(offsets, CommitMode::Sync)
+        self.commit_and_wait(offsets)
     }
 
     fn pause(&self, partitions: &[TopicPartition]) {
@@ -369,8 +377,12 @@ impl Log for Member {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, NextOffset)>, Error> {
-        let ends = offsets::fetch(&self.consumer, partitions, Which::End, SHORT_PATIENCE)
-            .map_err(|error| self.fail("ask for the ends of partitions", &error))?;
+        // A partition without a leader gives no answer: it must not hide that another one stands still.
+        let ends = offsets::fetch_some(&self.consumer, partitions, Which::End, SHORT_PATIENCE)
+            .map_err(|error| {
+                let action = format!("ask for the ends of {}", names(partitions));
+                self.fail(action, &error)
+            })?;
         let known = self.known.borrow();
         let is_unread = |partition: &TopicPartition, end: NextOffset| {
             // The markers of transactions are no records: the client has passed them without giving anything.
@@ -387,33 +399,6 @@ impl Log for Member {
 
     fn is_connected(&self) -> bool {
         self.known.borrow().connected
-    }
-}
-
-impl Member {
-    fn commit_as(
-        &self,
-        offsets: &[(TopicPartition, NextOffset)],
-        mode: CommitMode,
-    ) -> Result<(), Error> {
-        let fail = |error: KafkaError| {
-            self.fail(
-                format!("commit offsets of group `{}`", self.settings.group),
-                &error,
-            )
-        };
-        let positions = offsets.iter();
-        let positions = positions.map(|(partition, offset)| (partition, *offset));
-        let list = offsets::list_of(positions).map_err(fail)?;
-        self.consumer.commit(&list, mode).map_err(|error| {
-            let settling = error.rdkafka_error_code() == Some(RDKafkaErrorCode::IllegalGeneration);
-            if settling && !self.consumer.assignment_lost() {
-                // The group has a new generation which the client has not heard of yet: a later commit is of that one.
-                let action = format!("commit offsets of group `{}`", self.settings.group);
-                return code_error(action, RDKafkaErrorCode::RebalanceInProgress);
-            }
-            fail(error)
-        })
     }
 }
 
@@ -440,6 +425,17 @@ fn refused_batches(reports: &[Report]) -> HashSet<(String, i32)> {
     places.filter(|place| !seen.insert(place.clone())).collect()
 }
 
+/// The partitions by name, for the text of an error.
+fn names(partitions: &[TopicPartition]) -> String {
+    const MOST: usize = 5;
+    let shown = partitions.iter().take(MOST).map(ToString::to_string);
+    let mut names = shown.collect::<Vec<_>>().join(", ");
+    if partitions.len() > MOST {
+        names.push_str(&format!(" and {} more", partitions.len() - MOST));
+    }
+    names
+}
+
 fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
@@ -453,8 +449,7 @@ mod tests {
     use super::*;
     use crate::record::Headers;
 
-    #[test]
-    fn headers_count_against_the_bound_of_a_member_while_the_cluster_is_away() {
+    fn away() -> Member {
         let settings = Settings {
             group: "group".to_owned(),
             instance: None,
@@ -464,7 +459,28 @@ mod tests {
             max_bytes_in_flight: 1 << 20,
             limits: Limits::default(),
         };
-        let member = Member::open(&Cluster::new("127.0.0.1:1"), settings).unwrap();
+        Member::open(&Cluster::new("127.0.0.1:1"), settings).unwrap()
+    }
+
+    #[test]
+    fn no_second_commit_begins_before_the_first_is_answered() {
+        let member = away();
+        let at = |offset| {
+            let partition = TopicPartition::new("in", crate::topic::Partition(0));
+            [(partition, NextOffset::new(offset))]
+        };
+        member.commit(&at(10)).unwrap();
+        let errors = [member.commit(&at(11)), member.commit_now(&at(12))];
+        let texts = errors.map(|error| error.unwrap_err().to_string());
+        let expected = ["previous operation in progress", "timed out"];
+        let expected =
+            expected.map(|why| format!("failed to commit offsets of group `group`: {why}"));
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn headers_count_against_the_bound_of_a_member_while_the_cluster_is_away() {
+        let member = away();
         let headers = Headers::new().with("large", vec![0; 100_000]);
         let record = Outgoing {
             topic: "out",

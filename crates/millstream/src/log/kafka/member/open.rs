@@ -16,8 +16,9 @@ use crate::config::Cluster;
 use crate::error::Error;
 use crate::policy::Start;
 
-/// The least that the client allows as the size of a record.
-const SMALLEST: u32 = 1_000;
+/// The most that the client allows as the size of a record: what a topic takes is for the topic to decide. Its limit is of what
+/// travels, and the records of a compressed batch may be many times as large.
+const LARGEST: &str = "1000000000";
 
 /// The client's own size of a batch.
 const BATCH: u32 = 1_000_000;
@@ -85,10 +86,6 @@ pub(super) fn producer(
     cluster: &Cluster,
     settings: &Settings,
 ) -> Result<BaseProducer<Deliveries>, Error> {
-    let record = settings
-        .limits
-        .largest_record
-        .map(|bytes| bytes.max(SMALLEST).to_string());
     let batch = settings
         .limits
         .largest_batch
@@ -100,10 +97,8 @@ pub(super) fn producer(
         ("linger.ms", "5"),
         ("partitioner", "murmur2_random"),
         ("queue.buffering.max.messages", "1000000"),
+        ("message.max.bytes", LARGEST),
     ];
-    if let Some(bytes) = &record {
-        defaults.push(("message.max.bytes", bytes));
-    }
     // A batch that one topic would refuse is not made: a record that is too large is then alone in its own.
     if let Some(bytes) = &batch {
         defaults.push(("batch.size", bytes));

@@ -3,20 +3,22 @@
 //! The group's coordinator and the partitions' leaders are asked, with a bound on the time. librdkafka tells of a position
 //! that is not on the cluster without saying what is: such a position stays in doubt until the cluster has answered.
 
-use std::collections::BTreeMap;
-
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
 use super::super::config::code_error;
-use super::super::offsets::{self, Which};
+use super::super::offsets::{self, ByPartition, Which};
 use super::{Member, PATIENCE, SHORT_PATIENCE, list_of};
 use crate::clock::Clock as _;
 use crate::error::Error;
 use crate::log::{Begin, Event};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
+
+/// The first offset of a partition that could not be asked for; every partition begins there or later.
+const UNKNOWN: NextOffset = NextOffset::new(0);
 
 impl Member {
     /// Where the group goes on in some partitions.
@@ -41,8 +43,8 @@ impl Member {
             .collect();
         let ask = |which| offsets::fetch(&self.consumer, &new, which, PATIENCE).map_err(fail);
         let (starts, ends) = match self.settings.start {
-            Start::Earliest => (ask(Which::Start)?, BTreeMap::new()),
-            Start::Latest => (BTreeMap::new(), ask(Which::End)?),
+            Start::Earliest => (self.first_offsets(&new), ByPartition::new()),
+            Start::Latest => (ByPartition::new(), ask(Which::End)?),
             Start::Fail => (ask(Which::Start)?, ask(Which::End)?),
         };
         let begin = |partition: &TopicPartition| match (
@@ -63,6 +65,43 @@ impl Member {
             .map(|partition| Ok((partition.clone(), begin(partition)?)))
             .collect()
     }
+
+    /// The first offsets of some partitions. One whose leader does not answer has none yet, and no other waits for it: the client
+    /// finds it out when the leader is back.
+    fn first_offsets(&self, partitions: &[TopicPartition]) -> ByPartition {
+        let asked = offsets::fetch_some(&self.consumer, partitions, Which::Start, SHORT_PATIENCE);
+        let mut starts = asked.unwrap_or_default();
+        for partition in partitions {
+            if !starts.contains_key(partition) {
+                tracing::warn!(
+                    topic = %partition.topic,
+                    partition = partition.partition.0,
+                    "the leader of the partition does not answer: read when it does"
+                );
+                starts.insert(partition.clone(), UNKNOWN);
+            }
+        }
+        starts
+    }
+
+    /// Where the client is to start, as it understands it.
+    pub(super) fn start_list(
+        &self,
+        begins: &[(TopicPartition, Begin)],
+    ) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(begins.len());
+        for (partition, begin) in begins {
+            let offset = match begin {
+                Begin::Chosen(UNKNOWN) if self.settings.start == Start::Earliest => {
+                    ClientOffset::Beginning
+                }
+                begin => ClientOffset::Offset(begin.offset().get()),
+            };
+            list.add_partition_offset(&partition.topic, partition.partition.0, offset)?;
+        }
+        Ok(list)
+    }
+
     /// Asks the cluster about the positions in doubt; an event for the first that is not there.
     pub(super) fn doubt<M>(&self) -> Option<Event<M>> {
         let mut known = self.known.borrow_mut();

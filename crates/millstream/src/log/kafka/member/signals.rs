@@ -11,11 +11,11 @@ use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::Offset as ClientOffset;
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::config::{forward_error, forward_log};
+use super::commits::Answer;
 use super::statistics::{self, Statistics};
 use crate::config::Cluster;
 use crate::topic::{NextOffset, Partition, TopicPartition};
@@ -25,9 +25,8 @@ pub(super) enum Signal {
     Assigned(Vec<TopicPartition>),
     Revoked(Vec<TopicPartition>),
     Lost(Vec<TopicPartition>),
-    Committed(Vec<(TopicPartition, NextOffset)>, Option<RDKafkaErrorCode>),
-    /// The client wrote that a commit has failed for good, and why; it does not say which.
-    CommitFailed(String),
+    /// A commit was answered while something else was waited for.
+    Committed(Answer),
     /// The client wrote that it reset this position.
     Reset(TopicPartition, NextOffset),
     Statistics(Statistics),
@@ -50,9 +49,6 @@ impl ClientContext for Signals {
             && let Some((partition, wanted)) = statistics::reset(message)
         {
             self.tell(Signal::Reset(partition, wanted));
-        }
-        if facility == "COMMITFAIL" {
-            self.tell(Signal::CommitFailed(self.cluster.scrub(message)));
         }
     }
 
@@ -85,27 +81,6 @@ impl ConsumerContext for Signals {
             _ if consumer.assignment_lost() => Signal::Lost(partitions),
             _ => Signal::Revoked(partitions),
         });
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let elements = offsets.elements();
-        // The whole may succeed and a part of it fail.
-        let failed = elements.iter().find_map(|element| element.error().err());
-        let error = result
-            .err()
-            .or(failed)
-            .and_then(|error| error.rdkafka_error_code());
-        let offsets = elements
-            .iter()
-            .filter_map(|element| match element.offset() {
-                ClientOffset::Offset(offset) => Some((
-                    TopicPartition::new(element.topic(), Partition(element.partition())),
-                    NextOffset::new(offset),
-                )),
-                _ => None,
-            });
-        let error = error.filter(|code| *code != RDKafkaErrorCode::NoOffset);
-        self.tell(Signal::Committed(offsets.collect(), error));
     }
 }
 

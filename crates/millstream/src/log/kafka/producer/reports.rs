@@ -94,7 +94,7 @@ impl Token {
         let low = number & !NUMBERED;
         Self {
             turn: low % TURNS,
-            id: low / TURNS | number & NUMBERED,
+            id: (low / TURNS) | (number & NUMBERED),
         }
     }
 }
@@ -298,12 +298,7 @@ impl Reports {
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    pub(super) fn fail(
-        &self,
-        message: &BorrowedMessage<'_>,
-        error: &KafkaError,
-        report: Report,
-    ) {
+    pub(super) fn fail(&self, message: &BorrowedMessage<'_>, error: &KafkaError, report: Report) {
         let action = format!("deliver a record to topic `{}`", message.topic());
         let error = kafka_error(&self.cluster, action, error);
         match (report, &self.on_failure) {
