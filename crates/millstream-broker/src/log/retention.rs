@@ -86,6 +86,10 @@ impl Partition {
             if self.deleted.load(Ordering::Acquire) {
                 return Ok(Retained::default());
             }
+            // Nothing stays in the newest segment either: the log goes on in a new one, and its space is free.
+            if writer.shape.size > 0 && before == writer.shape.end {
+                self.roll(&mut writer)?;
+            }
             let segments = self.segments();
             self.checkpoint(
                 &mut writer,

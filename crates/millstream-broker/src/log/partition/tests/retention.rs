@@ -123,6 +123,19 @@ fn deleted_records_stay_deleted_after_a_kill() {
     assert_eq!(log.append(batch(1, 1), NOW).unwrap().base_offset, 6);
 }
 
+/// A topic is purged to free a full disk.
+#[test]
+fn the_space_of_a_log_is_free_when_all_its_records_are_deleted() {
+    let (place, log) = filled(LogConfig::default());
+    assert_eq!(log.delete_records(-1).unwrap(), 6);
+    assert_eq!(place.bases(), [0; 0]);
+    // Without `close`, as a kill leaves it.
+    drop(log);
+    let log = place.open();
+    assert_eq!((log.start_offset(), log.end_offset()), (6, 6));
+    assert_eq!(log.append(batch(1, 1), NOW).unwrap().base_offset, 6);
+}
+
 #[test]
 fn a_kill_between_the_decision_and_the_removal_is_made_good() {
     let (place, log) = filled(LogConfig::default());
