@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Service {
-    /// Sends generated records from several threads. Exit code 1 if any was not acknowledged
+    /// Sends generated records from several threads. Exit code 1 if one that was sent was not acknowledged
     Produce(Produce),
     /// Reads the records with several processes and shows which process reads which partition
     Consume(Consume),
@@ -89,6 +89,7 @@ impl Produce {
             &self.options,
             &session.cluster,
             &serving.shutdown,
+            &serving.health,
             &mut |done, all| bar.show(done, all),
         )?;
         bar.clear();
@@ -119,7 +120,7 @@ impl Produce {
             )?;
         }
         output.flush()?;
-        Ok(if summary.is_complete() {
+        Ok(if summary.is_delivered() {
             Outcome::Done
         } else {
             Outcome::Negative
@@ -155,6 +156,7 @@ impl Consume {
             &self.options,
             &session.cluster,
             &serving.shutdown,
+            &serving.health,
             &again,
             &mut |told| view.show(told),
         )?;

@@ -250,10 +250,17 @@ fn a_sender_waits_for_its_broker_and_says_so() {
 fn services_end_when_asked_though_no_broker_is_there() {
     let world = World::own();
     let nowhere = format!("127.0.0.1:{}", free_port());
-    for service in ["send", "receive"] {
+    let services = [
+        ["messages", "send"],
+        ["messages", "receive"],
+        ["partitions", "produce"],
+        ["partitions", "consume"],
+    ];
+    for service in services {
         let mut command = crate::world::program();
         command
-            .args(["-b", &nowhere, "messages", service])
+            .args(["-b", &nowhere])
+            .args(service)
             .current_dir(world.folder.path());
         let running = crate::world::Running::start(command);
         running.line("waiting for the cluster");
@@ -290,6 +297,31 @@ fn messages_that_cannot_be_delivered_are_counted() {
             && statistics["failure_rate"].as_f64().unwrap() > 0.0,
         "{statistics}"
     );
+}
+
+/// Fault 5: what was under way when the sender was asked to end, and is not acknowledged, was not delivered.
+#[test]
+fn messages_under_way_at_the_stop_count_as_failed() {
+    let mut world = World::own();
+    let topic = world.name("under-way");
+    let words = [
+        "messages",
+        "send",
+        "--topic",
+        &topic,
+        "--message-timeout-ms",
+        "300000",
+        "--json",
+    ];
+    let sender = world.start(&words);
+    sender.line("sending");
+    world.kill_broker();
+    // The first statistics come after 5 s: messages were sent that nobody can acknowledge.
+    sender.line("sending");
+    sender.signal(Signal::TERM);
+    let ended = sender.end().expect(1);
+    let failed = &ended.json()[0]["failed"];
+    assert!(failed.as_u64().unwrap() > 0, "{failed}");
 }
 
 /// Fault 3: a receiver that is frozen for longer than its session loses its partitions, commits nothing of them when it

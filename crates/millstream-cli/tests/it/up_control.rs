@@ -176,6 +176,15 @@ fn one_service_is_stopped_and_started_from_outside() {
     up.run(&["stop"]).expect(0);
 }
 
+/// A service that reads by hand is ready as well, and one whose work is done has finished.
+#[test]
+fn the_services_of_partitions_are_ready() {
+    let mut up = Background::new();
+    up.detach(&["partitions"]);
+    up.until(&[("consume", "running"), ("produce", "finished")]);
+    up.run(&["stop"]).expect(0);
+}
+
 /// When everything was stopped by hand `up` waits for somebody to start something.
 #[test]
 fn up_goes_on_while_everything_is_stopped_by_request() {

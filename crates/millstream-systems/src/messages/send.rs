@@ -22,7 +22,7 @@ use crate::{arrival, duration, settings};
 const AFTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// So many refusals in a row are no accident: a new process has to try.
 const REFUSALS: u32 = 10;
-/// When asked to stop there is less time: a supervisor kills after 4 s.
+/// When asked to stop there is less time: a supervisor kills after 8 s.
 const AFTER_STOP: Duration = Duration::from_secs(3);
 
 /// Options of the sender.
@@ -163,14 +163,15 @@ impl Sender {
         };
         // The failures that a flush tells of are already counted, each by its own receipt.
         _ = self.emitter.flush(patience);
-        let pending = self.emitter.counts().pending();
+        let mut outcomes = self.outcomes();
+        let pending = counter - outcomes.known();
         if pending > 0 {
             tracing::error!(
                 messages = pending,
                 "stopped before the outcome of some messages was known"
             );
+            outcomes.failed += pending;
         }
-        let outcomes = self.outcomes();
         let statistics = SendStatistics::new(
             outcomes,
             outcomes.delivered,

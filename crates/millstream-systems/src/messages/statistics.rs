@@ -14,7 +14,7 @@ use serde::Serialize;
 pub struct Deliveries {
     /// Messages the cluster has acknowledged.
     pub delivered: u64,
-    /// Messages that were given up: refused, or not acknowledged in time.
+    /// Messages that were given up: refused, or not acknowledged in time or before the end.
     pub failed: u64,
 }
 

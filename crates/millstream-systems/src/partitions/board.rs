@@ -118,6 +118,14 @@ impl Board {
         }
     }
 
+    /// Whether all processes run and have reported.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.processes
+            .iter()
+            .all(|process| process.state == State::Running && process.reported.is_some())
+    }
+
     /// The processes in order.
     #[must_use]
     pub fn processes(&self) -> &[Process] {

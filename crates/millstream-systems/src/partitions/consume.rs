@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use metrics::Counter;
+use millstream::http::{Health, Part};
 use millstream::metrics::RECORDS_IN;
 use millstream::{Clock, Cluster, Shutdown, SystemClock};
 
@@ -90,6 +91,7 @@ pub fn run(
     options: &Options,
     cluster: &Cluster,
     shutdown: &Shutdown,
+    health: &Health,
     program: &dyn Fn() -> Command,
     show: &mut dyn FnMut(Told<'_>),
 ) -> Result<Summary, Error> {
@@ -105,6 +107,7 @@ pub fn run(
         });
     };
     let (sender, events) = channel();
+    let reading = health.part("processes");
     let mut parent = Parent {
         board: Board::default(),
         processes: Vec::new(),
@@ -126,7 +129,7 @@ pub fn run(
         parent.start(program(), options, number, share, &sender)?;
     }
     let read = metrics::counter!(RECORDS_IN, "service" => "partitions-consume", "topic" => options.topic.clone());
-    parent.watch(options.count, shutdown, &read);
+    parent.watch(options.count, shutdown, &read, &reading);
     Ok(Summary {
         board: parent.board,
         failed: parent.failed,
@@ -206,7 +209,7 @@ impl Parent<'_> {
         Ok(())
     }
 
-    fn watch(&mut self, count: Option<u64>, shutdown: &Shutdown, read: &Counter) {
+    fn watch(&mut self, count: Option<u64>, shutdown: &Shutdown, read: &Counter, reading: &Part) {
         let clock = self.clock;
         let mut kill_at = None;
         while self.processes.iter().any(|process| !process.ended) {
@@ -234,6 +237,7 @@ impl Parent<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            reading.set_ready(!self.stopping && self.board.is_reading());
             read.absolute(self.board.total());
             (self.show)(Told::Board(&self.board));
         }

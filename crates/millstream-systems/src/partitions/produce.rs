@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use metrics::Counter;
 use millstream::Clock;
+use millstream::http::Health;
 use millstream::metrics::{DELIVERIES_FAILED, RECORDS_OUT};
 use millstream::{Cluster, Emitter, Error, Position, Shutdown, SystemClock, Topic};
 use serde::Serialize;
@@ -58,7 +59,7 @@ pub struct Summary {
     pub wanted: u64,
     /// Records acknowledged.
     pub delivered: u64,
-    /// Records refused, given up, or not decided when the run was stopped.
+    /// Records refused, given up, or not decided when the run was stopped. What was not sent by then is neither.
     pub failed: u64,
     /// Acknowledged records of each thread.
     pub threads: Vec<u64>,
@@ -71,16 +72,17 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Whether every record that was wanted is in the topic.
+    /// Whether every record that was sent is in the topic.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.delivered == self.wanted
+    pub fn is_delivered(&self) -> bool {
+        self.failed == 0
     }
 }
 
 /// Receipts so far.
 #[derive(Debug, Default)]
 struct Tally {
+    sent: AtomicU64,
     delivered: AtomicU64,
     failed: AtomicU64,
     partitions: Mutex<BTreeMap<i32, u64>>,
@@ -135,6 +137,7 @@ pub fn run(
     options: &Options,
     cluster: &Cluster,
     shutdown: &Shutdown,
+    health: &Health,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Summary, Error> {
     let cluster = settings::with_defaults(cluster, [("acks", "all"), ("linger.ms", "5")])?;
@@ -144,6 +147,7 @@ pub fn run(
         .partitions(options.partitions.unwrap_or(PARTITIONS))
         .spec();
     let wanted = u64::from(options.threads) * options.messages_per_thread;
+    let arrived = health.part("cluster");
     let found = arrival::topic(&cluster, &spec, shutdown)?;
     if let (Some(found), Some(asked)) = (found, options.partitions)
         && found != asked
@@ -155,6 +159,7 @@ pub fn run(
             actual: found.to_string(),
         });
     }
+    arrived.set_ready(true);
     let emitter = Emitter::new(&cluster)?;
     let tallies: Vec<Arc<Tally>> = (0..options.threads).map(|_| Arc::default()).collect();
     let clock = SystemClock::new();
@@ -198,6 +203,7 @@ fn send_all(
         }
         let item = options.generator.item(thread, number, size);
         let (receiver, told) = (Arc::clone(tally), meters.clone());
+        tally.sent.fetch_add(1, Ordering::Relaxed);
         let sent = emitter
             .record(topic, &item.key(), &item)
             .send_then(move |outcome| receiver.told(&outcome, &told));
@@ -238,12 +244,16 @@ fn summary(options: &Options, wanted: u64, tallies: &[Arc<Tally>], took: Duratio
         .map(|tally| tally.delivered.load(Ordering::Relaxed))
         .collect();
     let delivered = threads.iter().sum();
+    let sent: u64 = tallies
+        .iter()
+        .map(|tally| tally.sent.load(Ordering::Relaxed))
+        .sum();
     let seconds = took.as_secs_f64();
     Summary {
         topic: options.topic.clone(),
         wanted,
         delivered,
-        failed: wanted - delivered,
+        failed: sent - delivered,
         threads,
         partitions,
         seconds,

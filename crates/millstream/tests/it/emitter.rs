@@ -407,6 +407,30 @@ fn a_closed_emitter_refuses_further_records() {
     );
 }
 
+/// A stop has only some seconds: it closes the emitter with the time that is left, and nothing may wait again after that.
+#[test]
+fn a_closed_emitter_does_not_wait_again_when_it_is_dropped() {
+    let (_listener, cluster) = unreachable();
+    let cluster = cluster.property("message.timeout.ms", "4000").unwrap();
+    loop {
+        let emitter = Emitter::new(&cluster).unwrap();
+        let last = emitter.clone();
+        let (told, outcome) = mpsc::channel();
+        emitter
+            .record(&numbers_elsewhere(), "", &1)
+            .send_then(move |outcome| told.send(outcome).unwrap())
+            .unwrap();
+        emitter.close(Duration::ZERO).unwrap_err();
+        if last.counts().pending() == 0 {
+            continue; // The machine stood still for 4 s.
+        }
+        drop(last);
+        let error = outcome.recv().unwrap().unwrap_err();
+        assert!(error.to_string().ends_with(": purged in queue"), "{error}");
+        return;
+    }
+}
+
 #[test]
 fn a_panicking_receipt_harms_no_other() {
     let topic = numbers(1);

@@ -183,7 +183,10 @@ impl Drop for Producer {
             reports.wake_if_idle();
             return;
         }
-        reports.flush(FLUSH, |wait| reports.wait(wait));
+        // Whoever closed it has waited as long as they meant to.
+        if !reports.closed.load(Ordering::SeqCst) {
+            reports.flush(FLUSH, |wait| reports.wait(wait));
+        }
         if self.counts().pending() > 0 {
             self.client.purge(PurgeConfig::default().queue().inflight());
             reports.flush(PURGE, |wait| reports.wait(wait));
