@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixS
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
@@ -29,8 +29,10 @@ const LONGEST: u64 = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A reply takes this long at most: a stop waits for services, which are killed after some seconds.
-const REPLY: Duration = Duration::from_secs(60);
+/// The reply to a stop takes this long at most: it waits for services, which are killed after some seconds.
+const STOPPED: Duration = Duration::from_secs(60);
+/// Any other reply comes at once, unless `up` is frozen.
+const REPLY: Duration = Duration::from_secs(10);
 
 /// What a client asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,6 +174,18 @@ pub(crate) fn reply(stream: UnixStream, reply: &Reply) {
 
 /// Asks the `up` that uses `folder`; `None` if there is none.
 pub(crate) fn ask(folder: &Path, request: &Request) -> anyhow::Result<Option<Reply>> {
+    let patience = match request {
+        Request::Stop => STOPPED,
+        Request::Status | Request::Services { .. } => REPLY,
+    };
+    ask_within(patience, folder, request)
+}
+
+fn ask_within(
+    patience: Duration,
+    folder: &Path,
+    request: &Request,
+) -> anyhow::Result<Option<Reply>> {
     let failed = || {
         format!(
             "failed to ask the `millstream up` in `{}`",
@@ -191,14 +205,23 @@ pub(crate) fn ask(folder: &Path, request: &Request) -> anyhow::Result<Option<Rep
             }
             Err(error) => return Err(error).with_context(failed),
         };
-    stream.set_read_timeout(Some(REPLY)).with_context(failed)?;
+    stream
+        .set_read_timeout(Some(patience))
+        .with_context(failed)?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     (&stream).write_all(&line).with_context(failed)?;
     let mut text = String::new();
     BufReader::new(stream.take(u64::from(u32::MAX)))
         .read_line(&mut text)
-        .with_context(failed)?;
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow!(
+                "the `millstream up` in `{}` has not replied within {} s: frozen, or overloaded",
+                folder.display(),
+                patience.as_secs_f64()
+            ),
+            _ => anyhow!(error).context(failed()),
+        })?;
     if text.is_empty() {
         bail!(
             "the `millstream up` in `{}` ended without a reply",
@@ -206,4 +229,25 @@ pub(crate) fn ask(folder: &Path, request: &Request) -> anyhow::Result<Option<Rep
         );
     }
     Ok(Some(serde_json::from_str(&text).with_context(failed)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 3, of `up` itself: the kernel takes the connection, and nobody replies.
+    #[test]
+    fn an_up_that_does_not_reply_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let _frozen = StdUnixListener::bind(folder.path().join(NAME)).unwrap();
+        let patience = Duration::from_millis(10);
+        let error = ask_within(patience, folder.path(), &Request::Status).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            format!(
+                "the `millstream up` in `{}` has not replied within 0.01 s: frozen, or overloaded",
+                folder.path().display()
+            )
+        );
+    }
 }

@@ -23,8 +23,9 @@ use super::service::Service;
 use super::status::{self, Row, State, Status};
 use super::view::{Order, Source, View};
 
-/// Children that were asked to end are killed after this time.
-const GRACE: Duration = Duration::from_secs(4);
+/// Children that were asked to end are killed after this time. The services' own deadline is 6 s; one that cannot end in order
+/// says itself what it leaves behind.
+const GRACE: Duration = Duration::from_secs(8);
 /// Killed children are gone at once; this bounds the wait for the kernel.
 const AFTER_KILL: Duration = Duration::from_millis(500);
 const REFRESH: Duration = Duration::from_millis(100);

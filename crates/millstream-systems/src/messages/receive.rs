@@ -20,7 +20,7 @@ use crate::{arrival, duration, settings};
 
 /// After so long without a sign of life a receiver's partitions go to others.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(6000);
-/// A receiver has no effects to wait for: what is left at its end is one commit, and a supervisor kills after 4 s.
+/// A receiver has no effects to wait for: what is left at its end is one commit, and a supervisor kills after 8 s.
 const DRAIN: Duration = Duration::from_millis(1500);
 /// How often it is looked whether statistics are due.
 const TICK: Duration = Duration::from_millis(500);
