@@ -91,7 +91,9 @@ pub enum Error {
         group: String,
     },
     /// A consumer group may not be changed while it has members.
-    #[error("group `{group}` is in use: it is {state} with {members} members; stop them first")]
+    #[error(
+        "group `{group}` is in use: it is {state} and has {members} member(s); stop them first"
+    )]
     GroupActive {
         /// The group.
         group: String,

@@ -86,7 +86,7 @@ fn declared() -> [(Error, &'static str); 10] {
                 members: 2,
                 state: text("Stable"),
             },
-            "group `totals` is in use: it is Stable with 2 members; stop them first",
+            "group `totals` is in use: it is Stable and has 2 member(s); stop them first",
         ),
     ]
 }

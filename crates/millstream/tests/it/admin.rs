@@ -325,7 +325,7 @@ fn a_group_in_use_shows_its_member_and_is_not_reset() {
         let deleted = admin.delete_group(&group);
         shutdown.request();
         let said =
-            format!("group `{group}` is in use: it is Stable with 1 members; stop them first");
+            format!("group `{group}` is in use: it is Stable and has 1 member(s); stop them first");
         assert_eq!(refused.unwrap_err().to_string(), said);
         assert_eq!(deleted.unwrap_err().to_string(), said);
         running.join().unwrap().unwrap();

@@ -148,13 +148,13 @@ pub(crate) fn code_text(code: RDKafkaErrorCode) -> String {
         .map_or(text.as_str(), |(_, rest)| rest.trim_end_matches(')'));
     let sentence = sentence.strip_prefix("Broker: ").unwrap_or(sentence);
     let sentence = sentence.strip_prefix("Local: ").unwrap_or(sentence);
+    // `API version` and the like begin with a word of capitals.
+    let is_capitals = sentence.chars().nth(1).is_some_and(char::is_uppercase);
     let mut letters = sentence.chars();
-    letters
-        .next()
-        .map(|first| first.to_ascii_lowercase())
-        .into_iter()
-        .chain(letters)
-        .collect()
+    match letters.next() {
+        Some(first) if !is_capitals => first.to_lowercase().chain(letters).collect(),
+        _ => sentence.to_owned(),
+    }
 }
 
 /// What can be done after `code`. A code that is not named here is the refusal of one request or record.
@@ -314,6 +314,22 @@ mod tests {
     }
 
     /// The controller moves while a topic is created: the request was sent, and nobody says what became of it.
+    #[test]
+    fn a_sentence_of_the_client_begins_small_unless_with_a_word_of_capitals() {
+        for (code, expected) in [
+            (
+                RDKafkaErrorCode::UnsupportedVersion,
+                "API version not supported",
+            ),
+            (
+                RDKafkaErrorCode::GroupIdNotFound,
+                "the group id does not exist",
+            ),
+        ] {
+            assert_eq!(code_text(code), expected);
+        }
+    }
+
     #[test]
     fn an_administrative_request_without_an_answer_is_retriable_and_its_outcome_unknown() {
         let late = KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut);
