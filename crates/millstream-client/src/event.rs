@@ -17,14 +17,14 @@ pub enum Event {
     Records(Chunk),
     /// What became of records that were sent.
     Delivered(Delivery),
-    /// What became of a commit, by the number that [`Client::commit`] returned.
+    /// What became of a commit, by the number that [`Client::commit`](crate::Client::commit) returned.
     Committed {
         /// The commit's number.
         number: u64,
         /// Whether it was applied; [`Error::outcome`] if that is not known.
         result: Result<(), Error>,
     },
-    /// Committed positions, by the number that [`Client::read_committed`] returned; `None` where nothing is committed.
+    /// Committed positions, by the number that [`Client::read_committed`](crate::Client::read_committed) returned; `None` where nothing is committed.
     Positions {
         /// The number of the call.
         number: u64,
@@ -33,7 +33,7 @@ pub enum Event {
     },
     /// The group has added these partitions.
     Assigned(Vec<(Topic, i32)>),
-    /// The group takes these partitions away, and waits until [`Client::release`] is called. They are no longer read, and can still be committed.
+    /// The group takes these partitions away, and waits until [`Client::release`](crate::Client::release) is called. They are no longer read, and can still be committed.
     Revoked(Vec<(Topic, i32)>),
     /// The group has given these partitions to others. They are no longer read, and cannot be committed.
     Lost(Vec<(Topic, i32)>),

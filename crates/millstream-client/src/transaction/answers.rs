@@ -32,7 +32,9 @@ impl Transaction {
             }
             Ok(Some(code)) => self.refused(&asked, code, now, cluster),
             Err(Loss::Impossible(error)) => self.fail(error),
-            Err(Loss::NotSent | Loss::Unknown) => {
+            Err(loss @ (Loss::NotSent | Loss::Unknown)) => {
+                let becomes_part = !matches!(asked, Asked::Identity | Asked::End);
+                self.parts.known |= becomes_part && matches!(loss, Loss::Unknown);
                 self.coordinator_lost(&asked, now, cluster);
                 self.retry(now);
             }
@@ -75,6 +77,7 @@ impl Transaction {
     }
 
     fn done(&mut self, asked: Asked) {
+        self.parts.known |= !matches!(asked, Asked::Identity);
         match (asked, self.state) {
             (Asked::Identity, _) => self.renew = false,
             (Asked::Partitions(places), _) => {
@@ -116,6 +119,7 @@ impl Transaction {
             place: format!("transactional id `{}`", self.id),
             code,
         };
+        let is_abort = self.state == State::Ending(Ended::Aborted) && matches!(asked, Asked::End);
         match code {
             Code::NotCoordinator | Code::CoordinatorNotAvailable => {
                 self.coordinator_lost(asked, now, cluster);
@@ -123,6 +127,11 @@ impl Transaction {
             }
             // The end of the transaction before is still being written.
             Code::ConcurrentTransactions | Code::UnknownTopicOrPartition => self.retry(now),
+            // It has no such transaction: what was lost on the way never became part of one. The next epoch fences what may still come.
+            Code::InvalidTxnState | Code::InvalidProducerIdMapping if is_abort => {
+                self.broken = Some(error);
+                self.finish(Ended::Aborted);
+            }
             Code::ProducerFenced
             | Code::InvalidProducerEpoch
             | Code::TransactionalIdAuthorizationFailed
@@ -130,15 +139,6 @@ impl Transaction {
             | Code::UnsupportedVersion => self.fail(error),
             code if code.is_retriable() => self.retry(now),
             _ if matches!(asked, Asked::Identity) => self.fail(error),
-            _ if matches!(
-                (asked, self.state),
-                (Asked::End, State::Ending(Ended::Aborted))
-            ) =>
-            {
-                // The coordinator has no such transaction, or has ended it already: the next epoch fences what is left of it.
-                self.broken = Some(error);
-                self.finish(Ended::Aborted);
-            }
             _ => self.break_off(error),
         }
     }

@@ -14,6 +14,8 @@
 
 mod answers;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -96,7 +98,7 @@ struct Parts {
     wanted: BTreeSet<Place>,
     added: BTreeSet<Place>,
     offsets: VecDeque<Offsets>,
-    /// Whether the coordinator may have an open transaction.
+    /// Whether the coordinator may have an open transaction: something became part of it, or may have.
     known: bool,
 }
 
@@ -299,9 +301,6 @@ impl Transaction {
 
     fn send(&mut self, step: &mut Step<'_>, node: Node, asked: Asked, call: Call) {
         self.numbers += 1;
-        if !matches!(asked, Asked::Identity) {
-            self.parts.known = true;
-        }
         // A coordinator may hold a join, and what follows on its connection, for as long as a group rebalances.
         let lane = match asked {
             Asked::Offsets => Lane::Group,
