@@ -19,16 +19,16 @@ impl Cluster {
     /// The broker that the suite is run on; an embedded one where that is a cluster of several: there each partition and each
     /// group has a broker of its own, and a connection alone does not find it.
     pub(crate) fn start() -> Cluster {
-        let broker = Broker::start();
-        if broker.address().contains(',') {
-            return Cluster::embedded(|_| {});
-        }
-        Cluster::of(broker)
+        Cluster::start_with(|_| {})
     }
 
-    /// The broker that the suite is run on; with these settings where it is an embedded one.
-    pub(crate) fn start_with(configure: impl FnOnce(&mut Config)) -> Cluster {
-        Cluster::of(Broker::start_with(configure))
+    /// The same, with these settings where it is an embedded one.
+    pub(crate) fn start_with(configure: impl Fn(&mut Config)) -> Cluster {
+        let broker = Broker::start_with(&configure);
+        if broker.address().contains(',') {
+            return Cluster::embedded(&configure);
+        }
+        Cluster::of(broker)
     }
 
     /// An embedded broker, whatever the suite is run on.
