@@ -105,11 +105,7 @@ impl Client {
     }
 
     fn timed_out(&self, what: String) -> Error {
-        Error::TimedOut {
-            what,
-            millis: u64::try_from(self.config.max_block.as_millis()).unwrap_or(u64::MAX),
-            outcome: Outcome::NotApplied,
-        }
+        Error::timed_out(what, self.config.max_block, Outcome::NotApplied)
     }
 
     /// Puts a record into its batch. Waits while memory is used up or the partitions are not known, `max.block.ms` at most.

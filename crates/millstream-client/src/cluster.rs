@@ -11,12 +11,12 @@ use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest, MetadataResponse, TopicName,
 };
-use kafka_protocol::protocol::StrBytes;
 
 use crate::clock::{Time, backoff, earlier};
 use crate::config::Resolved;
 use crate::exchange::{Answer, Lane, Node, Outgoing, Owner, Step, Target, Ticket};
 use crate::wire::api::{Call, Reply};
+use crate::wire::text;
 
 /// A topic of this client, in place of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,7 +66,7 @@ pub(crate) struct Cluster {
     nodes: BTreeMap<Node, String>,
     topics: Vec<Known>,
     names: HashMap<String, Topic>,
-    coordinators: BTreeMap<(Role, String), Coordinator>,
+    coordinators: BTreeMap<Role, BTreeMap<String, Coordinator>>,
     /// The metadata request on its way.
     asking: Option<u64>,
     /// When metadata is asked for next.
@@ -125,6 +125,11 @@ impl Cluster {
             .map_or("", |known| &known.name)
     }
 
+    /// Its name as requests hold it.
+    pub(crate) fn topic_name(&self, topic: Topic) -> TopicName {
+        TopicName(text(self.name(topic)))
+    }
+
     /// How many partitions it has; `None` until that is known.
     pub(crate) fn partitions(&self, topic: Topic) -> Option<i32> {
         let count = self.topics.get(topic.index())?.leaders.len();
@@ -177,8 +182,8 @@ impl Cluster {
 
     /// The coordinator of a group or of a transactional id; it is looked for if it is not known.
     pub(crate) fn coordinator(&mut self, role: Role, name: &str, now: Time) -> Option<Node> {
-        let key = (role, name.to_owned());
-        match self.coordinators.get(&key) {
+        let coordinators = self.coordinators.entry(role).or_default();
+        match coordinators.get(name) {
             Some(Coordinator::Known(node)) => Some(*node),
             Some(_) => None,
             None => {
@@ -186,7 +191,7 @@ impl Cluster {
                     from: now,
                     attempts: 0,
                 };
-                self.coordinators.insert(key, wanted);
+                coordinators.insert(name.to_owned(), wanted);
                 None
             }
         }
@@ -194,7 +199,8 @@ impl Cluster {
 
     /// The coordinator is another one, or cannot be reached.
     pub(crate) fn coordinator_lost(&mut self, role: Role, name: &str, now: Time) {
-        if let Some(coordinator) = self.coordinators.get_mut(&(role, name.to_owned()))
+        let coordinators = self.coordinators.entry(role).or_default();
+        if let Some(coordinator) = coordinators.get_mut(name)
             && matches!(coordinator, Coordinator::Known(_))
         {
             *coordinator = Coordinator::Wanted {
@@ -207,12 +213,11 @@ impl Cluster {
     /// When it wants to act next.
     pub(crate) fn wake_at(&self) -> Option<Time> {
         let metadata = self.asking.is_none().then(|| self.due.max(self.not_before));
-        self.coordinators
-            .values()
-            .fold(metadata, |next, coordinator| match coordinator {
-                Coordinator::Wanted { from, .. } => earlier(next, Some(*from)),
-                _ => next,
-            })
+        let coordinators = self.coordinators.values().flat_map(BTreeMap::values);
+        coordinators.fold(metadata, |next, coordinator| match coordinator {
+            Coordinator::Wanted { from, .. } => earlier(next, Some(*from)),
+            _ => next,
+        })
     }
 
     pub(crate) fn step(&mut self, step: &mut Step<'_>) {
@@ -221,24 +226,23 @@ impl Cluster {
             let number = self.send(step, Call::Metadata(request));
             self.asking = Some(number);
         }
-        let wanted: Vec<_> = self
-            .coordinators
-            .iter()
-            .filter_map(|(key, coordinator)| match coordinator {
-                Coordinator::Wanted { from, attempts } if *from <= step.now => {
-                    Some((key.clone(), *attempts))
+        let mut wanted = Vec::new();
+        for (role, coordinators) in &mut self.coordinators {
+            for (name, coordinator) in coordinators {
+                if let Coordinator::Wanted { from, attempts } = *coordinator
+                    && from <= step.now
+                {
+                    *coordinator = Coordinator::Asked { attempts };
+                    wanted.push((*role, name.clone()));
                 }
-                _ => None,
-            })
-            .collect();
-        for (key, attempts) in wanted {
+            }
+        }
+        for (role, name) in wanted {
             let request = FindCoordinatorRequest::default()
-                .with_key_type(i8::from(key.0 == Role::Transaction))
-                .with_coordinator_keys(vec![StrBytes::from_string(key.1.clone())]);
+                .with_key_type(i8::from(role == Role::Transaction))
+                .with_coordinator_keys(vec![text(&name)]);
             let number = self.send(step, Call::FindCoordinator(request));
-            self.searches.insert(number, key.clone());
-            self.coordinators
-                .insert(key, Coordinator::Asked { attempts });
+            self.searches.insert(number, (role, name));
         }
     }
 
@@ -246,7 +250,7 @@ impl Cluster {
         let mut topics = Vec::new();
         for topic in &mut self.topics {
             topic.asked = true;
-            let name = TopicName(StrBytes::from_string(topic.name.clone()));
+            let name = TopicName(text(&topic.name));
             topics.push(MetadataRequestTopic::default().with_name(Some(name)));
         }
         MetadataRequest::default()
@@ -330,8 +334,9 @@ impl Cluster {
         complete
     }
 
-    fn found(&mut self, key: (Role, String), answer: Answer, now: Time) {
-        let attempts = match self.coordinators.get(&key) {
+    fn found(&mut self, (role, name): (Role, String), answer: Answer, now: Time) {
+        let asked = self.coordinators.entry(role).or_default().get(&name);
+        let attempts = match asked {
             Some(Coordinator::Asked { attempts }) => *attempts,
             _ => 0,
         };
@@ -346,7 +351,8 @@ impl Cluster {
             },
             Coordinator::Known,
         );
-        self.coordinators.insert(key, coordinator);
+        let coordinators = self.coordinators.entry(role).or_default();
+        coordinators.insert(name, coordinator);
     }
 
     fn coordinator_of(&mut self, response: &FindCoordinatorResponse) -> Option<Node> {
@@ -358,6 +364,15 @@ impl Cluster {
         self.nodes.entry(found.node_id.0).or_insert(address);
         Some(found.node_id.0)
     }
+}
+
+/// What requests list by topic.
+pub(crate) fn by_topic<T>(items: impl Iterator<Item = (Topic, T)>) -> BTreeMap<Topic, Vec<T>> {
+    let mut topics: BTreeMap<Topic, Vec<T>> = BTreeMap::new();
+    for (topic, item) in items {
+        topics.entry(topic).or_default().push(item);
+    }
+    topics
 }
 
 fn is_led(leader: &Option<Leader>) -> bool {

@@ -3,6 +3,8 @@
 //! [`Error::class`] says what to do, [`Error::outcome`] whether a write may have happened. Both are about the operation that the error was
 //! returned for; an outcome that is not known is never reported as a failure or as a success.
 
+use std::time::Duration;
+
 use kafka_protocol::ResponseError;
 
 use crate::wire::Malformed;
@@ -233,6 +235,14 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn timed_out(what: String, after: Duration, outcome: Outcome) -> Self {
+        Self::TimedOut {
+            what,
+            millis: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            outcome,
+        }
+    }
+
     /// What a caller can do about it.
     pub fn class(&self) -> Class {
         match self {

@@ -10,7 +10,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 use kafka_protocol::messages::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
 
 use super::position::{Position, Stage, Start};
-use super::{Asked, Fetcher, Place, Told, millis, name, ticket};
+use super::{Asked, Fetcher, Place, Told, millis, ticket};
 use crate::clock::Time;
 use crate::cluster::{Cluster, Leader};
 use crate::error::Error;
@@ -71,7 +71,7 @@ impl Fetcher {
             .with_current_leader_epoch(leader.epoch)
             .with_timestamp(timestamp);
         let topic = ListOffsetsTopic::default()
-            .with_name(name(cluster, place.0))
+            .with_name(cluster.topic_name(place.0))
             .with_partitions(vec![partition]);
         ListOffsetsRequest::default()
             .with_replica_id((-1).into())
@@ -214,7 +214,7 @@ fn end_of(
         .with_current_leader_epoch(leader.epoch)
         .with_leader_epoch(epoch);
     let topic = OffsetForLeaderTopic::default()
-        .with_topic(name(cluster, place.0))
+        .with_topic(cluster.topic_name(place.0))
         .with_partitions(vec![partition]);
     OffsetForLeaderEpochRequest::default()
         .with_replica_id((-1).into())

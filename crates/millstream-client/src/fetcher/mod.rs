@@ -16,9 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::FetchRequest;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
-use kafka_protocol::messages::{FetchRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
 
 use crate::clock::{Time, backoff};
 use crate::cluster::{Cluster, Topic};
@@ -26,6 +25,7 @@ use crate::config::{Fetching, Reset, Resolved};
 use crate::error::Error;
 use crate::exchange::{Answer, Lane, Loss, Node, Outgoing, Owner, Step, Target, Ticket};
 use crate::wire::api::{Call, Reply};
+use crate::wire::millis;
 use position::{Chunk, Reading, Stage, Start};
 use session::{Part, Said, Session};
 
@@ -287,12 +287,12 @@ impl Fetcher {
         }
         let topics = topics.into_iter().map(|(topic, partitions)| {
             FetchTopic::default()
-                .with_topic(name(cluster, topic))
+                .with_topic(cluster.topic_name(topic))
                 .with_partitions(partitions)
         });
         let forgotten = said.forgotten.into_iter().map(|(topic, partition)| {
             ForgottenTopic::default()
-                .with_topic(name(cluster, topic))
+                .with_topic(cluster.topic_name(topic))
                 .with_partitions(vec![partition])
         });
         FetchRequest::default()
@@ -397,16 +397,8 @@ impl Fetcher {
     }
 }
 
-fn name(cluster: &Cluster, topic: Topic) -> TopicName {
-    TopicName(StrBytes::from_string(cluster.name(topic).to_owned()))
-}
-
 fn saturated(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
-}
-
-fn millis(time: Duration) -> i32 {
-    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
 
 fn ticket(number: u64) -> Ticket {

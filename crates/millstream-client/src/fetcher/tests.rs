@@ -16,6 +16,7 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{
 use kafka_protocol::messages::{
     BrokerId, ListOffsetsResponse, MetadataResponse, OffsetForLeaderEpochResponse,
 };
+use kafka_protocol::protocol::StrBytes;
 
 use super::*;
 use crate::config::Config;
@@ -85,7 +86,7 @@ impl Story {
                 .with_leader_epoch(epoch)
         });
         let topic = MetadataResponseTopic::default()
-            .with_name(Some(name(&self.cluster, self.topic)))
+            .with_name(Some(self.cluster.topic_name(self.topic)))
             .with_partitions(partitions.collect());
         let metadata = MetadataResponse::default()
             .with_brokers(brokers.collect())

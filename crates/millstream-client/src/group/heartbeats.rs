@@ -86,6 +86,7 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Heartbeats {
     shared: Arc<Shared>,
+    max_poll: Duration,
 }
 
 impl Heartbeats {
@@ -99,12 +100,13 @@ impl Heartbeats {
             max_poll: config.group.rebalance_timeout,
             patience: config.group.session_timeout / 3,
         };
+        let max_poll = rules.max_poll;
         let (config, theirs) = (config.clone(), Arc::clone(&shared));
         std::thread::Builder::new()
             .name("heartbeats".to_owned())
             .spawn(move || run(&theirs, clock, &config, rules))
             .map_err(|source| Error::Thread { source })?;
-        Ok(Self { shared })
+        Ok(Self { shared, max_poll })
     }
 
     /// The client acts: it says what is to be sent while it does not, and learns what was confirmed.
@@ -113,10 +115,11 @@ impl Heartbeats {
         if let Some(heard) = state.heard {
             membership.confirmed(heard);
         }
-        let idle = state.beat.is_none() || now >= state.seen + membership.max_poll();
+        let idle = state.beat.is_none() || now >= state.seen + self.max_poll;
         state.seen = now;
-        if !membership.is_beat(state.beat.as_ref(), cluster) {
-            state.beat = membership.beat(cluster);
+        let beat = membership.beat(cluster);
+        if state.beat != beat {
+            state.beat = beat;
             state.heard = None;
         }
         // Otherwise the thread wakes by itself, in time.

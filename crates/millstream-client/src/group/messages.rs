@@ -18,18 +18,10 @@ use super::membership::{Identity, Settings};
 use super::protocol::{Partitions, Subscription, encode_assignment};
 use crate::cluster::Cluster;
 use crate::fetcher::Place;
-use crate::wire::Malformed;
 use crate::wire::api::Call;
+use crate::wire::{Malformed, millis, text};
 
 const PROTOCOL_TYPE: &str = "consumer";
-
-fn millis(duration: std::time::Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
-}
-
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
 
 fn group(settings: &Settings) -> GroupId {
     GroupId(text(&settings.group))

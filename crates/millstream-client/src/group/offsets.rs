@@ -15,20 +15,20 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::{
     GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
-    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::membership::{Identity, Membership};
 use super::protocol::NO_GENERATION;
 use crate::clock::{Time, backoff, earlier};
-use crate::cluster::{Cluster, Role, Topic};
+use crate::cluster::{Cluster, Role, by_topic};
 use crate::config::Resolved;
 use crate::error::{Error, Outcome};
 use crate::exchange::{Answer, Lane, Loss, Outgoing, Owner, Step, Target, Ticket};
 use crate::fetcher::Place;
 use crate::fetcher::position::Position;
 use crate::wire::api::{Call, Reply};
+use crate::wire::{first_refusal, text};
 
 #[derive(Debug)]
 enum Task {
@@ -133,15 +133,7 @@ impl Offsets {
         let call = match &job.task {
             Task::Read(places) => Call::OffsetFetch(read_request(cluster, &job.group, places)),
             Task::Commit(next) => {
-                let lost = next.iter().map(|(place, _)| *place);
-                let lost =
-                    membership.and_then(|one| lost.into_iter().find(|place| !one.owns(*place)));
-                if let Some((topic, partition)) = lost {
-                    let error = Error::NotAssigned {
-                        group: job.group.clone(),
-                        topic: cluster.name(topic).to_owned(),
-                        partition,
-                    };
+                if let Some(error) = membership.and_then(|one| one.refusal(next, cluster)) {
                     return self.finish(Err(error));
                 }
                 let committer = match membership.map(Membership::committer) {
@@ -184,11 +176,8 @@ impl Offsets {
             } else {
                 Outcome::NotApplied
             };
-            let error = Error::TimedOut {
-                what: format!("a request to the coordinator of group `{}`", job.group),
-                millis: u64::try_from(self.give_up.as_millis()).unwrap_or(u64::MAX),
-                outcome,
-            };
+            let what = format!("a request to the coordinator of group `{}`", job.group);
+            let error = Error::timed_out(what, self.give_up, outcome);
             self.finish(Err(error));
         }
     }
@@ -285,11 +274,9 @@ fn is_of_another_generation(code: ResponseError) -> bool {
     )
 }
 
-/// The first code that is not success: a commit succeeds as a whole, or is repeated as a whole.
 fn commit_code(reply: &OffsetCommitResponse) -> i16 {
     let partitions = reply.topics.iter().flat_map(|topic| &topic.partitions);
-    let mut codes = partitions.map(|one| one.error_code);
-    codes.find(|code| *code != 0).unwrap_or(0)
+    first_refusal(partitions.map(|one| one.error_code))
 }
 
 fn read_code(reply: &OffsetFetchResponse) -> i16 {
@@ -300,8 +287,7 @@ fn read_code(reply: &OffsetFetchResponse) -> i16 {
         .flat_map(|group| &group.topics)
         .flat_map(|topic| &topic.partitions)
         .map(|one| one.error_code);
-    let mut codes = groups.chain(partitions);
-    codes.find(|code| *code != 0).unwrap_or(0)
+    first_refusal(groups.chain(partitions))
 }
 
 fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> BTreeMap<Place, Position> {
@@ -324,18 +310,6 @@ fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> BTreeMap<Place, 
     found
 }
 
-fn by_topic<T>(items: impl Iterator<Item = (Topic, T)>) -> BTreeMap<Topic, Vec<T>> {
-    let mut topics: BTreeMap<Topic, Vec<T>> = BTreeMap::new();
-    for (topic, item) in items {
-        topics.entry(topic).or_default().push(item);
-    }
-    topics
-}
-
-fn named(cluster: &Cluster, topic: Topic) -> TopicName {
-    TopicName(StrBytes::from_string(cluster.name(topic).to_owned()))
-}
-
 fn commit_request(
     cluster: &Cluster,
     group: &str,
@@ -351,11 +325,11 @@ fn commit_request(
     });
     let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
         OffsetCommitRequestTopic::default()
-            .with_name(named(cluster, topic))
+            .with_name(cluster.topic_name(topic))
             .with_partitions(partitions)
     });
     OffsetCommitRequest::default()
-        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_group_id(GroupId(text(group)))
         .with_topics(topics.collect())
 }
 
@@ -365,7 +339,6 @@ fn signed(
     identity: Option<&Identity>,
     instance: Option<&str>,
 ) -> OffsetCommitRequest {
-    let text = |text: &str| StrBytes::from_string(text.to_owned());
     request
         .with_generation_id_or_member_epoch(identity.map_or(NO_GENERATION, |one| one.generation))
         .with_member_id(identity.map_or(StrBytes::default(), |one| text(&one.id)))
@@ -377,11 +350,11 @@ fn read_request(cluster: &Cluster, group: &str, places: &[Place]) -> OffsetFetch
         .into_iter()
         .map(|(topic, partitions)| {
             OffsetFetchRequestTopics::default()
-                .with_name(named(cluster, topic))
+                .with_name(cluster.topic_name(topic))
                 .with_partition_indexes(partitions)
         });
     let group = OffsetFetchRequestGroup::default()
-        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_group_id(GroupId(text(group)))
         .with_member_epoch(-1)
         .with_topics(Some(topics.collect()));
     OffsetFetchRequest::default()

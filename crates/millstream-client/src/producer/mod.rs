@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, TopicName, TransactionalId};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, TransactionalId};
 
 use crate::clock::Time;
 use crate::cluster::{Cluster, Leader, Topic};
@@ -25,6 +24,7 @@ use crate::wire::api::Call;
 use crate::wire::builder::{HeaderPair, most_bytes};
 use crate::wire::compression::Compression;
 use crate::wire::murmur2::partition_of;
+use crate::wire::{millis, text};
 use partition::Partition;
 
 /// Requests in flight to one broker.
@@ -466,17 +466,15 @@ impl Producer {
         topics: BTreeMap<Topic, Vec<PartitionProduceData>>,
     ) {
         let topics = topics.into_iter().map(|(topic, data)| {
-            let name = StrBytes::from_string(cluster.name(topic).to_owned());
             TopicProduceData::default()
-                .with_name(TopicName(name))
+                .with_name(cluster.topic_name(topic))
                 .with_partition_data(data)
         });
-        let timeout = i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX);
-        let id = self.transactional_id.clone();
+        let id = self.transactional_id.as_deref();
         let call = ProduceRequest::default()
-            .with_transactional_id(id.map(|id| TransactionalId(StrBytes::from_string(id))))
+            .with_transactional_id(id.map(|id| TransactionalId(text(id))))
             .with_acks(-1)
-            .with_timeout_ms(timeout)
+            .with_timeout_ms(millis(self.request_timeout))
             .with_topic_data(topics.collect());
         let number = self.number();
         if let Some(broker) = self.brokers.get_mut(&request.node) {

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::exchange::{Answer, Loss};
 use crate::producer::Producer;
 use crate::wire::api::Reply;
+use crate::wire::first_refusal;
 
 impl Transaction {
     /// Takes the answer to its request.
@@ -47,33 +48,28 @@ impl Transaction {
         answer: Answer,
         producer: &mut Producer,
     ) -> Result<Option<ResponseError>, Loss> {
-        let first = |mut codes: Box<dyn Iterator<Item = i16> + '_>| codes.find(|code| *code != 0);
         let code = match answer? {
-            Reply::InitProducerId(reply) if reply.error_code == 0 => {
-                self.identity = Some((reply.producer_id.0, reply.producer_epoch));
-                producer.begin_epoch();
-                None
+            Reply::InitProducerId(reply) => {
+                if reply.error_code == 0 {
+                    self.identity = Some((reply.producer_id.0, reply.producer_epoch));
+                    producer.begin_epoch();
+                }
+                reply.error_code
             }
-            Reply::InitProducerId(reply) => Some(reply.error_code),
-            Reply::AddPartitionsToTxn(reply) => first(Box::new(
-                reply
-                    .results_by_topic_v3_and_below
-                    .iter()
-                    .flat_map(|topic| &topic.results_by_partition)
-                    .map(|one| one.partition_error_code),
-            )),
-            Reply::AddOffsetsToTxn(reply) => Some(reply.error_code),
-            Reply::TxnOffsetCommit(reply) => first(Box::new(
-                reply
-                    .topics
-                    .iter()
-                    .flat_map(|topic| &topic.partitions)
-                    .map(|one| one.error_code),
-            )),
-            Reply::EndTxn(reply) => Some(reply.error_code),
-            _ => Some(ResponseError::UnknownServerError.code()),
+            Reply::AddPartitionsToTxn(reply) => {
+                let topics = reply.results_by_topic_v3_and_below.iter();
+                let partitions = topics.flat_map(|topic| &topic.results_by_partition);
+                first_refusal(partitions.map(|one| one.partition_error_code))
+            }
+            Reply::AddOffsetsToTxn(reply) => reply.error_code,
+            Reply::TxnOffsetCommit(reply) => {
+                let partitions = reply.topics.iter().flat_map(|topic| &topic.partitions);
+                first_refusal(partitions.map(|one| one.error_code))
+            }
+            Reply::EndTxn(reply) => reply.error_code,
+            _ => ResponseError::UnknownServerError.code(),
         };
-        Ok(code.and_then(ResponseError::try_from_code))
+        Ok(ResponseError::try_from_code(code))
     }
 
     fn done(&mut self, asked: Asked) {

@@ -262,14 +262,8 @@ impl Transaction {
             return self.ask_coordinator(step, cluster, Asked::Group, call);
         }
         let member = membership.filter(|one| one.group() == offsets.group);
-        let lost = offsets.next.iter().map(|(place, _)| *place);
-        let lost = member.and_then(|one| lost.into_iter().find(|place| !one.owns(*place)));
-        if let Some((topic, partition)) = lost {
-            return self.break_off(Error::NotAssigned {
-                group: offsets.group.clone(),
-                topic: cluster.name(topic).to_owned(),
-                partition,
-            });
+        if let Some(error) = member.and_then(|one| one.refusal(&offsets.next, cluster)) {
+            return self.break_off(error);
         }
         // The group decides who owns what; its coordinator would refuse the commit.
         if member.is_some_and(|one| one.committer().is_none()) {

@@ -3,7 +3,6 @@
 //! Only formats are here; when a request is sent, and to whom, the state machine decides. Versions are those before KIP-890, in which the client
 //! names each partition before it writes to it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
@@ -12,36 +11,28 @@ use kafka_protocol::messages::txn_offset_commit_request::{
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, GroupId,
-    InitProducerIdRequest, TopicName, TransactionalId, TxnOffsetCommitRequest,
+    InitProducerIdRequest, TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Ended, Identity};
-use crate::cluster::{Cluster, Topic};
+use crate::cluster::{Cluster, by_topic};
 use crate::fetcher::Place;
 use crate::fetcher::position::Position;
 use crate::group::membership::Membership;
 use crate::wire::api::Call;
-
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
+use crate::wire::{millis, text};
 
 fn transactional(id: &str) -> TransactionalId {
     TransactionalId(text(id))
 }
 
-fn topic(cluster: &Cluster, topic: Topic) -> TopicName {
-    TopicName(text(cluster.name(topic)))
-}
-
 /// An id, or the next epoch of one. It ends what an earlier owner of the transactional id has left open.
 pub(super) fn identity(id: &str, timeout: Duration, identity: Option<Identity>) -> Call {
     let (producer, epoch) = identity.unwrap_or((-1, -1));
-    let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let request = InitProducerIdRequest::default()
         .with_transactional_id(Some(transactional(id)))
-        .with_transaction_timeout_ms(timeout)
+        .with_transaction_timeout_ms(millis(timeout))
         .with_producer_id(producer.into())
         .with_producer_epoch(epoch);
     Call::InitProducerId(request)
@@ -53,13 +44,10 @@ pub(super) fn partitions(
     cluster: &Cluster,
     places: &[Place],
 ) -> Call {
-    let mut topics: BTreeMap<Topic, Vec<i32>> = BTreeMap::new();
-    for (topic, number) in places {
-        topics.entry(*topic).or_default().push(*number);
-    }
-    let topics = topics.into_iter().map(|(one, numbers)| {
+    let topics = by_topic(places.iter().copied());
+    let topics = topics.into_iter().map(|(topic, numbers)| {
         AddPartitionsToTxnTopic::default()
-            .with_name(topic(cluster, one))
+            .with_name(cluster.topic_name(topic))
             .with_partitions(numbers)
     });
     let request = AddPartitionsToTxnRequest::default()
@@ -87,18 +75,17 @@ pub(super) fn offsets(
     group: &str,
     next: &[(Place, Position)],
 ) -> Call {
-    let mut topics: BTreeMap<Topic, Vec<TxnOffsetCommitRequestPartition>> = BTreeMap::new();
-    for ((topic, number), position) in next {
+    let partitions = next.iter().map(|((topic, number), position)| {
         let partition = TxnOffsetCommitRequestPartition::default()
             .with_partition_index(*number)
             .with_committed_offset(position.offset)
             .with_committed_leader_epoch(position.epoch)
             .with_committed_metadata(Some(StrBytes::default()));
-        topics.entry(*topic).or_default().push(partition);
-    }
-    let topics = topics.into_iter().map(|(one, partitions)| {
+        (*topic, partition)
+    });
+    let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
         TxnOffsetCommitRequestTopic::default()
-            .with_name(topic(cluster, one))
+            .with_name(cluster.topic_name(topic))
             .with_partitions(partitions)
     });
     let request = TxnOffsetCommitRequest::default()

@@ -17,6 +17,26 @@ pub(crate) mod varint;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
+use kafka_protocol::protocol::StrBytes;
+
+/// Text as requests hold it.
+pub(crate) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// Milliseconds as requests hold them.
+pub(crate) fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// The first code that is not success, 0 if there is none: what was asked for together succeeds as a whole, or is repeated as a whole.
+pub(crate) fn first_refusal(codes: impl IntoIterator<Item = i16>) -> i16 {
+    let mut codes = codes.into_iter();
+    codes.find(|code| *code != 0).unwrap_or(0)
+}
+
 /// What is wrong with bytes from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

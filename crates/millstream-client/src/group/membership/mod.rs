@@ -28,6 +28,7 @@ use crate::config::Grouping;
 use crate::error::{Error, Outcome};
 use crate::exchange::{Lane, Outgoing, Owner, Step, Target, Ticket};
 use crate::fetcher::Place;
+use crate::fetcher::position::Position;
 use crate::wire::api::Call;
 
 /// What does not change while a member is in its group.
@@ -139,8 +140,15 @@ impl Membership {
         self.settings.instance.as_deref()
     }
 
-    pub(crate) fn owns(&self, place: Place) -> bool {
-        self.owned.contains(&place)
+    /// Why these positions cannot be committed: a partition is no longer this member's.
+    pub(crate) fn refusal(&self, next: &[(Place, Position)], cluster: &Cluster) -> Option<Error> {
+        let mut places = next.iter().map(|(place, _)| *place);
+        let (topic, partition) = places.find(|place| !self.owned.contains(place))?;
+        Some(Error::NotAssigned {
+            group: self.settings.group.clone(),
+            topic: cluster.name(topic).to_owned(),
+            partition,
+        })
     }
 
     /// As whom offsets are committed; `None` while the group decides, when a coordinator refuses commits.
@@ -151,38 +159,16 @@ impl Membership {
         }
     }
 
-    /// The longest time between two actions of this client, after which it counts as gone.
-    pub(crate) fn max_poll(&self) -> Duration {
-        self.settings.config.rebalance_timeout
-    }
-
     /// The heartbeat of an assigned member, and where it goes; none while the group decides.
     pub(crate) fn beat(&self, cluster: &mut Cluster) -> Option<Beat> {
-        let assigned = matches!(self.state, State::Stable | State::Revoking(..));
-        let address = self.coordinator(cluster).filter(|_| assigned)?;
+        if !matches!(self.state, State::Stable | State::Revoking(..)) {
+            return None;
+        }
+        let node = cluster.coordinator(Role::Group, &self.settings.group, self.stepped)?;
         Some(Beat {
-            address: address.to_owned(),
+            address: cluster.address(node)?.to_owned(),
             request: messages::heartbeat(&self.settings, &self.identity),
         })
-    }
-
-    /// Whether this is what [`Membership::beat`] returns, without making it.
-    pub(crate) fn is_beat(&self, beat: Option<&Beat>, cluster: &mut Cluster) -> bool {
-        let assigned = matches!(self.state, State::Stable | State::Revoking(..));
-        match (beat, self.coordinator(cluster).filter(|_| assigned)) {
-            (Some(beat), Some(address)) => {
-                let same = beat.request.member_id.as_str() == self.identity.id;
-                same && beat.request.generation_id == self.identity.generation
-                    && beat.address == address
-            }
-            (None, None) => true,
-            _ => false,
-        }
-    }
-
-    fn coordinator<'a>(&self, cluster: &'a mut Cluster) -> Option<&'a str> {
-        let node = cluster.coordinator(Role::Group, &self.settings.group, self.stepped)?;
-        cluster.address(node)
     }
 
     /// The coordinator has confirmed the membership then.
@@ -266,11 +252,9 @@ impl Membership {
         cluster: &mut Cluster,
     ) {
         if step.now >= until {
-            self.end(Err(Error::TimedOut {
-                what: format!("leaving group `{}`", self.settings.group),
-                millis: millis(self.settings.request_timeout),
-                outcome: Outcome::Unknown,
-            }));
+            let what = format!("leaving group `{}`", self.settings.group);
+            let after = self.settings.request_timeout;
+            self.end(Err(Error::timed_out(what, after, Outcome::Unknown)));
         } else if asked.is_none() && step.now >= self.retry_at {
             let call = messages::leave(&self.settings, &self.identity);
             // A coordinator may hold the answer to a join for as long as the group waits, and with it what follows on that connection.
@@ -426,8 +410,4 @@ impl Membership {
         self.state = State::Out;
         self.changes.push_back(Change::Left(result));
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
