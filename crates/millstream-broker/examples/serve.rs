@@ -6,13 +6,13 @@
 use std::io::{self, Read};
 use std::net::SocketAddr;
 
-use millstream_broker::{Config, Server};
+use millstream_broker::{Config, Listener, Server};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let listen: SocketAddr = args.next().ok_or("serve ADDRESS FOLDER")?.parse()?;
     let mut config = Config::new(args.next().ok_or("serve ADDRESS FOLDER")?);
-    config.listen = listen;
+    config.listeners = vec![Listener::at(listen)];
     let server = Server::start(config)?;
     println!("{}", server.address());
     io::stdin().read_to_end(&mut Vec::new())?;

@@ -2,7 +2,6 @@
 //!
 //! A `Broker` owns its data folder from `open` to `close`. It knows nothing of connections; those hold it by `Arc`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
@@ -34,8 +33,6 @@ pub struct Broker {
     pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) cluster_id: StrBytes,
-    pub(crate) host: StrBytes,
-    pub(crate) port: i32,
     pub(crate) request_room: Room,
     /// Held by the one request that may take more than its room, so that many of which each has a part do not wait for one another.
     pub(crate) request_overdraft: Arc<Semaphore>,
@@ -46,17 +43,11 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Opens the data folder for a broker that listens on `address`.
-    pub fn open(config: Config, address: SocketAddr) -> Result<Broker, Error> {
+    /// Opens the data folder.
+    pub fn open(config: Config) -> Result<Broker, Error> {
         let mut folder = Folder::open(&config.data)?;
         folder.check_complete()?;
         let topics = Topics::open(&config)?;
-        let (host, port) = match &config.advertised {
-            Some((host, port)) => (host.clone(), *port),
-            // Nobody can connect to "any address": loopback at least works on this machine.
-            None if address.ip().is_unspecified() => ("127.0.0.1".to_owned(), address.port()),
-            None => (address.ip().to_string(), address.port()),
-        };
         let groups = Groups::open(&folder.path().join("groups.journal"), &config)?;
         let transactions =
             Transactions::open(&folder.path().join("transactions.journal"), &config)?;
@@ -70,8 +61,6 @@ impl Broker {
             transactions,
             producer_ids,
             folder,
-            host: StrBytes::from_string(host),
-            port: i32::from(port),
             request_room: Room::new(config.max_bytes_in_flight),
             request_overdraft: Arc::new(Semaphore::new(1)),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),
@@ -235,8 +224,6 @@ impl Stopping {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
     use crate::log::faults;
     use crate::log::testing::encode_with;
@@ -247,7 +234,7 @@ mod tests {
         config.clock = crate::Clock::manual(100_000);
         config.segment_bytes = 1024;
         config.retention_ms = 1000;
-        let broker = Broker::open(config, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))).unwrap();
+        let broker = Broker::open(config).unwrap();
         let topic = broker.topics.create("full", 1, Overrides::new()).unwrap();
         let partition = topic.partition(0).unwrap();
         for _ in 0..3 {

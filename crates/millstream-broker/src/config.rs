@@ -5,22 +5,21 @@
 
 pub(crate) mod names;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::faults::Faults;
+use crate::listener::{self, Listener};
 
 /// Settings of one broker. Times whose name ends in `_ms` may be -1 for "no limit" where Kafka allows that.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Address to listen on; port 0 lets the system choose. Default: loopback.
-    pub listen: SocketAddr,
-    /// Host and port that clients are given to connect to; the listening address when `None`.
-    pub advertised: Option<(String, u16)>,
+    /// Where to listen. Default: loopback, port 9092.
+    pub listeners: Vec<Listener>,
     /// The data folder; created when missing, owned by one broker at a time.
     pub data: PathBuf,
     /// Whether every acknowledged append is forced to the disk (power loss), not only to the page cache (kill).
@@ -99,8 +98,7 @@ impl Config {
     /// The defaults, with records kept under `data`.
     pub fn new(data: impl Into<PathBuf>) -> Config {
         Config {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
-            advertised: None,
+            listeners: vec![Listener::at((Ipv4Addr::LOCALHOST, 9092))],
             data: data.into(),
             fsync: false,
             node_id: 1,
@@ -142,7 +140,7 @@ impl Config {
     /// The defaults on a port that the system chooses: what tests want.
     pub fn ephemeral(data: impl Into<PathBuf>) -> Config {
         Config {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            listeners: vec![Listener::at((Ipv4Addr::LOCALHOST, 0))],
             ..Config::new(data)
         }
     }
@@ -156,6 +154,7 @@ impl Config {
                 Ok(())
             }
         };
+        listener::check(&self.listeners)?;
         let size = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         floor("node_id", self.node_id.into(), 0)?;
         floor("num_partitions", self.num_partitions.into(), 1)?;

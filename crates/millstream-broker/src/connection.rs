@@ -27,6 +27,7 @@ use crate::broker::{Broker, Taken};
 use crate::clock;
 use crate::faults::Fault;
 use crate::frame::{self, Broken};
+use crate::listener::Endpoint;
 
 /// What a connection without a request keeps for the next one.
 const IDLE_BUFFER: usize = 512;
@@ -136,11 +137,20 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, host: IpAddr, broker: Arc<Broker>) -> Connection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        host: IpAddr,
+        endpoint: Arc<Endpoint>,
+        broker: Arc<Broker>,
+    ) -> Connection {
         Connection {
             stream,
             broker,
-            client: Client { id: None, host },
+            client: Client {
+                id: None,
+                host,
+                endpoint,
+            },
             buffer: BytesMut::new(),
             held: 0,
         }

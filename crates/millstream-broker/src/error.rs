@@ -21,6 +21,14 @@ pub enum Error {
         /// The smallest possible value.
         least: i64,
     },
+    /// A listener cannot be as it is configured.
+    #[error("listener `{name}` {reason}")]
+    Listener {
+        /// Which one.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// The address cannot be listened on.
     #[error("failed to listen on `{address}`")]
     Listen {

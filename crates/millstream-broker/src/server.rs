@@ -5,8 +5,9 @@
 //! themselves are `connection`'s.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,12 +22,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::connection::{Connection, Ended};
 use crate::error::Error;
+use crate::listener::{Bound, Endpoint};
 use crate::metrics;
 
 /// An embedded broker on its own threads; stopped by [`Server::stop`], or in haste when dropped.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
+    addresses: Vec<(String, SocketAddr)>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), Error>>>,
 }
@@ -35,38 +37,42 @@ impl Server {
     /// Opens the data folder, listens, and returns when connections are accepted.
     pub fn start(config: Config) -> Result<Server, Error> {
         config.validate()?;
-        let refused = |source| Error::Listen {
-            address: config.listen,
-            source,
-        };
-        let listener = StdListener::bind(config.listen).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        let listeners: Vec<Bound> = config
+            .listeners
+            .iter()
+            .map(Bound::bind)
+            .collect::<Result<_, _>>()?;
+        let addresses = listeners
+            .iter()
+            .map(|bound| (bound.endpoint.name.clone(), bound.address))
+            .collect();
         let runtime = runtime(config.threads).map_err(|source| Error::Threads { source })?;
-        let broker = Arc::new(Broker::open(config, address)?);
+        let broker = Arc::new(Broker::open(config)?);
         let (stop, stopped) = oneshot::channel::<()>();
-        let listener = {
-            let _entered = runtime.enter();
-            TcpListener::from_std(listener).map_err(|source| Error::Listen { address, source })?
-        };
         let thread = thread::Builder::new()
             .name("millstream-broker".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(listener, broker, async move {
+                runtime.block_on(serve(listeners, broker, async move {
                     stopped.await.ok();
                 }))
             })
             .map_err(|source| Error::Threads { source })?;
         Ok(Server {
-            address,
+            addresses,
             stop: Some(stop),
             thread: Some(thread),
         })
     }
 
-    /// Where the broker listens.
+    /// Where the broker listens; its first address when there are several.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let first = self.addresses.first();
+        first.map_or(([0, 0, 0, 0], 0).into(), |(_, address)| *address)
+    }
+
+    /// Where each listener of the configuration listens, by name.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
     }
 
     /// Stops accepting, finishes requests in progress, flushes, and marks the data folder as closed cleanly. A panic since the start, which
@@ -110,15 +116,16 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
         .build()
 }
 
-/// Serves `broker` on a bound listener until `shutdown` completes; then drains, flushes and closes the data folder.
+/// Serves `broker` on bound listeners until `shutdown` completes; then drains, flushes and closes the data folder.
 ///
 /// Needs a multi-threaded runtime: work on files blocks its thread, which others must be able to make up for.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Bound>,
     broker: Arc<Broker>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     metrics::describe();
+    let mut listening = Listeners::open(listeners)?;
     let mut connections = JoinSet::new();
     let tasks = start_tasks(&broker);
     let places = Arc::new(Semaphore::new(broker.config.max_connections));
@@ -127,8 +134,8 @@ pub async fn serve(
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => welcome(&mut connections, &places, &broker, stream, peer),
+            accepted = listening.accept() => match accepted {
+                Ok(accepted) => welcome(&mut connections, &places, &broker, accepted),
                 Err(error) => {
                     // Out of file descriptors, mostly: accepting again at once would spin.
                     tracing::warn!(%error, "failed to accept a connection");
@@ -138,7 +145,7 @@ pub async fn serve(
             Some(ended) = connections.join_next() => panics.report(ended),
         }
     }
-    drop(listener);
+    drop(listening);
     broker.stopping.begin();
     let drained = timeout(broker.config.drain_within, async {
         while let Some(ended) = connections.join_next().await {
@@ -160,6 +167,54 @@ pub async fn serve(
     }
     tokio::task::block_in_place(|| broker.close())?;
     panics.result()
+}
+
+/// A connection that has come in.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    endpoint: Arc<Endpoint>,
+}
+
+/// All listeners of a broker, asked in turn so that a busy one does not shut the others out.
+struct Listeners {
+    all: Vec<(TcpListener, Arc<Endpoint>)>,
+    next: usize,
+}
+
+impl Listeners {
+    fn open(listeners: Vec<Bound>) -> Result<Listeners, Error> {
+        let open = |bound: Bound| {
+            let address = bound.address;
+            TcpListener::from_std(bound.socket)
+                .map(|listener| (listener, bound.endpoint))
+                .map_err(|source| Error::Listen { address, source })
+        };
+        let all = listeners.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Listeners { all, next: 0 })
+    }
+
+    async fn accept(&mut self) -> std::io::Result<Accepted> {
+        std::future::poll_fn(|context| {
+            for turn in 0..self.all.len() {
+                let place = (self.next + turn) % self.all.len();
+                let Some((listener, endpoint)) = self.all.get(place) else {
+                    continue;
+                };
+                if let Poll::Ready(accepted) = listener.poll_accept(context) {
+                    self.next = place + 1;
+                    let endpoint = Arc::clone(endpoint);
+                    return Poll::Ready(accepted.map(|(stream, peer)| Accepted {
+                        stream,
+                        peer,
+                        endpoint,
+                    }));
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
 }
 
 /// What goes on beside the requests, by name, until the broker stops.
@@ -216,9 +271,13 @@ fn welcome(
     connections: &mut JoinSet<(SocketAddr, Ended)>,
     places: &Arc<Semaphore>,
     broker: &Arc<Broker>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    accepted: Accepted,
 ) {
+    let Accepted {
+        stream,
+        peer,
+        endpoint,
+    } = accepted;
     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
         ::metrics::counter!(metrics::CONNECTIONS_REFUSED).increment(1);
         tracing::warn!(%peer, "too many connections, refused");
@@ -228,7 +287,7 @@ fn welcome(
         tracing::debug!(%peer, %error, "failed to set TCP_NODELAY");
     }
     connections.spawn(attend(
-        Connection::new(stream, peer.ip(), Arc::clone(broker)),
+        Connection::new(stream, peer.ip(), endpoint, Arc::clone(broker)),
         peer,
         place,
     ));

@@ -18,7 +18,7 @@ const CONTROLLERS: i8 = 2;
 
 pub(crate) async fn handle(
     broker: &Broker,
-    _client: &Client,
+    client: &Client,
     request: DescribeClusterRequest,
     version: i16,
 ) -> DescribeClusterResponse {
@@ -40,8 +40,8 @@ pub(crate) async fn handle(
     let id = BrokerId(broker.config.node_id);
     let this = DescribeClusterBroker::default()
         .with_broker_id(id)
-        .with_host(broker.host.clone())
-        .with_port(broker.port);
+        .with_host(client.endpoint.host.clone())
+        .with_port(client.endpoint.port);
     let mut response = DescribeClusterResponse::default()
         .with_cluster_id(broker.cluster_id.clone())
         .with_controller_id(id)

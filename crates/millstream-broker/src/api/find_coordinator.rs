@@ -15,12 +15,17 @@ const TRANSACTION: i8 = 1;
 
 pub(crate) async fn handle(
     broker: &Broker,
-    _client: &Client,
+    client: &Client,
     request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
     let (error_code, node_id, host, port) = match request.key_type {
-        GROUP | TRANSACTION => (0, broker.config.node_id, broker.host.clone(), broker.port),
+        GROUP | TRANSACTION => (
+            0,
+            broker.config.node_id,
+            client.endpoint.host.clone(),
+            client.endpoint.port,
+        ),
         _ => (
             ResponseError::InvalidRequest.code(),
             -1,

@@ -18,7 +18,7 @@ use crate::topics::{Refused, Topic, name};
 
 pub(crate) async fn handle(
     broker: &Broker,
-    _client: &Client,
+    client: &Client,
     request: MetadataRequest,
     version: i16,
 ) -> MetadataResponse {
@@ -44,8 +44,8 @@ pub(crate) async fn handle(
     let id = BrokerId(broker.config.node_id);
     let this = MetadataResponseBroker::default()
         .with_node_id(id)
-        .with_host(broker.host.clone())
-        .with_port(broker.port);
+        .with_host(client.endpoint.host.clone())
+        .with_port(client.endpoint.port);
     let mut response = MetadataResponse::default()
         .with_brokers(vec![this])
         .with_topics(topics);

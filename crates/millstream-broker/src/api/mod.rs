@@ -45,6 +45,7 @@ mod txn_offset_commit;
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
@@ -65,6 +66,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::broker::Broker;
 use crate::clock::Stopwatch;
 use crate::frame::{Broken, Header, decode_body};
+use crate::listener::Endpoint;
 use crate::topics::Refused;
 
 /// Who sent a request.
@@ -74,6 +76,8 @@ pub(crate) struct Client {
     pub(crate) id: Option<StrBytes>,
     /// Where it connected from.
     pub(crate) host: IpAddr,
+    /// Where it connected to.
+    pub(crate) endpoint: Arc<Endpoint>,
 }
 
 /// The leader epoch of every partition for ever: there is one broker, so that leadership never moves.

@@ -4,6 +4,7 @@
 //! nothing here are not shown; those that a topic can override come from the table of topic configs.
 
 use super::Config;
+use crate::listener::Listener;
 use crate::topics::config::{DEFINITIONS, Source};
 
 /// One setting, as it is shown.
@@ -28,7 +29,10 @@ type Setting = (&'static str, i8, fn(&Config) -> String);
 /// What a start always decides: there is no default to fall back to.
 const DECIDED: &[Setting] = &[
     ("broker.id", INT, |of| of.node_id.to_string()),
-    ("listeners", LIST, |of| format!("PLAINTEXT://{}", of.listen)),
+    ("listeners", LIST, |of| {
+        let shown = of.listeners.iter().map(Listener::shown);
+        shown.collect::<Vec<_>>().join(",")
+    }),
     ("log.dirs", LIST, |of| {
         of.data.to_string_lossy().into_owned()
     }),

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -43,6 +44,7 @@ fn client() -> Client {
     Client {
         id: Some(text("app")),
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        endpoint: Arc::default(),
     }
 }
 

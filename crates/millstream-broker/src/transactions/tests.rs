@@ -47,7 +47,7 @@ fn group() -> GroupId {
 fn open(folder: &Path, clock: &Clock) -> Broker {
     let mut config = Config::ephemeral(folder);
     config.clock = clock.clone();
-    Broker::open(config, "127.0.0.1:9092".parse().unwrap()).unwrap()
+    Broker::open(config).unwrap()
 }
 
 /// Participants of whom so many hear of an end, and then nobody any more.

@@ -28,6 +28,8 @@ mod fetching;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod offsets;
 #[cfg(test)]
 mod producing;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use millstream::Cluster;
 use millstream::admin::Admin;
-use millstream_broker::{Config, Server};
+use millstream_broker::{Config, Listener, Server};
 
 /// When the services have gone, connections of others get this long to finish a request.
 const DRAIN: Duration = Duration::from_millis(300);
@@ -51,7 +51,7 @@ impl Broker {
         match self {
             Self::Embedded { listen, data } => {
                 let mut config = Config::new(&data);
-                config.listen = listen;
+                config.listeners = vec![Listener::at(listen)];
                 config.drain_within = DRAIN;
                 let server = Server::start(config)?;
                 Ok(Started {

@@ -26,8 +26,7 @@ pub(crate) fn brokers() -> String {
 fn embedded() -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
-        let mut config = Config::new(folder());
-        config.listen = ([127, 0, 0, 1], 0).into();
+        let config = Config::ephemeral(folder());
         Server::start(config).unwrap()
     });
     server.address().to_string()

@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use millstream_broker::{Config, Server};
+use millstream_broker::{Config, Listener, Server};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
@@ -49,7 +49,8 @@ fn broker_process() {
         return;
     };
     let mut config = Config::ephemeral(folder);
-    config.listen = variable(LISTEN).unwrap().parse().unwrap();
+    let listen: SocketAddr = variable(LISTEN).unwrap().parse().unwrap();
+    config.listeners = vec![Listener::at(listen)];
     config.num_partitions = PARTITIONS;
     config.fsync = variable(FSYNC).is_some_and(|fsync| fsync == "true");
     // Several segments a round, so that kills also meet a roll.

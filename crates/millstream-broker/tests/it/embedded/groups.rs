@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
     OffsetCommitResponse, OffsetFetchRequest, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
-use millstream_broker::{Config, Server};
+use millstream_broker::{Config, Listener, Server};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 
@@ -26,7 +26,7 @@ use crate::support::eventually;
 fn start(data: &Path, listen: Option<SocketAddr>) -> Server {
     let mut config = Config::ephemeral(data);
     if let Some(listen) = listen {
-        config.listen = listen;
+        config.listeners = vec![Listener::at(listen)];
     }
     Server::start(config).unwrap()
 }

@@ -12,7 +12,7 @@ use millstream::{
     Clock as _, Cluster, Context, Emitter, Error, OnError, Partition, Record, Service, Shutdown,
     Start, SystemClock, Topic,
 };
-use millstream_broker::{Config, Server};
+use millstream_broker::{Config, Listener, Server};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
@@ -371,7 +371,7 @@ fn a_broker_that_is_not_there_yet_is_waited_for() {
     });
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path());
-    config.listen = address;
+    config.listeners = vec![Listener::at(address)];
     let server = Server::start(config).unwrap();
     let emitter = Emitter::new(&cluster).unwrap();
     emitter.send(&from, "k", &7).unwrap();
@@ -390,8 +390,8 @@ fn a_broker_that_is_not_there_yet_is_waited_for() {
 fn a_broker_that_advertises_a_wrong_address_is_named_by_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::new(folder.path());
-    config.listen = ([127, 0, 0, 1], 0).into();
-    config.advertised = Some(("no-such-host.invalid".to_owned(), 4711));
+    let listener = Listener::at(([127, 0, 0, 1], 0));
+    config.listeners = vec![listener.advertised("no-such-host.invalid", 4711)];
     let server = Server::start(config).unwrap();
     let cluster = Cluster::new(server.address().to_string());
     let (from, to) = (
