@@ -103,6 +103,9 @@ fn a_detached_up_is_shown_and_stopped() {
         "{}",
         again.stderr
     );
+    eventually("a message is received", || {
+        up.status()["services"][0]["records"].as_u64() > Some(0)
+    });
     let stopped = up.run(&["stop", "--json"]).expect(0).json().remove(0);
     for row in stopped["services"].as_array().unwrap() {
         assert_eq!(row["state"], "stopped", "{stopped}");
