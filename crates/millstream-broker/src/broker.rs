@@ -9,7 +9,7 @@ use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::api;
+use crate::api::{self, FetchSessions};
 use crate::config::Config;
 use crate::error::Error;
 use crate::faults::Planned;
@@ -37,6 +37,7 @@ pub struct Broker {
     /// Held by the one request that may take more than its room, so that many of which each has a part do not wait for one another.
     pub(crate) request_overdraft: Arc<Semaphore>,
     pub(crate) fetch_room: Room,
+    pub(crate) fetch_sessions: FetchSessions,
     pub(crate) stopping: Stopping,
     pub(crate) faults: Planned,
     pub(crate) metrics: PerRequest,
@@ -64,6 +65,7 @@ impl Broker {
             request_room: Room::new(config.max_bytes_in_flight),
             request_overdraft: Arc::new(Semaphore::new(1)),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),
+            fetch_sessions: FetchSessions::new(config.max_fetch_sessions),
             stopping: Stopping::new(),
             faults: Planned::new(&config.faults),
             metrics: PerRequest::new(api::table().map(|served| (served.key as i16, served.name))),

@@ -45,6 +45,8 @@ pub struct Config {
     pub max_bytes_in_flight: usize,
     /// Memory that the records of all fetch answers may take together until they are sent.
     pub max_fetch_bytes_in_flight: usize,
+    /// Most fetch sessions at a time; a consumer without one sends whole requests (Kafka: `max.incremental.fetch.session.cache.slots`).
+    pub max_fetch_sessions: usize,
     /// A connection without a request for this long is closed.
     pub connections_max_idle: Duration,
     /// A peer that takes nothing of an answer, or gives nothing of a started frame, for this long is cut off; so is one
@@ -109,6 +111,7 @@ impl Config {
             max_message_bytes: 1_048_588,
             max_frame_bytes: 100 << 20,
             max_connections: 4096,
+            max_fetch_sessions: 1000,
             max_bytes_in_flight: 64 << 20,
             max_fetch_bytes_in_flight: 64 << 20,
             connections_max_idle: Duration::from_secs(600),

@@ -42,6 +42,8 @@ mod produce;
 mod sync_group;
 mod txn_offset_commit;
 
+pub(crate) use fetch::Sessions as FetchSessions;
+
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -247,7 +249,7 @@ pub(crate) async fn answer(
     let answer = match ApiKey::try_from(header.key) {
         Ok(ApiKey::ApiVersions) => api_versions::answer(header, body).map(Some),
         Ok(ApiKey::Produce) => produce::answer(broker, client, header, body).await,
-        Ok(ApiKey::Fetch) => fetch::answer(broker, client, header, body).await.map(Some),
+        Ok(ApiKey::Fetch) => fetch::answer(broker, header, body).await.map(Some),
         _ => regular(broker, client, header, body).await.map(Some),
     }?;
     broker.metrics.answered(header.key, watch.seconds());

@@ -60,6 +60,7 @@ const SETTINGS: &[Setting] = &[
     ("group.min.session.timeout.ms", INT, |of| of.group_min_session_timeout_ms.to_string()),
     ("log.retention.check.interval.ms", LONG, |of| of.retention_check.as_millis().to_string()),
     ("max.connections", INT, |of| of.max_connections.to_string()),
+    ("max.incremental.fetch.session.cache.slots", INT, |of| of.max_fetch_sessions.to_string()),
     ("num.partitions", INT, |of| of.num_partitions.to_string()),
     ("offset.metadata.max.bytes", INT, |of| of.offset_metadata_max_bytes.to_string()),
     ("offsets.retention.check.interval.ms", LONG, |of| of.offsets_retention_check.as_millis().to_string()),

@@ -34,6 +34,8 @@ mod offsets;
 #[cfg(test)]
 mod producing;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod topics;
 #[cfg(test)]
 mod transactions;
