@@ -11,6 +11,7 @@ use crate::Outcome;
 use crate::life;
 use crate::listen::{self, Named};
 use crate::output::Output;
+use millstream_systems::number;
 
 /// Where it listens and keeps its data.
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long)]
     fsync: bool,
     /// Partitions of a topic that is created without a number
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = number::whole(1..=i32::MAX))]
     partitions: i32,
     /// Does not create a topic when a client asks for one that does not exist
     #[arg(long)]

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::{ArgGroup, Subcommand};
 use millstream::admin::{Admin, Change, GroupDescription, GroupOffset, ResetTo};
 use millstream::{NextOffset, Timestamp};
+use millstream_systems::number;
 use serde::Serialize;
 
 use crate::Outcome;
@@ -80,7 +81,7 @@ struct Reset {
     #[arg(long, group = "place")]
     to_latest: bool,
     /// To this offset in each partition
-    #[arg(long, group = "place", value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, group = "place", value_name = "OFFSET", value_parser = number::whole(0..=i64::MAX))]
     to_offset: Option<i64>,
     /// To the first record with this time or a later one: 2026-11-21T08:00:00Z, 2026-11-21 (UTC), or -10m for ten minutes ago
     #[arg(long, group = "place", value_name = "TIME", value_parser = place::parse_time, allow_hyphen_values = true)]

@@ -341,3 +341,47 @@ fn a_hidden_option_is_no_key() {
         "error: unknown key `up.status.json` in `millstream.toml`; this command has no options of its own"
     );
 }
+
+/// Words, and what is wrong with the number among them.
+const NUMBERS: [(&[&str], &str); 7] = [
+    (
+        &["messages", "send", "--count", "-1"],
+        "invalid value '-1' for '--count <NUMBER>': `-1` is too small; the smallest value is 0",
+    ),
+    (
+        &["messages", "receive", "--count", "0"],
+        "invalid value '0' for '--count <NUMBER>': `0` is too small; the smallest value is 1",
+    ),
+    (
+        &["integrate", "x0", "--max-samples", "1e30"],
+        "invalid value '1e30' for '--max-samples <NUMBER>': `1e30` is too large; the largest value is 18446744073709551615",
+    ),
+    (
+        &["partitions", "consume", "--processes", "257"],
+        "invalid value '257' for '--processes <NUMBER>': `257` is too large; the largest value is 256",
+    ),
+    (
+        &["tail", "t", "-n", "1.5"],
+        "invalid value '1.5' for '--count <NUMBER>': `1.5` is not a whole number",
+    ),
+    (
+        &["topics", "create", "t", "-p", "some"],
+        "invalid value 'some' for '--partitions <NUMBER>': `some` is not a whole number",
+    ),
+    (
+        &["groups", "reset", "g", "-t", "t", "--to-offset", "inf"],
+        "invalid value 'inf' for '--to-offset <OFFSET>': `inf` is not a whole number",
+    ),
+];
+
+#[test]
+fn a_number_that_is_refused_is_told_why() {
+    for (words, text) in NUMBERS {
+        let ended = in_folder("", words, &[]).expect(2);
+        assert_eq!(
+            ended.stderr.lines().next(),
+            Some(&*format!("error: {text}")),
+            "{words:?}"
+        );
+    }
+}

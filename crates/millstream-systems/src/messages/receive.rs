@@ -16,7 +16,7 @@ use millstream::{
 use super::records::Message;
 use super::statistics::{Latencies, ReceiveStatistics};
 use super::topics::{MESSAGES, PARTITIONS};
-use crate::{arrival, duration, settings};
+use crate::{arrival, duration, number, settings};
 
 /// After so long without a sign of life a receiver's partitions go to others.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(6000);
@@ -35,10 +35,10 @@ pub struct Options {
     #[arg(long, env = "CONSUMER_GROUP", default_value = "rust-consumer-group", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub group: String,
     /// Number of receiving threads, each a member of the group
-    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "NUMBER", value_parser = number::whole(1..=256_u16))]
     pub threads: u16,
     /// Stops after this many messages
-    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = number::whole(1..=u64::MAX))]
     pub count: Option<u64>,
     /// How often statistics are logged
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration::parse)]

@@ -16,7 +16,7 @@ use millstream::{Cluster, Emitter, Error, Headers, Moment, Position, Shutdown, S
 use super::records::Message;
 use super::statistics::{Deliveries, SendStatistics};
 use super::topics::{MESSAGES, PARTITIONS};
-use crate::{arrival, duration, settings};
+use crate::{arrival, duration, number, settings};
 
 /// After the last message its outcome is waited for this much longer than a message may take.
 const AFTER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -36,11 +36,12 @@ pub struct Options {
         long,
         env = "SEND_INTERVAL_MS",
         default_value_t = 100,
-        value_name = "MS"
+        value_name = "MS",
+        value_parser = number::whole(0..=u64::MAX)
     )]
     pub interval_ms: u64,
     /// A message not acknowledged within this many milliseconds has failed
-    #[arg(long, env = "MESSAGE_TIMEOUT_MS", default_value_t = 5000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, env = "MESSAGE_TIMEOUT_MS", default_value_t = 5000, value_name = "MS", value_parser = number::whole(1..=u64::MAX))]
     pub message_timeout_ms: u64,
     /// Name of this sender: its client id, and the header `producer` of its messages
     #[arg(
@@ -51,7 +52,7 @@ pub struct Options {
     )]
     pub producer_id: String,
     /// Stops after this many messages
-    #[arg(long, short = 'n', value_name = "NUMBER")]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX))]
     pub count: Option<u64>,
     /// How often statistics are logged
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration::parse)]

@@ -17,7 +17,7 @@ use super::arrival;
 use super::records::Outcome;
 use super::store::Store;
 use super::topics::{PREFIX, Topics};
-use crate::{Error, duration};
+use crate::{Error, duration, number};
 
 const TICK: Duration = Duration::from_millis(500);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub store: Option<PathBuf>,
     /// Stops after this many answers
-    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = number::whole(1..=u64::MAX))]
     pub count: Option<u64>,
     /// How often statistics are logged
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration::parse)]

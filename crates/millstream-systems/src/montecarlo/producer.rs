@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::topics::{PREFIX, Topics};
 use super::{arrival, catalogue};
-use crate::Error;
+use crate::{Error, number};
 
 /// At the end, what is under way gets this long.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1.0, value_name = "NUMBER", value_parser = rate)]
     pub rate: f64,
     /// Stops after this many requests
-    #[arg(long, short = 'n', value_name = "NUMBER")]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX))]
     pub count: Option<u64>,
     /// Picks requests from this file instead of the built-in catalogue
     #[arg(long, value_name = "FILE")]
@@ -38,10 +38,10 @@ pub struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "catalogue")]
     pub file: Option<PathBuf>,
     /// Target relative error, instead of that of each request
-    #[arg(long, value_name = "NUMBER", value_parser = target)]
+    #[arg(long, value_name = "NUMBER", value_parser = number::target_error)]
     pub rel_error: Option<f64>,
     /// Seed of the random choice of requests
-    #[arg(long, value_name = "NUMBER", conflicts_with = "file")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "file", value_parser = number::whole(0..=u64::MAX))]
     pub seed: Option<u64>,
 }
 
@@ -53,13 +53,6 @@ fn rate(text: &str) -> Result<f64, String> {
         Ok(rate)
     } else {
         Err("a rate is above 0 and at most 1000000 a second".to_owned())
-    }
-}
-
-fn target(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(error) if error.is_finite() && error >= 0.0 => Ok(error),
-        _ => Err("expected a finite number, 0 or more".to_owned()),
     }
 }
 

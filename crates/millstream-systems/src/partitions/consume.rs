@@ -22,7 +22,7 @@ use millstream::{Clock, Cluster, Shutdown, SystemClock};
 use super::board::{Board, Report, list};
 use super::share::share;
 use super::topics::{ITEMS, PARTITIONS};
-use crate::{Error, arrival};
+use crate::{Error, arrival, number};
 
 /// How often the board is shown.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -36,7 +36,7 @@ pub struct Options {
     #[arg(long, default_value = ITEMS.name())]
     pub topic: String,
     /// Number of reading processes
-    #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = number::whole(1..=256_u32))]
     pub processes: u32,
     /// Shares the partitions by a consumer group. Default: each process is assigned its partitions
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "partitions-consumers", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Beginning::Earliest, conflicts_with = "group")]
     pub from: Beginning,
     /// Stops when at least this many records are read
-    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = number::whole(1..=u64::MAX))]
     pub count: Option<u64>,
     /// The number of this process; given by the parent
     #[arg(long, hide = true, value_name = "NUMBER")]

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::records::{Generator, Item};
 use super::topics::{ITEMS, PARTITIONS};
-use crate::{arrival, settings};
+use crate::{arrival, number, settings};
 
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -34,19 +34,19 @@ pub struct Options {
     #[arg(long, default_value = ITEMS.name())]
     pub topic: String,
     /// Number of partitions. A topic with another number is refused. Default for a new topic: 6
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    #[arg(long, value_name = "NUMBER", value_parser = number::whole(1..=10_000_i32))]
     pub partitions: Option<i32>,
     /// Number of sending threads
-    #[arg(long, default_value_t = 4, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, default_value_t = 4, value_name = "NUMBER", value_parser = number::whole(1..=1024_u32))]
     pub threads: u32,
     /// Records that each thread sends
-    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX))]
     pub messages_per_thread: u64,
     /// Kind of records
     #[arg(long, value_enum, default_value_t = Generator::Orders, value_name = "KIND")]
     pub generator: Generator,
     /// Size of each record of the generator `text` [default: 100]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=16_000_000))]
+    #[arg(long, value_name = "BYTES", value_parser = number::whole(0..=16_000_000_u32))]
     pub size: Option<u32>,
 }
 

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use millstream_systems::montecarlo::mathematics::{Answer, Limit, Map, Request, Status, StoredMap};
 use millstream_systems::montecarlo::topics::PREFIX;
+use millstream_systems::number;
 
 use crate::args::Common;
 use crate::config::{File, Origin};
@@ -59,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Threads that compute in this process [default: one per core]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "NUMBER", value_parser = number::whole(1..=1024_u16))]
     threads: Option<u16>,
     /// Draws the convergence with its 95 % interval, and in two dimensions the adapted map; for a sweep its curve
     #[arg(long, value_name = "FILE.svg", value_parser = svg, conflicts_with = "file")]

@@ -76,31 +76,6 @@ fn constant(text: &str) -> Option<f64> {
     Some(sign * factor * value / divisor)
 }
 
-/// An error that is aimed at.
-pub(super) fn target(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(error) if error.is_finite() && error >= 0.0 => Ok(error),
-        Ok(_) => Err("expected a finite number, 0 or more".to_owned()),
-        Err(_) => Err(format!("`{text}` is not a number")),
-    }
-}
-
-/// A count as people write it: `1000000`, `1e6`, `2.5e8`.
-pub(super) fn count(text: &str) -> Result<u64, String> {
-    if let Ok(count) = text.parse() {
-        return Ok(count);
-    }
-    match text.parse::<f64>() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a whole number within the range"
-        )]
-        Ok(count) if count.fract() == 0.0 && (0.0..1.8e19).contains(&count) => Ok(count as u64),
-        _ => Err(format!("`{text}` is not a whole number")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::f64::consts::PI;
@@ -124,8 +99,6 @@ mod tests {
             number("two").unwrap_err().to_string(),
             "`two` is not a number"
         );
-        assert_eq!(count("2.5e8"), Ok(250_000_000));
-        assert_eq!(count("1.5"), Err("`1.5` is not a whole number".to_owned()));
     }
 
     #[test]
@@ -133,13 +106,6 @@ mod tests {
         let refusal = |text: &str| number(text).unwrap_err().to_string();
         assert_eq!(refusal("nan"), "`nan` is not a finite number");
         assert_eq!(refusal("inf"), "`inf` is not a finite number");
-        assert_eq!(target("1e-3"), Ok(1e-3));
-        for text in ["nan", "inf", "-1"] {
-            assert_eq!(
-                target(text),
-                Err("expected a finite number, 0 or more".to_owned())
-            );
-        }
     }
 
     #[test]

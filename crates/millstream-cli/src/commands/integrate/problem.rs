@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use millstream_systems::duration;
 use millstream_systems::montecarlo::mathematics::Request;
+use millstream_systems::{duration, number};
 use serde_json::{Map, Value, json};
 
-use super::numbers::{count, limits, number, target, values};
+use super::numbers::{limits, number, values};
 
 /// What to integrate, how well, and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,7 +43,7 @@ pub(crate) struct Problem {
         value_name = "NUMBER",
         conflicts_with = "file",
         help_heading = "Domain",
-        value_parser = clap::value_parser!(u64).range(1..=64)
+        value_parser = number::whole(1..=64_u64)
     )]
     dim: Option<u64>,
     /// Sets a parameter of the formula. a=0.5:2.5:11 computes a sweep: 11 values from 0.5 to 2.5. May be repeated
@@ -68,17 +68,17 @@ pub(crate) struct Problem {
     #[arg(long, value_name = "POLICY", value_parser = ["fail", "zero", "count"], help_heading = "Domain")]
     on_bad: Option<String>,
     /// Target relative error: half the 95 % interval, divided by the value [default: 1e-4]
-    #[arg(long, value_name = "NUMBER", value_parser = target, help_heading = "Target")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::target_error, help_heading = "Target")]
     rel_error: Option<f64>,
     /// Target absolute error: half the 95 % interval. With both targets, reaching either is enough
-    #[arg(long, value_name = "NUMBER", value_parser = target, help_heading = "Target")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::target_error, help_heading = "Target")]
     abs_error: Option<f64>,
     /// Stops after this many samples, for example 5e8 [default: 1e9]
-    #[arg(long, value_name = "NUMBER", value_parser = count, help_heading = "Target")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX), help_heading = "Target")]
     max_samples: Option<u64>,
     /// Random points, spread evenly, that look for narrow features. A feature that fills more than 3/NUMBER of the domain is
     /// seen with a probability of 95 % [default: 65536]
-    #[arg(long, value_name = "NUMBER", value_parser = count, help_heading = "Target")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX), help_heading = "Target")]
     careful: Option<u64>,
     /// Stops after this time, for example 30s, and reports the last complete wave
     #[arg(long, value_name = "TIME", value_parser = duration::parse, help_heading = "Target")]
@@ -87,7 +87,7 @@ pub(crate) struct Problem {
     #[arg(long, value_name = "METHOD", value_parser = ["auto", "plain", "vegas", "rqmc", "map-rqmc", "cubature"], help_heading = "Target")]
     method: Option<String>,
     /// Seed of the random numbers. The same seed gives the same bits on any number of threads and machines [default: 0]
-    #[arg(long, value_name = "NUMBER", help_heading = "Target")]
+    #[arg(long, value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX), help_heading = "Target")]
     seed: Option<u64>,
     /// A name for the answer
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]

@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "TEXT", conflicts_with = "key_separator")]
     key: Option<String>,
     /// Sends to this partition, whatever the key
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, short, value_name = "NUMBER", value_parser = number::whole(0..=i32::MAX))]
     partition: Option<i32>,
     /// Adds a header to every record; may be repeated
     #[arg(long, short = 'H', value_name = "NAME=VALUE")]

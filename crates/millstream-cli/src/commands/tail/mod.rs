@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use millstream::merged::{MergedReader, Next};
 use millstream::reader::{Since, Until};
 use millstream::{Clock as _, NextOffset, Partition, SystemClock};
+use millstream_systems::number;
 
 use crate::Outcome;
 use crate::closed_output;
@@ -62,10 +63,10 @@ pub(crate) struct Args {
     #[arg(long, short, conflicts_with = "until")]
     exit: bool,
     /// Ends after this number of records
-    #[arg(long, short = 'n', value_name = "NUMBER")]
+    #[arg(long, short = 'n', value_name = "NUMBER", value_parser = number::whole(0..=u64::MAX))]
     count: Option<u64>,
     /// Only this partition of each topic; may be repeated
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, short, value_name = "NUMBER", value_parser = number::whole(0..=i32::MAX))]
     partition: Vec<i32>,
     /// Reads as a member of this consumer group and commits what was shown. --from, earliest or latest, holds where the group has no committed offset
     #[arg(long, short, value_name = "GROUP", value_parser = clap::builder::NonEmptyStringValueParser::new(), conflicts_with_all = ["until", "exit", "partition"])]

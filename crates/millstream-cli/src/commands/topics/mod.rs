@@ -18,6 +18,7 @@ use crate::args::distinct;
 use crate::output::{Output, counted};
 use crate::prompt::confirmed;
 use crate::session::Session;
+use millstream_systems::number;
 
 /// What to do with topics.
 #[derive(Debug, clap::Args)]
@@ -78,10 +79,10 @@ struct Create {
     #[arg(required = true)]
     topics: Vec<String>,
     /// Partitions of each topic. Default: the cluster's
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, short, value_name = "NUMBER", value_parser = number::whole(1..=i32::MAX))]
     partitions: Option<i32>,
     /// Copies of each partition. Default: the cluster's
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, short, value_name = "NUMBER", value_parser = number::whole(1..=i32::MAX))]
     replication: Option<i32>,
     /// How long records are kept, as in 7d or 12h. Default: the cluster's
     #[arg(long, value_name = "TIME", value_parser = millstream_systems::duration::parse)]
@@ -108,7 +109,7 @@ struct Alter {
     #[arg(long, value_name = "NAME")]
     unset: Vec<String>,
     /// Raises the number of partitions; keys may then map to other partitions than before
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short, value_name = "NUMBER", value_parser = number::whole(1..=u32::MAX))]
     partitions: Option<u32>,
 }
 

@@ -13,6 +13,7 @@ use crate::Outcome;
 use crate::output::{Output, counted};
 use crate::place::Place;
 use crate::prompt::confirmed;
+use millstream_systems::number;
 
 /// What to delete.
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ pub(super) struct Purge {
     #[arg(long, group = "which")]
     all: bool,
     /// Only this partition; may be repeated
-    #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, short, value_name = "NUMBER", value_parser = number::whole(0..=i32::MAX))]
     partition: Vec<i32>,
     /// Deletes without asking
     #[arg(long)]

@@ -23,7 +23,7 @@ pub use self::evaluator::Evaluator;
 use super::topics::{PREFIX, Topics};
 use super::wire::{By, Event, Task, What};
 use super::{arrival, metrics};
-use crate::settings;
+use crate::{number, settings};
 
 /// How often a task is tried in one process before it is taken for poison.
 const TRIES: u32 = 3;
@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long, default_value = PREFIX)]
     pub prefix: String,
     /// Number of computing threads [default: one per core]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "NUMBER", value_parser = number::whole(1..=1024_u16))]
     pub threads: Option<u16>,
 }
 
