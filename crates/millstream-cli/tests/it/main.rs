@@ -14,6 +14,8 @@ mod integrate;
 #[cfg(test)]
 mod messages;
 #[cfg(test)]
+mod messages_pace;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod montecarlo;

@@ -148,14 +148,14 @@ impl Sender {
         let mut next = self.started;
         let mut counter = 0;
         while options.count.is_none_or(|count| counter < count) && !shutdown.is_requested() {
+            let pause = next.since(self.clock.now());
+            if !pause.is_zero() && shutdown.wait(pause) {
+                break;
+            }
             counter += 1;
             self.send(counter)?;
             next = next.plus(interval);
             reports.maybe(&self, false);
-            let pause = next.since(self.clock.now());
-            if !pause.is_zero() {
-                shutdown.wait(pause);
-            }
         }
         let patience = if shutdown.is_requested() {
             AFTER_STOP
