@@ -33,6 +33,9 @@ impl Place {
         }
         if let Ok(number) = text.parse::<i64>() {
             return Ok(match number {
+                0 if text.starts_with('-') => bail!(
+                    "`{text}` is not a place; write latest to begin at the end, or 0 for the first offset"
+                ),
                 0.. => Self::Offset(number),
                 _ => Self::Last(number.unsigned_abs()),
             });

@@ -330,3 +330,18 @@ fn a_tail_that_waits_for_its_cluster_is_ended_by_a_signal() {
     let ended = running.end();
     assert_eq!(ended.status.signal(), Some(15), "{}", ended.stderr);
 }
+
+/// Minus zero is the last none to some and the first offset to others.
+#[test]
+fn the_last_none_are_refused() {
+    let world = World::new();
+    for option in ["--from", "--until"] {
+        let ended = world.run(&["tail", "t", option, "-0"]).expect(2);
+        assert_eq!(
+            ended.stderr,
+            format!(
+                "error: {option}: `-0` is not a place; write latest to begin at the end, or 0 for the first offset\n"
+            )
+        );
+    }
+}
