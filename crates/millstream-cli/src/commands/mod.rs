@@ -48,7 +48,7 @@ pub(crate) fn run(args: Args, file: &File, logs: &Logs) -> anyhow::Result<Outcom
         Command::Send(command) => command.run(&reached()?),
         Command::Tail(command) => command.run(&reached()?),
         Command::Topics(command) => command.run(&reached()?),
-        Command::Up(command) => command.run(&session()?, logs),
+        Command::Up(command) => command.run(&session()?, file, logs),
     }
 }
 

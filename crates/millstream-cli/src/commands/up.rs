@@ -14,6 +14,8 @@ use clap::Subcommand;
 use millstream_systems::duration;
 
 use crate::Outcome;
+use crate::args;
+use crate::config::File;
 use crate::listen;
 use crate::output::Output;
 use crate::reach;
@@ -100,7 +102,12 @@ enum Command {
 
 impl Args {
     /// Runs the systems until Ctrl-C, or for the time of `--for`; or asks an `up` that runs.
-    pub(crate) fn run(self, session: &Session, logs: &Logs) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(
+        self,
+        session: &Session,
+        file: &File,
+        logs: &Logs,
+    ) -> anyhow::Result<Outcome> {
         if let Some(command) = &self.command {
             return command.run(&self);
         }
@@ -112,6 +119,7 @@ impl Args {
             );
         }
         let plan = up::plan(&self.systems, &self.scale)?;
+        refuse_wrong_options(&plan, file)?;
         let lines = self.lines(&plan)?;
         if session.common.brokers.is_some() {
             reach::refuse_dead(session)?;
@@ -215,6 +223,27 @@ impl Args {
         words.extend(session.common.words());
         words
     }
+}
+
+/// Reads the command line of each service here: one that cannot read its own would be restarted for ever.
+fn refuse_wrong_options(plan: &[Planned], file: &File) -> anyhow::Result<()> {
+    let mut command = file.apply(args::command())?;
+    for planned in plan {
+        let mut words: Vec<OsString> = vec![command.get_name().into()];
+        words.extend(planned.arguments.iter().cloned());
+        let Err(error) = command.try_get_matches_from_mut(&words) else {
+            continue;
+        };
+        let text = error.to_string();
+        let text = text.lines().next().unwrap_or_default();
+        let text = text.trim_start_matches("error: ").to_owned();
+        let error = match file.origin_of_refused(&error, &command, &words) {
+            Some(origin) => anyhow::anyhow!(text).context(origin.to_string()),
+            None => anyhow::anyhow!(text).context(planned.name.clone()),
+        };
+        return Err(error);
+    }
+    Ok(())
 }
 
 impl Command {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use millstream_broker::Error;
 use serde::{Deserialize, Serialize};
 
 use super::log_file;
@@ -33,8 +34,12 @@ pub(crate) fn log_path(folder: &Path) -> PathBuf {
 
 /// Starts this program with `words` in the background; returns once its services are started.
 pub(crate) fn start(words: &[OsString], folder: &Path) -> anyhow::Result<Status> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("failed to create `{}`", folder.display()))?;
+    // The error that the broker would have: the hint is the same.
+    std::fs::create_dir_all(folder).map_err(|source| Error::File {
+        verb: "create",
+        path: folder.to_owned(),
+        source,
+    })?;
     let path = log_path(folder);
     let log = log_file::append(&path)
         .with_context(|| format!("failed to open the log `{}`", path.display()))?;

@@ -64,6 +64,12 @@ fn a_folder_that_cannot_be_made_is_told() {
         ended.stderr
     );
 
+    let hint = ended.stderr.lines().last();
+    let detached = up
+        .run(&["--detach", "--data", file.to_str().unwrap()])
+        .expect(2);
+    assert_eq!(detached.stderr.lines().last(), hint);
+
     // The superuser writes everywhere.
     if rustix::process::geteuid().is_root() {
         return;
@@ -79,6 +85,12 @@ fn a_folder_that_cannot_be_made_is_told() {
         "{}",
         ended.stderr
     );
+    let hint = ended.stderr.lines().last();
+    let data = locked.join("data");
+    let detached = up
+        .run(&["--detach", "--data", data.to_str().unwrap()])
+        .expect(2);
+    assert_eq!(detached.stderr.lines().last(), hint);
 }
 
 #[test]
@@ -150,4 +162,28 @@ fn an_address_for_the_broker_beside_another_cluster_is_refused() {
         ended.stderr,
         "error: option `--listen` is for the embedded broker, but environment variable `KAFKA_BROKERS` names a cluster; use one of the two\n"
     );
+}
+
+/// A service that cannot read its options would be restarted for ever.
+#[test]
+fn a_wrong_option_of_any_service_is_refused_before_one_is_started() {
+    let cases = [
+        (
+            "[messages.send]\ninterval-ms = \"soon\"",
+            "error: `messages.send.interval-ms` in `millstream.toml`: invalid value 'soon' for '--interval-ms <MS>': `soon` is not a whole number\n",
+        ),
+        (
+            "[messages.receive]\nthreads = 0",
+            "error: `messages.receive.threads` in `millstream.toml`: invalid value '0' for '--threads <NUMBER>': `0` is too small; the smallest value is 1\n",
+        ),
+    ];
+    for (file, text) in cases {
+        let up = Up::new();
+        std::fs::write(up.folder.path().join("millstream.toml"), file).unwrap();
+        let ended = up.run(&["--for", "1s"]).expect(2);
+        assert_eq!(ended.stderr, text);
+        // Of a service that is not started nothing is asked.
+        up.run(&["partitions", "--scale", "produce=0", "--for", "0s"])
+            .expect(0);
+    }
 }
