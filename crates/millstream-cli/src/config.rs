@@ -105,9 +105,17 @@ impl File {
                 command = command.mut_subcommand(key, |_| sub);
             } else if let Some(id) = option_id(&command, key) {
                 let values = texts(value).with_context(|| self.wrong_type(&place))?;
-                let repeats = command.get_arguments().any(|arg| {
-                    *arg.get_id() == id && matches!(arg.get_action(), ArgAction::Append)
-                });
+                let option = command.get_arguments().find(|arg| *arg.get_id() == id);
+                if let Some(example) = option.and_then(address)
+                    && !has_texts(value)
+                {
+                    bail!(
+                        "{} must be a text: {key} = \"{example}\"",
+                        self.wrong_type(&place)
+                    );
+                }
+                let repeats =
+                    option.is_some_and(|arg| matches!(arg.get_action(), ArgAction::Append));
                 if values.len() != 1 && !repeats {
                     bail!(
                         "`{place}` in `{}` takes one value, not a list",
@@ -232,6 +240,19 @@ fn option_id(command: &Command, key: &str) -> Option<clap::Id> {
 fn is_key(option: &clap::Arg) -> bool {
     let long = option.get_long();
     long.is_some_and(|long| !FLAGS_ONLY.contains(&long)) && !option.is_hide_set()
+}
+
+/// What is written for an option that is an address. A number would be taken for the name of a host.
+fn address(option: &clap::Arg) -> Option<String> {
+    let name = option.get_value_names()?.first()?;
+    (name == "HOST:PORT").then(|| name.to_lowercase())
+}
+
+fn has_texts(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().all(Value::is_str),
+        one => one.is_str(),
+    }
 }
 
 fn texts(value: &Value) -> anyhow::Result<Vec<String>> {

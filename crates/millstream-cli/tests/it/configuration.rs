@@ -33,6 +33,14 @@ fn mistakes_in_the_file_are_told_by_name() {
             "error: `messages.send.interval-ms` in `millstream.toml` takes one value, not a list",
         ),
         (
+            "brokers = 5",
+            "error: `brokers` in `millstream.toml` must be a text: brokers = \"host:port\"",
+        ),
+        (
+            "[up]\nlisten = 9092",
+            "error: `up.listen` in `millstream.toml` must be a text: listen = \"host:port\"",
+        ),
+        (
             "a = 1\na = 2",
             "error: `millstream.toml` is not valid TOML at line 2, column 1: duplicate key",
         ),
