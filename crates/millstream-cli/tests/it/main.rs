@@ -32,6 +32,8 @@ mod tools_send;
 #[cfg(test)]
 mod tools_tail;
 #[cfg(test)]
+mod tools_topics;
+#[cfg(test)]
 mod up;
 #[cfg(test)]
 mod up_control;

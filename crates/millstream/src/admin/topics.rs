@@ -165,18 +165,34 @@ impl Admin {
     /// # Errors
     /// [`Error::UnknownTopic`], or the cluster does not answer.
     pub fn ranges(&self, topic: &str) -> Result<BTreeMap<Partition, Range>, Error> {
-        let partitions: Vec<TopicPartition> = self.topic(topic)?.topic_partitions().collect();
+        let ranges = self.ranges_of(&[self.topic(topic)?])?;
+        let ranges = ranges.into_iter();
+        Ok(ranges
+            .map(|(partition, range)| (partition.partition, range))
+            .collect())
+    }
+
+    /// Where each partition of these topics starts and ends: two requests to each broker, however many topics there are.
+    ///
+    /// # Errors
+    /// A topic is gone, a partition has no leader, or the cluster does not answer.
+    pub fn ranges_of(
+        &self,
+        topics: &[TopicInfo],
+    ) -> Result<BTreeMap<TopicPartition, Range>, Error> {
+        let partitions: Vec<TopicPartition> = topics
+            .iter()
+            .flat_map(TopicInfo::topic_partitions)
+            .collect();
         let starts = self.client.offsets(&partitions, Which::Start)?;
         let ends = self.client.offsets(&partitions, Which::End)?;
         let zero = NextOffset::new(0);
-        Ok(partitions
-            .iter()
-            .map(|partition| {
-                let start = starts.get(partition).copied().unwrap_or(zero);
-                let end = ends.get(partition).copied().unwrap_or(zero);
-                (partition.partition, Range { start, end })
-            })
-            .collect())
+        let range = |partition: TopicPartition| {
+            let start = starts.get(&partition).copied().unwrap_or(zero);
+            let end = ends.get(&partition).copied().unwrap_or(zero);
+            (partition, Range { start, end })
+        };
+        Ok(partitions.into_iter().map(range).collect())
     }
 
     /// The offset of the first record of each partition with this time or a later one; partitions without such a record

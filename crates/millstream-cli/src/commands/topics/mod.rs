@@ -11,14 +11,15 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use millstream::TopicSpec;
 use millstream::admin::{Admin, TopicInfo};
+use millstream_systems::number;
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::args::distinct;
+use crate::config::nearest;
 use crate::output::{Output, counted};
 use crate::prompt::confirmed;
 use crate::session::Session;
-use millstream_systems::number;
 
 /// What to do with topics.
 #[derive(Debug, clap::Args)]
@@ -142,13 +143,9 @@ struct Listed {
 }
 
 fn list(admin: &Admin, internal: bool, json: bool) -> anyhow::Result<Outcome> {
-    let topics = admin
-        .topics()?
-        .into_iter()
-        .filter(|topic| internal || !topic.is_internal());
-    let rows: Vec<Listed> = topics
-        .map(|topic| listed(admin, &topic))
-        .collect::<Result<_, _>>()?;
+    let mut topics = admin.topics()?;
+    topics.retain(|topic| internal || !topic.is_internal());
+    let rows = listed(admin, &topics)?;
     let cells = |row: &Listed| {
         [
             row.topic.clone(),
@@ -165,22 +162,28 @@ fn list(admin: &Admin, internal: bool, json: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn listed(admin: &Admin, topic: &TopicInfo) -> Result<Listed, millstream::Error> {
-    let ranges = admin.ranges(&topic.name)?;
-    Ok(Listed {
-        topic: topic.name.clone(),
-        partitions: topic.partitions.len(),
-        replication: topic
-            .partitions
-            .iter()
-            .map(|partition| partition.replicas.len())
-            .max()
-            .unwrap_or(0),
-        records: ranges
-            .values()
+fn listed(admin: &Admin, topics: &[TopicInfo]) -> Result<Vec<Listed>, millstream::Error> {
+    let ranges = admin.ranges_of(topics)?;
+    let records = |topic: &TopicInfo| {
+        let found = topic.topic_partitions();
+        let found = found.filter_map(|partition| ranges.get(&partition));
+        found
             .map(|range| length(range.start.get(), range.end.get()))
-            .sum(),
-    })
+            .sum()
+    };
+    let row = |topic: &TopicInfo| {
+        let partitions = topic.partitions.iter();
+        Listed {
+            topic: topic.name.clone(),
+            partitions: topic.partitions.len(),
+            replication: partitions
+                .map(|partition| partition.replicas.len())
+                .max()
+                .unwrap_or(0),
+            records: records(topic),
+        }
+    };
+    Ok(topics.iter().map(row).collect())
 }
 
 fn length(start: i64, end: i64) -> u64 {
@@ -323,10 +326,11 @@ impl Create {
 
 fn delete(admin: &Admin, topics: &[String], yes: bool, dry_run: bool) -> anyhow::Result<Outcome> {
     // Before anything is deleted all of them must be there: a typing error should not delete half of a list.
-    let found: Vec<Listed> = topics
+    let found: Vec<TopicInfo> = topics
         .iter()
-        .map(|topic| admin.topic(topic).and_then(|found| listed(admin, &found)))
+        .map(|topic| admin.topic(topic))
         .collect::<Result<_, _>>()?;
+    let found = listed(admin, &found)?;
     let records: u64 = found.iter().map(|topic| topic.records).sum();
     let what = format!(
         "delete {} with {}",
@@ -362,6 +366,9 @@ impl Alter {
         // The client passes on no refusal of a change, so that a missing topic must be found here.
         admin.topic(&self.topic)?;
         if !set.is_empty() || !self.unset.is_empty() {
+            let names = set.iter().map(|(name, _)| *name);
+            let names = names.chain(self.unset.iter().map(String::as_str));
+            refuse_unknown(admin, &self.topic, names)?;
             let changes: Vec<(&str, Option<&str>)> = set
                 .iter()
                 .map(|(name, value)| (*name, Some(*value)))
@@ -382,6 +389,28 @@ impl Alter {
             tracing::info!(topic = self.topic, partitions, "partitions raised");
         }
         Ok(Outcome::Done)
+    }
+}
+
+/// Refuses a name that no topic of this cluster has: to unset it would succeed, and to set it would take seconds to fail.
+fn refuse_unknown<'a>(
+    admin: &Admin,
+    topic: &str,
+    mut names: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<()> {
+    let configs = admin.configs(topic)?;
+    let known = || configs.iter().map(|config| config.name.as_str());
+    let Some(unknown) = names.find(|name| known().all(|known| known != *name)) else {
+        return Ok(());
+    };
+    match nearest(unknown, known()) {
+        Some(near) => {
+            bail!("a topic has no configuration `{unknown}`; did you mean `{near}`?")
+        }
+        None => bail!(
+            "a topic has no configuration `{unknown}`; known: {}",
+            known().collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 

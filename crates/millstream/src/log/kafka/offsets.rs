@@ -70,7 +70,9 @@ fn ask<C: ConsumerContext>(
     };
     let mut asked = TopicPartitionList::with_capacity(partitions.len());
     for partition in partitions {
-        asked.add_partition_offset(&partition.topic, partition.partition.0, time)?;
+        // To set it by name would search the list, which takes long for thousands of topics.
+        let mut element = asked.add_partition(&partition.topic, partition.partition.0);
+        element.set_offset(time)?;
     }
     client.offsets_for_times(asked, patience)
 }
