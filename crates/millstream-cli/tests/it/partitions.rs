@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{Running, World, eventually, is_alive, signal_to};
+use crate::world::{Running, World, eventually, free_port, is_alive, program, signal_to};
 
 fn produce(world: &World, topic: &str) -> Value {
     let words = [
@@ -294,4 +294,60 @@ fn processes_do_not_outlive_their_parent() {
     eventually("the processes have ended", || {
         children.iter().all(|pid| !is_alive(*pid))
     });
+}
+
+/// A frozen process is told, and woken at the end, so that it ends in order.
+#[test]
+fn a_frozen_process_is_told_and_woken_at_the_end() {
+    let world = World::new();
+    let topic = world.name("frozen");
+    world
+        .run(&["topics", "create", &topic, "--partitions", "2"])
+        .expect(0);
+    let words = ["partitions", "consume", "--topic", &topic, "--json"];
+    let parent = world.start(&words);
+    let children = pids(&parent, 2);
+    signal_to(children[0], Signal::STOP);
+    parent.line(&format!(
+        "process 0 (pid {}) has not responded for 3 s: frozen, or overloaded",
+        children[0]
+    ));
+    parent.signal(Signal::INT);
+    let table = parent.end().expect(0).json();
+    assert_eq!(table[0]["state"], "ended");
+}
+
+/// Its threads wait for room in the queue, which nobody empties any more.
+#[test]
+fn a_producer_ends_though_its_queue_is_full() {
+    let mut world = World::own();
+    let topic = world.name("full");
+    let words = ["partitions", "produce", "--topic", &topic, "--json"];
+    let more = ["--messages-per-thread", "1000000000"];
+    let small = ["-X", "queue.buffering.max.messages=10"];
+    let running = world.start(&[&words[..], &more, &small].concat());
+    eventually("records are written", || {
+        let ended = world.run(&["topics", "offsets", &topic, "--json"]);
+        ended.code() == 0 && ended.json().iter().any(|row| row["end"] != 0)
+    });
+    world.kill_broker();
+    running.line("onnection refused");
+    running.signal(Signal::INT);
+    let summary = running.end().expect(1).json().remove(0);
+    let failed = summary["failed"].as_u64().unwrap();
+    assert!((1..=10).contains(&failed), "{summary}");
+}
+
+#[test]
+fn the_time_that_a_producer_has_waited_for_the_cluster_is_told() {
+    let mut command = program();
+    command.args(["partitions", "produce", "--json", "--brokers"]);
+    command.arg(format!("127.0.0.1:{}", free_port()));
+    let running = Running::start(command);
+    running.line("waiting for the cluster");
+    // A pause of 250 ms is between the two.
+    running.line("waiting for the cluster");
+    running.signal(Signal::INT);
+    let summary = running.end().expect(0).json().remove(0);
+    assert!(summary["seconds"].as_f64().unwrap() >= 0.25, "{summary}");
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use millstream::Moment;
 use serde::{Deserialize, Serialize};
 
+/// A process that has not reported for this long is unresponsive. It reports several times a second.
+pub(super) const SILENT: Duration = Duration::from_secs(3);
+
 /// What a process says now and then, one JSON object a line on its standard output.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -46,6 +49,8 @@ pub struct Process {
 pub enum State {
     /// It runs.
     Running,
+    /// It has not reported for a while: it is frozen, or the machine is overloaded.
+    Unresponsive,
     /// It ended because it was asked to.
     Ended,
     /// It ended without being asked, or not well.
@@ -56,6 +61,7 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Unresponsive => "unresponsive",
             Self::Ended => "ended",
             Self::Died => "died",
         }
@@ -92,13 +98,17 @@ impl Board {
         });
     }
 
-    /// Process `number` has reported; `true` when it reads other partitions than before.
+    /// Process `number` has reported; `true` when it reads other partitions than before, or did not respond.
     pub fn reported(&mut self, number: usize, report: Report, now: Moment) -> bool {
         let Some(process) = self.processes.get_mut(number) else {
             return false;
         };
         let before = process.total();
-        let moved = process.reads != report.reads;
+        let is_back = process.state == State::Unresponsive;
+        let moved = process.reads != report.reads || is_back;
+        if is_back {
+            process.state = State::Running;
+        }
         process.reads = report.reads;
         process.records = report.records;
         let elapsed = process
@@ -107,6 +117,19 @@ impl Board {
         process.records_per_second = per_second(process.total().saturating_sub(before), elapsed);
         process.reported = Some(now);
         moved
+    }
+
+    /// The processes that have become unresponsive.
+    pub fn silent(&mut self, now: Moment) -> Vec<usize> {
+        let mut silent = Vec::new();
+        for (number, process) in self.processes.iter_mut().enumerate() {
+            let last = process.reported.unwrap_or(process.started);
+            if process.state == State::Running && now.since(last) >= SILENT {
+                process.state = State::Unresponsive;
+                silent.push(number);
+            }
+        }
+        silent
     }
 
     /// Process `number` has ended, as it was asked to or not.
@@ -166,7 +189,7 @@ impl Board {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = format!(
-            "{:>7}  {:>8}  {:<7}  {:>9}  {:>9}  {}\n",
+            "{:>7}  {:>8}  {:<12}  {:>9}  {:>9}  {}\n",
             "PROCESS", "PID", "STATE", "RECORDS", "RECORDS/S", "PARTITION:RECORDS"
         );
         for process in &self.processes {
@@ -175,13 +198,13 @@ impl Board {
             // Writing into a String cannot fail.
             _ = writeln!(
                 text,
-                "{number:>7}  {pid:>8}  {state:<7}  {total:>9}  {rate:>9.0}  {}",
+                "{number:>7}  {pid:>8}  {state:<12}  {total:>9}  {rate:>9.0}  {}",
                 shares(process)
             );
         }
         _ = writeln!(
             text,
-            "{:>7}  {:>8}  {:<7}  {:>9}",
+            "{:>7}  {:>8}  {:<12}  {:>9}",
             "all",
             "",
             "",
@@ -262,10 +285,10 @@ mod tests {
         board.reported(0, report(&[0, 1], &[(0, 5)]), at(1));
         board.reported(0, report(&[0, 1], &[(0, 26), (1, 10)]), at(3));
         board.ended(1, false);
-        let expected = "PROCESS       PID  STATE      RECORDS  RECORDS/S  PARTITION:RECORDS\n      \
-                  0        71  running         36         16  0:26 1:10\n      \
-                  1        72  died             0          0  idle\n    \
-                  all                            36\n";
+        let expected = "PROCESS       PID  STATE           RECORDS  RECORDS/S  PARTITION:RECORDS\n      \
+                  0        71  running              36         16  0:26 1:10\n      \
+                  1        72  died                  0          0  idle\n    \
+                  all                                 36\n";
         assert_eq!(board.table(), expected);
         assert_eq!(board.partitions(), BTreeMap::from([(0, 26), (1, 10)]));
         board.ended(0, true);
@@ -284,6 +307,25 @@ mod tests {
         assert_eq!(board.total(), 15);
         assert_eq!(board.partitions(), BTreeMap::from([(0, 9), (1, 6)]));
         assert!(board.table().contains("0:9 (1:4)\n"), "{}", board.table());
+    }
+
+    #[test]
+    fn a_process_that_does_not_report_is_unresponsive_until_it_does() {
+        let mut board = Board::default();
+        board.started(71, vec![0], at(0));
+        board.started(72, vec![1], at(0));
+        board.reported(1, report(&[1], &[]), at(2));
+        assert_eq!(board.silent(at(2)), Vec::<usize>::new());
+        assert_eq!(board.silent(at(3)), [0]);
+        assert_eq!(board.silent(at(4)), Vec::<usize>::new());
+        assert_eq!(board.processes()[0].state, State::Unresponsive);
+        assert!(!board.is_reading());
+        assert!(board.reported(0, report(&[0], &[]), at(4)));
+        assert!(!board.reported(1, report(&[1], &[]), at(4)));
+        assert!(board.is_reading());
+        assert_eq!(board.silent(at(6)), Vec::<usize>::new());
+        board.ended(0, true);
+        assert_eq!(board.silent(at(7)), [1]);
     }
 
     #[test]

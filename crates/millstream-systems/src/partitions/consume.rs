@@ -18,16 +18,17 @@ use metrics::Counter;
 use millstream::http::{Health, Part};
 use millstream::metrics::RECORDS_IN;
 use millstream::{Clock, Cluster, Shutdown, SystemClock};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::board::{Board, Report, list};
+use super::board::{Board, Report, SILENT, list};
 use super::share::share;
 use super::topics::{ITEMS, PARTITIONS};
 use crate::{Error, arrival, number};
 
 /// How often the board is shown.
 const REFRESH: Duration = Duration::from_millis(200);
-/// Processes that were asked to end are killed after this time.
-const GRACE: Duration = Duration::from_secs(3);
+/// Processes that were asked to end are killed after this time; a supervisor kills after 8 s.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Options of the consumer.
 #[derive(Debug, Clone, clap::Args)]
@@ -225,28 +226,55 @@ impl Parent<'_> {
                 kill_at = None;
             }
             match self.events.recv_timeout(REFRESH) {
-                Ok(Event::Report(number, report)) => {
-                    if self.board.reported(number, report, clock.now()) {
-                        self.tell(number, &self.board.duty(number));
-                    }
-                }
-                Ok(Event::Line(number, line)) => {
-                    (self.show)(Told::Line(format!("process {number} | {line}")))
-                }
-                Ok(Event::Ended(number)) => self.ended(number),
+                Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            // All of them: a report that waits is none that is missing.
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event);
+            }
+            self.report_silent();
             reading.set_ready(!self.stopping && self.board.is_reading());
             read.absolute(self.board.total());
             (self.show)(Told::Board(&self.board));
         }
     }
 
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Report(number, report) => {
+                if self.board.reported(number, report, self.clock.now()) {
+                    self.tell(number, &self.board.duty(number));
+                }
+            }
+            Event::Line(number, line) => {
+                (self.show)(Told::Line(format!("process {number} | {line}")));
+            }
+            Event::Ended(number) => self.ended(number),
+        }
+    }
+
+    fn report_silent(&mut self) {
+        for number in self.board.silent(self.clock.now()) {
+            let seconds = SILENT.as_secs();
+            self.tell(
+                number,
+                &format!("has not responded for {seconds} s: frozen, or overloaded"),
+            );
+        }
+    }
+
     fn stop(&mut self) {
         self.stopping = true;
-        for process in &mut self.processes {
+        for process in self.processes.iter_mut().filter(|process| !process.ended) {
             process.input = None;
+            // A frozen one would not see it.
+            if let Ok(pid) = i32::try_from(process.child.id())
+                && let Some(pid) = Pid::from_raw(pid)
+            {
+                _ = kill_process(pid, Signal::CONT);
+            }
         }
     }
 

@@ -24,8 +24,10 @@ use crate::{arrival, number, settings};
 const PROGRESS: Duration = Duration::from_millis(200);
 /// Bytes of a text when no size is given.
 const SIZE: u32 = 100;
-/// When asked to stop, what is under way gets this long.
+/// When asked to stop, what is under way gets this long, as long as the cluster acknowledges some of it.
 const AFTER_STOP: Duration = Duration::from_secs(3);
+/// A cluster that acknowledges nothing for this long is not waited for.
+const STEP: Duration = Duration::from_millis(700);
 
 /// Options of the producer.
 #[derive(Debug, Clone, clap::Args)]
@@ -65,7 +67,7 @@ pub struct Summary {
     pub threads: Vec<u64>,
     /// Acknowledged records of each partition.
     pub partitions: BTreeMap<i32, u64>,
-    /// The time it took, in seconds.
+    /// The time it took, in seconds: from the first record on, or all of it if the cluster was not reached.
     pub seconds: f64,
     /// Acknowledged records per second.
     pub messages_per_second: f64,
@@ -148,8 +150,12 @@ pub fn run(
         .spec();
     let wanted = u64::from(options.threads) * options.messages_per_thread;
     let arrived = health.part("cluster");
-    let found = arrival::topic(&cluster, &spec, shutdown)?;
-    if let (Some(found), Some(asked)) = (found, options.partitions)
+    let clock = SystemClock::new();
+    let started = clock.now();
+    let Some(found) = arrival::topic(&cluster, &spec, shutdown)? else {
+        return Ok(summary(options, wanted, &[], clock.now().since(started)));
+    };
+    if let Some(asked) = options.partitions
         && found != asked
     {
         return Err(Error::TopicMismatch {
@@ -162,7 +168,6 @@ pub fn run(
     arrived.set_ready(true);
     let emitter = Emitter::new(&cluster)?;
     let tallies: Vec<Arc<Tally>> = (0..options.threads).map(|_| Arc::default()).collect();
-    let clock = SystemClock::new();
     let started = clock.now();
     thread::scope(|scope| {
         let work = |(thread, tally): (u32, &Arc<Tally>)| {
@@ -175,9 +180,8 @@ pub fn run(
             shutdown.wait(PROGRESS);
             progress(decided(&tallies), wanted);
         }
+        close(&emitter, clock);
     });
-    // Failures are in the tallies already; what a stop leaves undecided is missing in the sum of delivered records.
-    _ = emitter.close(AFTER_STOP);
     progress(decided(&tallies), wanted);
     Ok(summary(
         options,
@@ -185,6 +189,21 @@ pub fn run(
         &tallies,
         clock.now().since(started),
     ))
+}
+
+/// Refuses what is not sent yet, also that of threads that wait for room, and waits for what is.
+fn close(emitter: &Emitter, clock: SystemClock) {
+    let decided = || emitter.counts().delivered + emitter.counts().failed;
+    let deadline = clock.now().plus(AFTER_STOP);
+    // Failures are in the tallies already; what a stop leaves undecided is missing in the sum of delivered records.
+    _ = emitter.clone().close(Duration::ZERO);
+    while emitter.counts().pending() > 0 && clock.now() < deadline {
+        let before = decided();
+        _ = emitter.flush(STEP);
+        if decided() == before {
+            return;
+        }
+    }
 }
 
 fn send_all(
@@ -208,6 +227,10 @@ fn send_all(
             .record(topic, &item.key(), &item)
             .send_then(move |outcome| receiver.told(&outcome, &told));
         if let Err(error) = sent {
+            if shutdown.is_requested() {
+                tally.sent.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
             // Refused at once, so no receipt comes: it is counted here.
             if tally.failed.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!(thread, number, %error, "record refused; further failures are only counted");

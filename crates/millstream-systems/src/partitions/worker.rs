@@ -21,7 +21,7 @@ use super::topics::ITEMS;
 const REPORT: Duration = Duration::from_millis(400);
 const POLL: Duration = Duration::from_millis(100);
 const SESSION_TIMEOUT: Duration = Duration::from_millis(6000);
-/// There are no effects to wait for, and the parent kills after 3 s.
+/// There are no effects to wait for, and the parent kills after 5 s.
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Reads until `shutdown`.
