@@ -4,14 +4,20 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use millstream_broker::{Config, Listener, Server};
+use millstream_systems::number;
 
 use crate::Outcome;
 use crate::life;
+use crate::limited_lines::LimitedLines;
 use crate::listen::{self, Named};
 use crate::output::Output;
-use millstream_systems::number;
+use crate::telemetry::Logs;
+
+/// How often it is looked whether counts of repeated lines are due.
+const COUNTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Where it listens and keeps its data.
 #[derive(Debug, clap::Args)]
@@ -41,7 +47,7 @@ pub(crate) struct Args {
 
 impl Args {
     /// Serves until asked to stop.
-    pub(crate) fn run(self) -> anyhow::Result<Outcome> {
+    pub(crate) fn run(self, logs: &Logs) -> anyhow::Result<Outcome> {
         let mut config = Config::new(&self.data);
         config.listeners =
             listen::listeners(self.listen, self.advertised).map_err(anyhow::Error::msg)?;
@@ -49,6 +55,7 @@ impl Args {
         config.num_partitions = self.partitions;
         config.auto_create_topics = !self.no_auto_create;
         let shutdown = life::begin()?;
+        let lines = LimitedLines::of(logs);
         let server = Server::start(config)?;
         let mut output = Output::new(false);
         for (name, address) in server.addresses() {
@@ -59,9 +66,13 @@ impl Args {
             tracing::info!(name, %address, data = %self.data.display(), "broker started");
         }
         output.flush()?;
-        life::wait_for_end(&shutdown);
+        while !shutdown.wait(COUNTS_EVERY) {
+            lines.print_counts(false);
+        }
         tracing::info!("broker stopping");
-        server.stop()?;
+        let stopped = server.stop();
+        lines.print_counts(true);
+        stopped?;
         Ok(Outcome::Done)
     }
 }

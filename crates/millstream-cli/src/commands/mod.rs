@@ -36,7 +36,7 @@ pub(crate) fn run(args: Args, file: &File, logs: &Logs) -> anyhow::Result<Outcom
         anyhow::Ok(session)
     };
     match args.command {
-        Command::Broker(command) => command.run(),
+        Command::Broker(command) => command.run(logs),
         Command::Completions(command) => command.run(),
         Command::Explain(command) => command.run(file),
         Command::Groups(command) => command.run(&reached()?),

@@ -2,7 +2,7 @@
 //!
 //! `plan` says what runs, `supervisor` keeps it running, `child` is one process, `service` its state over all its
 //! lives, `account` its figures, `restarts` when it starts again, `scrape` what it reports. `status` is what is shown,
-//! `view` how, with `repeats` and `keys`; `metrics` is the same over HTTP. `control` is the socket of `up status` and
+//! `view` how, with `keys`; `metrics` is the same over HTTP. `control` is the socket of `up status` and
 //! `up stop`, `detach` runs `up` in the background with its output in a `log_file`.
 //! The broker starts before the first child and stops after the last one.
 
@@ -15,7 +15,6 @@ mod keys;
 mod log_file;
 mod metrics;
 mod plan;
-mod repeats;
 mod restarts;
 mod scrape;
 mod service;

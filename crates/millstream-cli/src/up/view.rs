@@ -10,8 +10,8 @@ use std::io::{Stderr, Write};
 use tokio::time::Instant;
 
 use super::keys::{HELP, Key};
-use super::repeats::Repeats;
 use super::status::{Block, State, Status};
+use crate::repeats::Repeats;
 use crate::screen::Screen;
 
 /// Hidden lines of a service that are shown when it fails.

@@ -4,6 +4,8 @@
 //! measures time; a process that does not end is killed by a watchdog and fails its test.
 
 #[cfg(test)]
+mod broker;
+#[cfg(test)]
 mod completion;
 #[cfg(test)]
 mod configuration;
