@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Running, World, program};
 
 /// Keys, headers, nulls, bytes that are no text, and times, with everything that JSON and terminals find difficult.
 fn difficult() -> Vec<Value> {
@@ -160,5 +162,26 @@ fn the_lines_of_a_long_input_all_arrive_in_their_order() {
         read.stdout == input,
         "{} bytes came back",
         read.stdout.len()
+    );
+}
+
+/// The client repeats what the cluster does not acknowledge until the time is over, and then knows no reason.
+#[test]
+fn a_line_without_an_acknowledgement_points_to_the_log_of_the_cluster() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = program();
+    command
+        .args(["send", "t", "-X", "enable.idempotence=true"])
+        .args(["-X", "message.timeout.ms=1000", "--brokers"])
+        .arg(silent.local_addr().unwrap().to_string());
+    let mut running = Running::start(command);
+    running.input.take().unwrap().write_all(b"a\n").unwrap();
+    let ended = running.end().expect(1);
+    assert!(
+        ended
+            .stderr
+            .contains("the cluster did not acknowledge all lines in time; its log may say why"),
+        "{}",
+        ended.stderr
     );
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use millstream::codec::{Codec, CodecError, Encodable, Encoded, Nullable, Raw};
 use millstream::{Cluster, Draft, Emitter, Headers, Partition, Topic};
+use millstream_systems::number;
 
 use crate::Outcome;
 use crate::output::counted;
@@ -205,6 +206,12 @@ impl Sending {
                 "{} still not acknowledged after {} s; {delivered} delivered, {failed} failed",
                 counted(undecided, "line"),
                 PATIENCE.as_secs()
+            );
+        }
+        if self.report.is_unacknowledged() {
+            // The client repeats what the cluster refuses, and keeps the reason to itself.
+            tracing::error!(
+                "the cluster did not acknowledge all lines in time; its log may say why, for example that a disk is full"
             );
         }
         tracing::info!(topic = self.args.topic, delivered, failed, "lines sent");

@@ -5,7 +5,7 @@
 //! not write and that can be sent again without changing the order.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream::{Error, Outcome, Position};
@@ -21,6 +21,7 @@ pub(super) struct Report(Arc<Shared>);
 struct Shared {
     delivered: AtomicU64,
     failed: AtomicU64,
+    unacknowledged: AtomicBool,
     short: Mutex<Short>,
 }
 
@@ -103,6 +104,11 @@ impl Report {
         Vec::new()
     }
 
+    /// Whether the cluster has left some lines without a response until the client gave them up.
+    pub(super) fn is_unacknowledged(&self) -> bool {
+        self.0.unacknowledged.load(Ordering::Acquire)
+    }
+
     /// Lines delivered, and lines that failed.
     pub(super) fn counts(&self) -> (u64, u64) {
         let delivered = self.0.delivered.load(Ordering::Acquire);
@@ -116,6 +122,9 @@ impl Shared {
     }
 
     fn fail(&self, line: u64, error: &Error) {
+        if error.outcome() == Outcome::Unknown {
+            self.unacknowledged.store(true, Ordering::Release);
+        }
         let earlier = self.failed.fetch_add(1, Ordering::AcqRel);
         if earlier < LOGGED {
             let may_be_written = error.outcome() == Outcome::Unknown;
