@@ -4,9 +4,10 @@ mod files;
 mod refusals;
 mod stops;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{Running, World, program};
+use crate::world::{Ended, Running, World, eventually, program};
 
 /// The binary with `words` in a folder of its own, without any cluster.
 fn integrate(world: &World, words: &[&str]) -> Running {
@@ -35,6 +36,25 @@ fn number(answer: &Value, key: &str) -> f64 {
     answer[key]
         .as_f64()
         .unwrap_or_else(|| panic!("{key} in {answer}"))
+}
+
+/// A job that computes until it is stopped.
+pub(crate) const ENDLESS: [&str; 7] = [
+    "sqrt(x0*x1)",
+    "--method",
+    "plain",
+    "--rel-error",
+    "1e-12",
+    "--max-samples",
+    "1e15",
+];
+
+/// Stops a job that keeps the checkpoint `job`, once its first wave is complete.
+fn interrupt(world: &World, running: Running) -> Ended {
+    let checkpoint = world.folder.path().join("job");
+    eventually("a wave is complete", || checkpoint.exists());
+    running.signal(Signal::INT);
+    running.end()
 }
 
 const GAUSS: [&str; 5] = ["exp(-x0^2-x1^2)", "--lower", "-inf", "--upper", "inf"];

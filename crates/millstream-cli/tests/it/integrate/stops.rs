@@ -1,9 +1,7 @@
 //! Jobs that are stopped, continued, or run out of time.
 
-use rustix::process::Signal;
-
-use super::{answer, bits, integrate, number};
-use crate::world::{World, eventually};
+use super::{ENDLESS, answer, bits, integrate, interrupt, number};
+use crate::world::World;
 
 #[test]
 fn a_job_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits() {
@@ -18,11 +16,7 @@ fn a_job_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits() {
         "3e8",
     ];
     let kept = [&job[..], &["--checkpoint", "job"]].concat();
-    let running = integrate(&world, &kept);
-    let checkpoint = world.folder.path().join("job");
-    eventually("a wave is complete", || checkpoint.exists());
-    running.signal(Signal::INT);
-    running.end().expect(1);
+    interrupt(&world, integrate(&world, &kept)).expect(1);
     let resumed = answer(&world, &kept, 1);
     let whole = answer(&world, &job, 1);
     assert_eq!(resumed["status"], "budget_exhausted");
@@ -35,7 +29,7 @@ fn a_job_that_was_stopped_goes_on_from_its_checkpoint_to_the_same_bits() {
         "{}",
         other.stderr
     );
-    std::fs::write(checkpoint, "something").unwrap();
+    std::fs::write(world.folder.path().join("job"), "something").unwrap();
     let torn = integrate(&world, &kept).end().expect(2);
     assert!(
         torn.stderr.contains("`job` is no checkpoint"),
@@ -57,23 +51,9 @@ fn a_finished_job_is_tightened() {
 #[test]
 fn ctrl_c_still_gives_the_honest_answer() {
     let world = World::new();
-    let words = [
-        "sqrt(x0*x1)",
-        "--method",
-        "plain",
-        "--rel-error",
-        "1e-12",
-        "--max-samples",
-        "1e15",
-    ];
-    let running = integrate(
-        &world,
-        &[&words[..], &["--json", "--checkpoint", "job"]].concat(),
-    );
-    let checkpoint = world.folder.path().join("job");
-    eventually("a wave is complete", || checkpoint.exists());
-    running.signal(Signal::INT);
-    let answer = running.end().expect(1).json().remove(0);
+    let words = [&ENDLESS[..], &["--json", "--checkpoint", "job"]].concat();
+    let ended = interrupt(&world, integrate(&world, &words)).expect(1);
+    let answer = ended.json().remove(0);
     assert_eq!(answer["status"], "cancelled");
     // Four ninths.
     assert!(
@@ -85,17 +65,7 @@ fn ctrl_c_still_gives_the_honest_answer() {
 #[test]
 fn a_deadline_ends_a_job_at_its_last_complete_wave() {
     let world = World::new();
-    let words = [
-        "sqrt(x0*x1)",
-        "--method",
-        "plain",
-        "--rel-error",
-        "1e-12",
-        "--max-samples",
-        "1e15",
-        "--deadline",
-        "300ms",
-    ];
+    let words = [&ENDLESS[..], &["--deadline", "300ms"]].concat();
     let answer = answer(&world, &words, 1);
     assert_eq!(answer["status"], "deadline");
     assert!(number(&answer, "samples") > 0.0);
