@@ -5,6 +5,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::integrate::ENDLESS;
 use crate::world::{Running, World, eventually, program};
 
 /// A coordinator and workers.
@@ -136,16 +137,7 @@ fn a_coordinator_killed_in_the_middle_of_a_wave_is_taken_over() {
 #[test]
 fn ctrl_c_cancels_the_job_on_the_cluster() {
     let system = System::new(1);
-    let words = [
-        "sqrt(x0*x1)",
-        "--method",
-        "plain",
-        "--rel-error",
-        "1e-12",
-        "--max-samples",
-        "1e15",
-    ];
-    let asked = system.ask(&words);
+    let asked = system.ask(&ENDLESS);
     system.coordinators[0].line("job opened");
     asked.signal(Signal::INT);
     let answer = asked.end().expect(1).json().remove(0);
