@@ -243,9 +243,9 @@ fn is_key(option: &clap::Arg) -> bool {
 }
 
 /// What is written for an option that is an address. A number would be taken for the name of a host.
-fn address(option: &clap::Arg) -> Option<String> {
+fn address(option: &clap::Arg) -> Option<&'static str> {
     let name = option.get_value_names()?.first()?;
-    (name == "HOST:PORT").then(|| name.to_lowercase())
+    name.ends_with("HOST:PORT").then_some("host:port")
 }
 
 fn has_texts(value: &Value) -> bool {
