@@ -24,7 +24,7 @@ pub(crate) mod fields;
 mod frame;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kafka_protocol::ResponseError;
 
 use crate::error::Error;
+use crate::log::{blocking, is_no_space};
 use crate::snapshot::sync_folder;
 use frame::{BOOT, Boot, FORCED, MARK, MAX_RECORD_BYTES, frame, framed, record_at, refuse_damage};
 
@@ -133,7 +134,7 @@ impl Written {
     /// Returns when the record survives what it has to survive. Blocks for the disk only with `fsync`.
     pub(crate) fn settle(self) -> Result<(), Unwritten> {
         match self.disk {
-            Some(disk) => tokio::task::block_in_place(|| disk.sync(self.up_to)),
+            Some(disk) => blocking(|| disk.sync(self.up_to)),
             None => Ok(()),
         }
     }
@@ -311,11 +312,7 @@ impl Journal {
 
     /// Removes what a failed write left behind the last record.
     fn take_back(&self, error: &io::Error) -> Unwritten {
-        let no_space = matches!(
-            error.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
-        );
-        if !no_space {
+        if !is_no_space(error) {
             return self.disk.poison("write", error);
         }
         if let Err(error) = self.disk.file.set_len(self.size) {

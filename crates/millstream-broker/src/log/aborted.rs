@@ -21,6 +21,8 @@ const MAGIC: u32 = 0x4d53_4142;
 const VERSION: u32 = 1;
 const HEAD: u64 = 8;
 const ENTRY: usize = 36;
+/// Entries that are read at a time.
+const AT_ONCE: u32 = 128;
 
 /// A transaction that was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,16 @@ impl AbortedIndex {
             unknown: true,
             ..AbortedIndex::default()
         }
+    }
+
+    /// Gives up what is known: it has to be found in the log.
+    pub(super) fn forget(&mut self) {
+        *self = AbortedIndex::unknown();
+    }
+
+    /// Whether the entries have to be found in the log.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.unknown
     }
 
     /// How many entries are in the file; `None` when it does not have all of them.
@@ -122,21 +134,29 @@ impl AbortedIndex {
         Ok(())
     }
 
-    /// The entries whose marker is at `from` or later, in the order of their markers; `None` when they must be found in the log.
-    pub(super) fn ending_since(&self, from: i64, path: &Path) -> io::Result<Option<Vec<Aborted>>> {
+    /// The entries whose marker is at `from` or later, in the order of their markers, up to the first one after which nobody who began
+    /// below `to` was left; `None` when they must be found in the log.
+    pub(super) fn ending_since(
+        &self,
+        from: i64,
+        to: i64,
+        path: &Path,
+    ) -> io::Result<Option<Vec<Aborted>>> {
         if self.unknown {
             return Ok(None);
         }
-        let mut found = match self.read_since(from, path) {
+        let mut found = match self.read_since(from, to, path) {
             Ok(found) => found,
             Err(error) if is_rebuilt_after(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        found.extend(self.unwritten.iter().filter(|one| one.last >= from));
+        if found.last().is_none_or(|last| last.last_stable < to) {
+            found.extend(self.unwritten.iter().filter(|one| one.last >= from));
+        }
         Ok(Some(found))
     }
 
-    fn read_since(&self, from: i64, path: &Path) -> io::Result<Vec<Aborted>> {
+    fn read_since(&self, from: i64, to: i64, path: &Path) -> io::Result<Vec<Aborted>> {
         if self.written == 0 {
             return Ok(Vec::new());
         }
@@ -159,7 +179,13 @@ impl AbortedIndex {
                 high = middle;
             }
         }
-        read(&file, low, self.written - low)
+        let mut found: Vec<Aborted> = Vec::new();
+        while low < self.written && found.last().is_none_or(|last| last.last_stable < to) {
+            let count = AT_ONCE.min(self.written - low);
+            found.extend(read(&file, low, count)?);
+            low += count;
+        }
+        Ok(found)
     }
 }
 
@@ -230,15 +256,37 @@ mod tests {
         for number in 0..50 {
             let rest: Vec<_> = (number..50).map(aborted).collect();
             let last = aborted(number).last;
-            assert_eq!(index.ending_since(last, &path).unwrap(), Some(rest.clone()));
-            assert_eq!(index.ending_since(last - 9, &path).unwrap(), Some(rest));
+            assert_eq!(
+                index.ending_since(last, i64::MAX, &path).unwrap(),
+                Some(rest.clone())
+            );
+            assert_eq!(
+                index.ending_since(last - 9, i64::MAX, &path).unwrap(),
+                Some(rest)
+            );
         }
-        assert_eq!(index.ending_since(496, &path).unwrap(), Some(Vec::new()));
+        assert_eq!(
+            index.ending_since(496, i64::MAX, &path).unwrap(),
+            Some(Vec::new())
+        );
         let again = AbortedIndex::new(index.written().unwrap());
         assert_eq!(
-            again.ending_since(0, &path).unwrap(),
-            index.ending_since(0, &path).unwrap()
+            again.ending_since(0, i64::MAX, &path).unwrap(),
+            index.ending_since(0, i64::MAX, &path).unwrap()
         );
+    }
+
+    #[test]
+    fn what_began_later_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.aborted");
+        let mut index = AbortedIndex::default();
+        for number in 0..1000 {
+            index.push(aborted(number), &path);
+        }
+        let found = index.ending_since(0, 15, &path).unwrap().unwrap();
+        assert_eq!(found[..2], [aborted(0), aborted(1)]);
+        assert!(found.len() <= AT_ONCE as usize);
     }
 
     #[test]
@@ -253,12 +301,16 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[position] ^= 1;
             fs::write(&path, damaged).unwrap();
-            assert_eq!(index.ending_since(0, &path).unwrap(), None, "{position}");
+            assert_eq!(
+                index.ending_since(0, i64::MAX, &path).unwrap(),
+                None,
+                "{position}"
+            );
         }
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(index.ending_since(0, &path).unwrap(), None);
+        assert_eq!(index.ending_since(0, i64::MAX, &path).unwrap(), None);
         fs::remove_file(&path).unwrap();
-        assert_eq!(index.ending_since(0, &path).unwrap(), None);
+        assert_eq!(index.ending_since(0, i64::MAX, &path).unwrap(), None);
         index.rebuild(vec![aborted(0), aborted(1)], &path);
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }

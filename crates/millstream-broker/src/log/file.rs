@@ -79,7 +79,7 @@ pub(super) fn modified(metadata: &Metadata) -> i64 {
 
 /// Whether a failed write left things as they were: no room, no quota, or more than a file may have. What else can
 /// go wrong says nothing of what the disk holds now.
-pub(super) fn is_no_space(error: &io::Error) -> bool {
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

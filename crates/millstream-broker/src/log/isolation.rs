@@ -7,17 +7,17 @@
 //! `unstable` moves before `end` when a transaction begins, and after the ranges are noted when one ends. So who reads `end`, then
 //! `unstable`, then the ranges, never takes records of an open or aborted transaction for committed ones.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::aborted::Aborted;
-use super::append::Writer;
-use super::lock;
 use super::marker;
 use super::partition::Partition;
 use super::scan::{Found, Scan};
 use super::segment::Segment;
+use super::{blocking, lock};
 use crate::error::Error;
 use crate::producers::Producers;
 
@@ -94,7 +94,7 @@ impl Partition {
         };
         let mut found = Vec::new();
         for segment in with_some {
-            for one in self.aborted_in(&segment, from)? {
+            for one in self.aborted_in(&segment, from, to)? {
                 if one.first < to {
                     found.push(one);
                 }
@@ -107,41 +107,57 @@ impl Partition {
         Ok(found)
     }
 
-    fn aborted_in(&self, segment: &Segment, from: i64) -> Result<Vec<Aborted>, Error> {
+    fn aborted_in(&self, segment: &Segment, from: i64, to: i64) -> Result<Vec<Aborted>, Error> {
         let path = segment.aborted_path();
         if let Some(found) = segment
             .aborted()
-            .ending_since(from, &path)
+            .ending_since(from, to, &path)
             .map_err(Error::file("read", &path))?
         {
             return Ok(found);
         }
         tracing::warn!(path = %path.display(), "aborted ranges are missing or damaged, built again");
-        // A marker that came between looking and rebuilding would be forgotten.
-        let nobody_writes = lock(&self.writer);
-        let all = self.find_aborted(segment, &nobody_writes)?;
-        segment.aborted().rebuild(all.clone(), &path);
-        drop(nobody_writes);
-        Ok(all.into_iter().filter(|one| one.last >= from).collect())
+        segment.aborted().forget();
+        blocking(|| self.find_aborted())?;
+        let found = segment.aborted().ending_since(from, to, &path);
+        // A segment that compaction has replaced meanwhile was not found.
+        let found = found.and_then(|found| found.ok_or_else(|| ErrorKind::NotFound.into()));
+        found.map_err(Error::file("read", &path))
     }
 
-    /// Goes through the log up to the end of `segment` for the transactions that were aborted in it.
-    fn find_aborted(&self, segment: &Segment, writer: &Writer) -> Result<Vec<Aborted>, Error> {
+    /// Goes through the log once for the aborted transactions of all segments that do not know them.
+    fn find_aborted(&self) -> Result<(), Error> {
+        let _one_at_a_time = lock(&self.finding);
         let mut producers = Producers::default();
-        let mut found = Vec::new();
-        let segments = self.segments();
-        for one in segments.iter().filter(|one| one.base <= segment.base) {
-            let written = match one.base == writer.segment.base {
-                true => writer.shape.size,
-                false => one.shape().size,
-            };
-            let aborted = replay(one, written, &mut producers)?;
-            if one.base == segment.base {
-                found = aborted;
-            }
+        let known = self.segments();
+        let (active, sealed) = known
+            .split_last()
+            .map_or((0, &known[..]), |(last, sealed)| (last.base, sealed));
+        for segment in sealed {
+            find_aborted_in(segment, segment.shape().size, &mut producers)?;
         }
-        Ok(found)
+        // A marker that came between looking and rebuilding would be forgotten.
+        let writer = lock(&self.writer);
+        let rest = self.segments();
+        for segment in rest.iter().filter(|one| one.base >= active) {
+            let written = match segment.base == writer.segment.base {
+                true => writer.shape.size,
+                false => segment.shape().size,
+            };
+            find_aborted_in(segment, written, &mut producers)?;
+        }
+        Ok(())
     }
+}
+
+/// Goes through the first `size` bytes of a segment, and keeps what was aborted there if it is not known.
+fn find_aborted_in(segment: &Segment, size: u64, producers: &mut Producers) -> Result<(), Error> {
+    let found = replay(segment, size, producers)?;
+    let mut aborted = segment.aborted();
+    if aborted.is_unknown() {
+        aborted.rebuild(found, &segment.aborted_path());
+    }
+    Ok(())
 }
 
 /// Brings the batches in the first `size` bytes of a segment to `producers`; returns the transactions that were aborted in it.

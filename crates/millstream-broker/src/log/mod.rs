@@ -41,6 +41,7 @@ pub(crate) use config::{LogConfig, TimestampType};
 pub(crate) use error::{AppendError, ReadError};
 #[cfg(test)]
 pub(crate) use file::faults;
+pub(crate) use file::is_no_space;
 pub(crate) use isolation::Isolation;
 pub(crate) use marker::{Marker, Outcome};
 pub(crate) use partition::{Partition, close_all};
@@ -57,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Runs what waits for a disk so that other tasks of the runtime go on, if there is one.
-fn blocking<T>(wait: impl FnOnce() -> T) -> T {
+pub(crate) fn blocking<T>(wait: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
         _ => wait(),

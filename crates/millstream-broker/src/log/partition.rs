@@ -48,6 +48,8 @@ pub(crate) struct Partition {
     /// Held by the one who forces the file to the disk for all who wait.
     pub(super) sync_turn: Mutex<()>,
     pub(super) hints: Mutex<Hints>,
+    /// Held by who goes through the log for aborted transactions.
+    pub(super) finding: Mutex<()>,
     pub(super) waiters: Arc<Waiters>,
     /// Why nothing can be appended any more, once the disk has failed.
     pub(super) failed: OnceLock<String>,
@@ -81,6 +83,7 @@ impl Partition {
             segments: RwLock::new(found.segments),
             sync_turn: Mutex::default(),
             hints: Mutex::default(),
+            finding: Mutex::default(),
             waiters: Arc::default(),
             failed: OnceLock::new(),
             deleted: AtomicBool::new(false),

@@ -66,6 +66,8 @@ struct Recovery<'a> {
     now_ms: i64,
     notes: &'a [Note],
     same_boot: bool,
+    /// All producers since the start of the log, as long as every segment was gone through from its beginning.
+    seen: Option<Producers>,
     out: Recovered,
 }
 
@@ -82,6 +84,7 @@ pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovere
         notes: &checkpoint.segments,
         // Without a checkpoint nothing excuses damage.
         same_boot: !known || (!checkpoint.boot.is_empty() && checkpoint.boot == boot()),
+        seen: Some(Producers::default()),
         out: Recovered {
             segments: Vec::new(),
             start: checkpoint.start,
@@ -195,12 +198,16 @@ impl Recovery<'_> {
                     segment.set_synced(shape.size);
                 }
                 self.out.segments.push(Arc::new(segment));
+                self.seen = None;
                 return Ok(false);
             }
             Verdict::Grown(shape) => (shape, note.map_or(0, |note| note.index)),
             Verdict::Unknown => (Shape::empty(lying.base), 0),
         };
         self.out.changed = true;
+        if shape.size > 0 {
+            self.seen = None;
+        }
         self.scan(lying, shape, written, is_last)
     }
 
@@ -244,6 +251,10 @@ impl Recovery<'_> {
         let segment = self.segment(known, Index::new(lying.base, written), lying.id);
         if known.size > 0 {
             *segment.aborted() = aborted(self.notes.iter().find(|note| note.base == lying.base));
+        } else if self.seen.is_some() {
+            segment
+                .aborted()
+                .rebuild(Vec::new(), &segment.aborted_path());
         } else if lying.base < self.known() {
             *segment.aborted() = AbortedIndex::unknown();
         }
@@ -331,11 +342,14 @@ impl Recovery<'_> {
         self.notes.last().map_or(i64::MIN, |note| note.end)
     }
 
-    /// Tells the producers' state of a batch that the checkpoint did not know.
+    /// Notes what a batch does to the producers' state, as far as the checkpoint does not know it, and to the aborted ranges.
     fn replay(&mut self, segment: &Segment, header: &Header, marker: Option<Marker>) {
-        if header.base_offset >= self.known()
-            && let Some(aborted) = self.out.producers.replay(header, marker, self.now_ms)
-        {
+        let seen = self.seen.as_mut();
+        let mut aborted = seen.and_then(|seen| seen.replay(header, marker, self.now_ms));
+        if header.base_offset >= self.known() {
+            aborted = self.out.producers.replay(header, marker, self.now_ms);
+        }
+        if let Some(aborted) = aborted {
             segment.aborted().push(aborted, &segment.aborted_path());
         }
     }

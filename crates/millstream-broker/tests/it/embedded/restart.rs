@@ -235,3 +235,11 @@ fn a_missing_journal_is_not_made_anew_in_silence() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_broker_that_syncs_starts_inside_a_runtime_of_one_thread() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = Config::ephemeral(data.path());
+    config.fsync = true;
+    Server::start(config).unwrap().stop().unwrap();
+}

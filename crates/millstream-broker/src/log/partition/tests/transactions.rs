@@ -309,3 +309,53 @@ fn random_histories_show_committed_records_and_no_others() {
         history(seed);
     }
 }
+
+/// A log of several segments, each with an aborted transaction.
+fn with_aborted_transactions(place: &Place) -> Partition {
+    let log = place.open();
+    for sequence in 0..20 {
+        write(&log, sent(1, 0, sequence, 1));
+        end(&log, 1, 0, Outcome::Abort);
+    }
+    assert!(log.segments().len() > 4);
+    log
+}
+
+fn unknown(log: &Partition) -> usize {
+    let segments = log.segments();
+    let unknown = segments.iter().filter(|one| one.aborted().is_unknown());
+    unknown.count()
+}
+
+#[test]
+fn the_scan_of_a_copied_folder_finds_what_was_aborted() {
+    let place = Place::new(LogConfig {
+        segment_bytes: 500,
+        ..LogConfig::default()
+    });
+    with_aborted_transactions(&place).close().unwrap();
+    for base in place.bases() {
+        let file = fs::OpenOptions::new().write(true).open(place.log(base));
+        let later = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        file.unwrap().set_modified(later).unwrap();
+    }
+    let log = place.open();
+    // The start has read everything: no reader has to do it again.
+    assert_eq!(unknown(&log), 0);
+    assert!(seen(&log, 0, 9999).is_empty());
+}
+
+#[test]
+fn aborted_ranges_that_are_missing_are_found_in_one_go() {
+    let place = Place::new(LogConfig {
+        segment_bytes: 500,
+        ..LogConfig::default()
+    });
+    let log = with_aborted_transactions(&place);
+    for segment in log.segments() {
+        segment.aborted().forget();
+    }
+    committed(&log, 0, 1);
+    assert_eq!(unknown(&log), 0);
+    assert!(seen(&log, 0, 9999).is_empty());
+}
