@@ -234,14 +234,20 @@ pub(crate) fn validate(
     Ok(header)
 }
 
-/// Without a key, nobody could say what a record replaces.
+/// Without a key, nobody could say what a record replaces; with offsets of its own, which record is the newest.
 fn validate_keys(header: &Header, batch: &[u8]) -> Result<(), AppendError> {
     let corrupt = |error: std::io::Error| AppendError::Corrupt(error.to_string());
     let bytes = records::inside(header, batch).map_err(corrupt)?;
-    for record in records::each(&bytes, header.count) {
-        if record.map_err(corrupt)?.key.is_none() {
+    for (place, record) in (0..).zip(records::each(&bytes, header.count)) {
+        let record = record.map_err(corrupt)?;
+        if record.key.is_none() {
             return Err(AppendError::InvalidRecord(
                 "a compacted topic takes no record without a key",
+            ));
+        }
+        if record.offset_delta != place {
+            return Err(AppendError::InvalidRecord(
+                "the offsets of its records do not count up by one",
             ));
         }
     }

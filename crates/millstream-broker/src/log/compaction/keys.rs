@@ -72,11 +72,13 @@ impl Keys {
         Ok(())
     }
 
-    /// Whether a later record has the same key.
+    /// Whether a later record has the same key, of those that were noted.
     pub(super) fn is_replaced(&self, key: &[u8], offset: i64) -> bool {
-        self.newest
-            .get(&self.hash(key))
-            .is_some_and(|newest| offset < *newest)
+        offset < self.end
+            && self
+                .newest
+                .get(&self.hash(key))
+                .is_some_and(|newest| offset < *newest)
     }
 
     fn hash(&self, key: &[u8]) -> (u64, u64) {

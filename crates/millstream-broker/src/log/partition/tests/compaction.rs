@@ -581,3 +581,19 @@ fn random_histories_are_compacted_to_the_newest_records() {
         }
     }
 }
+
+#[test]
+fn a_record_with_an_offset_of_its_own_is_refused() {
+    let place = Place::new(compacted());
+    let log = place.open();
+    let mut wild = keyed(&[("a", Some("1"))], Compression::None).to_vec();
+    // Behind the length, the attributes and the time of the only record: 20 in the protocol's encoding.
+    assert_eq!(wild[HEADER_SIZE + 3], 0);
+    wild[HEADER_SIZE + 3] = 40;
+    let checksum = crc32c::crc32c(&wild[21..]);
+    wild[17..21].copy_from_slice(&checksum.to_be_bytes());
+    assert_eq!(
+        log.append(wild.into(), NOW).unwrap_err(),
+        AppendError::InvalidRecord("the offsets of its records do not count up by one")
+    );
+}
