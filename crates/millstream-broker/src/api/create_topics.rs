@@ -25,6 +25,7 @@ pub(crate) async fn handle(
     request: CreateTopicsRequest,
     version: i16,
 ) -> CreateTopicsResponse {
+    let excessive = excessive(broker, &request.topics);
     let mut times: HashMap<TopicName, usize> = HashMap::new();
     for topic in &request.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
@@ -32,6 +33,11 @@ pub(crate) async fn handle(
     let mut results = Vec::with_capacity(request.topics.len());
     for wanted in request.topics {
         match times.remove(&wanted.name) {
+            Some(1) if excessive => {
+                let text = "Excessively large number of partitions per request.";
+                let refused = Refused::new(ResponseError::PolicyViolation, text);
+                results.push(refuse(wanted.name, &refused, version));
+            }
             Some(1) => results.push(one(broker, wanted, request.validate_only, version)),
             Some(_) => {
                 let refused = Refused::new(ResponseError::InvalidRequest, "Duplicate topic name.");
@@ -42,6 +48,17 @@ pub(crate) async fn handle(
         }
     }
     CreateTopicsResponse::default().with_topics(results)
+}
+
+/// Whether all topics of a request together have more partitions than one topic may have.
+fn excessive(broker: &Broker, topics: &[CreatableTopic]) -> bool {
+    let count = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => i64::from(broker.config.num_partitions),
+        (0, count) => i64::from(count.max(0)),
+        (assigned, _) => i64::try_from(assigned).unwrap_or(i64::MAX),
+    };
+    let all: i64 = topics.iter().map(count).sum();
+    topics.len() > 1 && all > i64::from(broker.config.max_partitions)
 }
 
 fn one(

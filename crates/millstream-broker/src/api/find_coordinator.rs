@@ -7,7 +7,7 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::StrBytes;
 
-use super::Client;
+use super::{Client, once};
 use crate::broker::Broker;
 
 const GROUP: i8 = 0;
@@ -40,7 +40,7 @@ pub(crate) async fn handle(
             .with_host(host)
             .with_port(port);
     }
-    let coordinators = request.coordinator_keys.into_iter().map(|key| {
+    let coordinators = once(request.coordinator_keys, Clone::clone).map(|key| {
         Coordinator::default()
             .with_key(key)
             .with_error_code(error_code)

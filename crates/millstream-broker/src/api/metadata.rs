@@ -30,9 +30,13 @@ pub(crate) async fn handle(
     };
     let topics = match request.topics {
         Some(named) if version > 0 || !named.is_empty() => {
-            once(named, |topic| (topic.topic_id, topic.name.clone()))
-                .map(|topic| ask.named(broker, topic))
-                .collect()
+            once(named, |topic| match topic.topic_id.is_nil() {
+                true => (topic.topic_id, topic.name.clone()),
+                // Where there is an id, the name is not looked at.
+                false => (topic.topic_id, None),
+            })
+            .map(|topic| ask.named(broker, topic))
+            .collect()
         }
         _ => broker
             .topics

@@ -466,3 +466,16 @@ fn every_version_of_delete_topics_works() {
         );
     }
 }
+
+#[test]
+fn all_topics_of_a_request_together_have_a_limit_too() {
+    let mut client = Cluster::start().connect();
+    let many = |name: &str| wanted(&unique(name)).with_num_partitions(6000);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![many("many-a"), many("many-b")])
+        .with_timeout_ms(30_000)
+        .with_validate_only(true);
+    let codes = client.call(7, &request).topics;
+    let codes: Vec<i16> = codes.iter().map(|topic| topic.error_code).collect();
+    assert_eq!(codes, [ResponseError::PolicyViolation.code(); 2]);
+}

@@ -8,8 +8,8 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest, GroupId,
-    MetadataRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeProducersRequest,
+    FindCoordinatorRequest, GroupId, MetadataRequest,
 };
 use millstream_broker::{Config, Server};
 
@@ -180,7 +180,18 @@ fn what_is_asked_for_many_times_is_answered_once() {
     let (mut client, name) = cluster.with_topic("often", 1);
     let topic = MetadataRequestTopic::default().with_name(Some(topic_name(&name)));
     let request = MetadataRequest::default().with_topics(Some(vec![topic; 1000]));
+    let answered = client.call(12, &request).topics;
+    assert_eq!(answered.len(), 1);
+    // Beside an id, a name means nothing.
+    let by_id = |number| {
+        MetadataRequestTopic::default()
+            .with_topic_id(answered[0].topic_id)
+            .with_name(Some(topic_name(&format!("name-{number}"))))
+    };
+    let request = MetadataRequest::default().with_topics(Some((0..1000).map(by_id).collect()));
     assert_eq!(client.call(12, &request).topics.len(), 1);
+    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("g"); 1000]);
+    assert_eq!(client.call(4, &request).coordinators.len(), 1);
     let resource = DescribeConfigsResource::default()
         .with_resource_type(2)
         .with_resource_name(text(&name));
