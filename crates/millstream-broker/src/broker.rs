@@ -108,7 +108,9 @@ impl Broker {
         for topic in &topics {
             for (index, partition) in topic.partitions().iter().enumerate() {
                 partitions += 1;
-                let retained = self.reserve.help(|| partition.retain(now_ms));
+                let retained = self
+                    .reserve
+                    .help(Error::is_full, || partition.retain(now_ms));
                 if let Err(error) = retained {
                     ::metrics::counter!(metrics::RETENTION_FAILURES).increment(1);
                     tracing::error!(topic = topic.name.as_str(), partition = index, %error, "failed to apply retention");
@@ -145,7 +147,8 @@ impl Broker {
         partition: &Partition,
         before: i64,
     ) -> Result<i64, ReadError> {
-        self.reserve.help(|| partition.delete_records(before))
+        self.reserve
+            .help(ReadError::is_full, || partition.delete_records(before))
     }
 
     /// Flushes everything and marks the data folder as closed cleanly. No request may follow.
@@ -253,6 +256,9 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (broker, partition) = filled(data.path());
         faults::space_left(Some(0));
+        // What is refused for another reason has no use for the reserve.
+        assert!(broker.delete_records(&partition, 99).is_err());
+        assert!(data.path().join("reserve").exists());
         assert_eq!(broker.delete_records(&partition, 1).unwrap(), 1);
         assert!(!data.path().join("reserve").exists());
         faults::space_left(Some(10 << 20));

@@ -90,6 +90,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the disk has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Error::File { source, .. } if crate::log::is_no_space(source))
+    }
+
     /// For `map_err`: a failed operation on `path`.
     pub(crate) fn file(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = path.to_path_buf();

@@ -46,10 +46,14 @@ impl Reserve {
         }
     }
 
-    /// Runs `work`, again without the reserve if it fails while there is one.
-    pub(crate) fn help<T, E>(&self, work: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    /// Runs `work`, again without the reserve if it fails for lack of space while there is one.
+    pub(crate) fn help<T, E>(
+        &self,
+        is_full: impl Fn(&E) -> bool,
+        work: impl Fn() -> Result<T, E>,
+    ) -> Result<T, E> {
         match work() {
-            Err(_) if self.release() => work(),
+            Err(error) if is_full(&error) && self.release() => work(),
             done => done,
         }
     }

@@ -80,6 +80,8 @@ pub(crate) enum ReadError {
     OutOfRange { offset: i64, start: i64, end: i64 },
     #[error("failed to read the log: {0}")]
     Storage(String),
+    #[error("the disk is full: {0}")]
+    Full(String),
     #[error("log is corrupt: {0}")]
     Corrupt(String),
     #[error("partition is deleted")]
@@ -87,11 +89,16 @@ pub(crate) enum ReadError {
 }
 
 impl ReadError {
+    /// Whether the disk has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, ReadError::Full(_))
+    }
+
     /// The protocol's error code.
     pub(crate) fn code(&self) -> ResponseError {
         match self {
             ReadError::OutOfRange { .. } => ResponseError::OffsetOutOfRange,
-            ReadError::Storage(_) => ResponseError::KafkaStorageError,
+            ReadError::Storage(_) | ReadError::Full(_) => ResponseError::KafkaStorageError,
             ReadError::Corrupt(_) => ResponseError::CorruptMessage,
             ReadError::Deleted => ResponseError::UnknownTopicOrPartition,
         }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::isolation::{HighWatermark, Isolation, LastStable};
 use super::partition::{Partition, cause};
 use super::segment::{Batches, Id, Segment};
-use super::{Aborted, ReadError, lock};
+use super::{Aborted, ReadError, blocking, lock};
 use crate::error::Error;
 
 /// What was read.
@@ -103,14 +103,11 @@ impl Partition {
                 Isolation::Uncommitted => self.high_watermark().offset(),
                 Isolation::Committed => last_stable.offset(),
             };
-            let read = self.read_published(span, looked_to);
-            let read = read.and_then(|(records, next)| {
-                let aborted = match (span.isolation, next) {
-                    (Isolation::Committed, Some(next)) => self.aborted_between(span.from, next)?,
-                    _ => Vec::new(),
-                };
-                Ok((records, aborted))
-            });
+            let read = match self.is_sealed(span.from) {
+                // Old records come from the disk, new ones from the page cache.
+                true => blocking(|| self.read_visible(span, looked_to)),
+                false => self.read_visible(span, looked_to),
+            };
             match read {
                 Ok((records, aborted)) => {
                     // Retention may have come between, and the batches be those behind a gap.
@@ -131,6 +128,16 @@ impl Partition {
                 Err(error) => return Err(self.unreadable(&error)),
             }
         }
+    }
+
+    /// The batches that a reader may see, and the aborted transactions among them.
+    fn read_visible(&self, span: Span, visible: i64) -> Result<(Bytes, Vec<Aborted>), Error> {
+        let (records, next) = self.read_published(span, visible)?;
+        let aborted = match (span.isolation, next) {
+            (Isolation::Committed, Some(next)) => self.aborted_between(span.from, next)?,
+            _ => Vec::new(),
+        };
+        Ok((records, aborted))
     }
 
     /// The first offset of the log, if `offset` is in it or at its end.
@@ -195,6 +202,12 @@ impl Partition {
         segments.get(behind.saturating_sub(1)).cloned()
     }
 
+    /// Whether `offset` is in a segment to which nothing is appended any more.
+    fn is_sealed(&self, offset: i64) -> bool {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.last().is_some_and(|active| offset < active.base)
+    }
+
     fn segment_after(&self, base: i64) -> Option<Arc<Segment>> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         segments
@@ -210,6 +223,7 @@ impl Partition {
         tracing::error!(%error, source = %cause(error), "failed to read a log");
         match error {
             Error::Corrupt { .. } => ReadError::Corrupt(error.to_string()),
+            _ if error.is_full() => ReadError::Full(cause(error)),
             _ => ReadError::Storage(cause(error)),
         }
     }
