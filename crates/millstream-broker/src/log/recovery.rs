@@ -249,15 +249,7 @@ impl Recovery<'_> {
         is_last: bool,
     ) -> Result<bool, Error> {
         let segment = self.segment(known, Index::new(lying.base, written), lying.id);
-        if known.size > 0 {
-            *segment.aborted() = aborted(self.notes.iter().find(|note| note.base == lying.base));
-        } else if self.seen.is_some() {
-            segment
-                .aborted()
-                .rebuild(Vec::new(), &segment.aborted_path());
-        } else if lying.base < self.known() {
-            *segment.aborted() = AbortedIndex::unknown();
-        }
+        self.begin_aborted(&segment, known);
         let file = segment.file(false)?;
         let mut shape = known;
         let mut scan = Scan::new(&file, lying.size, known.size);
@@ -310,6 +302,19 @@ impl Recovery<'_> {
         segment.close();
         self.out.segments.push(Arc::new(segment));
         Ok(broken.is_some())
+    }
+
+    /// What is known of the aborted transactions of a segment before the scan adds the rest.
+    fn begin_aborted(&self, segment: &Segment, known: Shape) {
+        if known.size > 0 {
+            let note = self.notes.iter().find(|note| note.base == segment.base);
+            *segment.aborted() = aborted(note);
+        } else if self.seen.is_some() {
+            let path = segment.aborted_path();
+            segment.aborted().rebuild(Vec::new(), &path);
+        } else if segment.base < self.known() {
+            *segment.aborted() = AbortedIndex::unknown();
+        }
     }
 
     /// Whether the log may end where the scan stopped, at `offset`: not if that would hide damage.
