@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::faults::Planned;
 use crate::folder::Folder;
-use crate::groups::Groups;
+use crate::groups::{Catalogue, Groups};
 use crate::log::{Partition, Pass, ReadError, close_all};
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
@@ -28,7 +28,7 @@ pub struct Broker {
     pub(crate) config: Config,
     pub(crate) folder: Folder,
     pub(crate) reserve: Reserve,
-    pub(crate) topics: Topics,
+    pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
@@ -48,8 +48,9 @@ impl Broker {
     pub fn open(config: Config) -> Result<Broker, Error> {
         let mut folder = Folder::open(&config.data)?;
         folder.check_complete()?;
-        let topics = Topics::open(&config)?;
-        let groups = Groups::open(&folder.path().join("groups.journal"), &config)?;
+        let topics = Arc::new(Topics::open(&config)?);
+        let catalogue = Arc::clone(&topics) as Arc<dyn Catalogue>;
+        let groups = Groups::open(&folder.path().join("groups.journal"), &config, catalogue)?;
         let transactions =
             Transactions::open(&folder.path().join("transactions.journal"), &config)?;
         let producer_ids = ProducerIds::open(folder.path())?;

@@ -78,6 +78,12 @@ pub struct Config {
     pub group_max_session_timeout_ms: i32,
     /// Most members of one group.
     pub group_max_size: i32,
+    /// Session timeout of a member of the new protocol (KIP-848).
+    pub group_consumer_session_timeout_ms: i32,
+    /// How often members of the new protocol send heartbeats; partitions move by them.
+    pub group_consumer_heartbeat_interval_ms: i32,
+    /// Most members of one group of the new protocol.
+    pub group_consumer_max_size: i32,
     /// How long offsets of an empty group are kept.
     pub offsets_retention_ms: i64,
     /// How often expired offsets are looked for.
@@ -129,6 +135,9 @@ impl Config {
             group_min_session_timeout_ms: 6000,
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,
+            group_consumer_session_timeout_ms: 45_000,
+            group_consumer_heartbeat_interval_ms: 5000,
+            group_consumer_max_size: i32::MAX,
             offsets_retention_ms: 7 * 86_400_000,
             offsets_retention_check: Duration::from_secs(600),
             offset_metadata_max_bytes: 4096,

@@ -12,6 +12,7 @@ pub(crate) mod name;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kafka_protocol::ResponseError;
@@ -115,6 +116,7 @@ pub(crate) struct Topics {
     config: Config,
     catalogue: RwLock<Catalogue>,
     changes: Mutex<()>,
+    version: AtomicU64,
 }
 
 impl Topics {
@@ -127,6 +129,7 @@ impl Topics {
             config: config.clone(),
             catalogue: RwLock::default(),
             changes: Mutex::default(),
+            version: AtomicU64::new(0),
         };
         for entry in fs::read_dir(&root).map_err(Error::file("read", &root))? {
             let path = entry.map_err(Error::file("read", &root))?.path();
@@ -188,6 +191,12 @@ impl Topics {
         catalogue
             .by_name
             .insert(topic.name.as_str().to_owned(), topic);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows after each topic that was created, grown or deleted.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Finds a topic by name.
@@ -328,6 +337,7 @@ impl Topics {
             .partitions
             .write()
             .unwrap_or_else(PoisonError::into_inner) = partitions.into();
+        self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -383,6 +393,7 @@ impl Topics {
             catalogue.by_name.remove(topic.name.as_str());
             catalogue.by_id.remove(&topic.id);
         }
+        self.version.fetch_add(1, Ordering::Release);
         // The files go last: who still holds a partition must be told that it is deleted, not that files are missing.
         for partition in topic.partitions().iter() {
             partition.delete();

@@ -15,8 +15,6 @@ use kafka_protocol::protocol::StrBytes;
 use super::{Answer, encode, table};
 use crate::frame::{Broken, Header, decode_body};
 
-const TRANSACTION_VERSION: i16 = 2;
-
 pub(super) fn answer(header: &Header, body: Bytes) -> Result<Answer, Broken> {
     if !(0..=4).contains(&header.version) {
         let header = Header {
@@ -41,27 +39,32 @@ pub(super) fn answer(header: &Header, body: Bytes) -> Result<Answer, Broken> {
     }
 }
 
-/// The one feature that clients look at: with level 2 they let partitions announce themselves and take the epoch of each
-/// transaction from the broker (KIP-890).
+/// The features that clients look at, each with its level: with 2 they let partitions announce themselves and take the epoch of each
+/// transaction from the broker (KIP-890); with 1 groups of the new protocol can be joined (KIP-848).
+const FEATURES: [(&str, i16); 2] = [("group.version", 1), ("transaction.version", 2)];
+
 fn with_features(response: ApiVersionsResponse, version: i16) -> ApiVersionsResponse {
-    let name = StrBytes::from_static_str("transaction.version");
-    let supported = SupportedFeatureKey::default()
-        .with_name(name.clone())
-        .with_min_version(0)
-        .with_max_version(TRANSACTION_VERSION);
+    let supported = FEATURES.map(|(name, level)| {
+        SupportedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_min_version(0)
+            .with_max_version(level)
+    });
     // As in Kafka: clients of version 3 cannot read a feature whose lowest level is 0.
     let supported = match version {
         3 => Vec::new(),
-        _ => vec![supported],
+        _ => Vec::from(supported),
     };
-    let finalized = FinalizedFeatureKey::default()
-        .with_name(name)
-        .with_min_version_level(TRANSACTION_VERSION)
-        .with_max_version_level(TRANSACTION_VERSION);
+    let finalized = FEATURES.map(|(name, level)| {
+        FinalizedFeatureKey::default()
+            .with_name(StrBytes::from_static_str(name))
+            .with_min_version_level(level)
+            .with_max_version_level(level)
+    });
     response
         .with_supported_features(supported)
         .with_finalized_features_epoch(0)
-        .with_finalized_features(vec![finalized])
+        .with_finalized_features(Vec::from(finalized))
 }
 
 fn response(code: i16) -> ApiVersionsResponse {

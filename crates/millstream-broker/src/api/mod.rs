@@ -10,6 +10,8 @@ mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_configs;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -53,14 +55,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    DescribeTransactionsRequest, EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    SyncGroupRequest, TxnOffsetCommitRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+    EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest,
 };
 use kafka_protocol::messages::{ApiKey, BrokerId};
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -82,6 +85,13 @@ pub(crate) struct Client {
     pub(crate) endpoint: Arc<Endpoint>,
 }
 
+impl Client {
+    /// Its address as Java prints one that was not looked up.
+    pub(crate) fn java_host(&self) -> String {
+        format!("/{}", self.host)
+    }
+}
+
 /// The leader epoch of every partition for ever: there is one broker, so that leadership never moves.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
@@ -90,6 +100,9 @@ pub(crate) const TOPIC_OPERATIONS: i32 = 3576;
 
 /// Everything that may be done to a cluster, as bits.
 pub(crate) const CLUSTER_OPERATIONS: i32 = 8096;
+
+/// Everything that may be done to a group, as bits.
+const GROUP_OPERATIONS: i32 = 3400;
 
 /// Compares the leader epoch that a client knows with ours; -1 stands for "does not know".
 pub(crate) fn check_leader_epoch(known: i32) -> Result<(), ResponseError> {
@@ -220,6 +233,8 @@ apis! {
     DescribeProducers 0..=0 => describe_producers(DescribeProducersRequest),
     DescribeTransactions 0..=0 => describe_transactions(DescribeTransactionsRequest),
     ListTransactions 0..=2 => list_transactions(ListTransactionsRequest),
+    ConsumerGroupHeartbeat 0..=1 => consumer_group_heartbeat(ConsumerGroupHeartbeatRequest),
+    ConsumerGroupDescribe 0..=1 => consumer_group_describe(ConsumerGroupDescribeRequest),
     DescribeTopicPartitions 0..=0 => describe_topic_partitions(DescribeTopicPartitionsRequest),
 }
 

@@ -1,6 +1,6 @@
 //! OffsetFetch: what groups have committed; of one group up to version 7, of many since version 8.
 //!
-//! Since version 2 no list of topics means all that have an offset. `require_stable` (since 7) holds offsets back that
+//! Since version 9 a member of the new protocol names its epoch, and one that is behind is refused. Since version 2 no list of topics means all that have an offset. `require_stable` (since 7) holds offsets back that
 //! an open transaction is about to change.
 
 use std::collections::HashSet;
@@ -14,6 +14,7 @@ use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
 use super::Client;
 use crate::broker::Broker;
+use crate::groups::Reader;
 
 pub(crate) async fn handle(
     broker: &Broker,
@@ -32,11 +33,14 @@ pub(crate) async fn handle(
         .filter(|group| group.topics.is_some() || whole.insert(group.group_id.clone()));
     let groups = wanted.map(|group| {
         let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-        let fetched = broker.groups.offset_fetch(
-            &group.group_id,
-            group.topics.as_deref(),
-            request.require_stable,
-        );
+        let reader = Reader {
+            member_id: group.member_id.as_ref(),
+            epoch: group.member_epoch,
+            stable: request.require_stable,
+        };
+        let fetched = broker
+            .groups
+            .offset_fetch(&group.group_id, group.topics.as_deref(), &reader);
         match fetched {
             Ok(topics) => response.with_topics(topics),
             Err(code) => response.with_error_code(code.code()),
@@ -54,10 +58,14 @@ fn one_group(broker: &Broker, request: OffsetFetchRequest, version: i16) -> Offs
         });
         topics.collect()
     });
-    let fetched =
-        broker
-            .groups
-            .offset_fetch(&request.group_id, topics.as_deref(), request.require_stable);
+    let reader = Reader {
+        member_id: None,
+        epoch: -1,
+        stable: request.require_stable,
+    };
+    let fetched = broker
+        .groups
+        .offset_fetch(&request.group_id, topics.as_deref(), &reader);
     let response = OffsetFetchResponse::default();
     match fetched {
         Ok(topics) => response.with_topics(topics.into_iter().map(topic).collect()),

@@ -43,7 +43,7 @@ const DECIDED: &[Setting] = &[
         "1".to_owned()
     }),
     ("group.coordinator.rebalance.protocols", LIST, |_| {
-        "classic".to_owned()
+        "classic,consumer".to_owned()
     }),
 ];
 
@@ -54,6 +54,11 @@ const SETTINGS: &[Setting] = &[
     ("connections.max.idle.ms", LONG, |of| of.connections_max_idle.as_millis().to_string()),
     ("default.replication.factor", INT, |_| "1".to_owned()),
     ("delete.topic.enable", BOOLEAN, |_| "true".to_owned()),
+    ("group.consumer.assignors", LIST, |_| "uniform,range".to_owned()),
+    ("group.consumer.heartbeat.interval.ms", INT, |of| of.group_consumer_heartbeat_interval_ms.to_string()),
+    ("group.consumer.max.size", INT, |of| of.group_consumer_max_size.to_string()),
+    ("group.consumer.migration.policy", STRING, |_| "bidirectional".to_owned()),
+    ("group.consumer.session.timeout.ms", INT, |of| of.group_consumer_session_timeout_ms.to_string()),
     ("group.initial.rebalance.delay.ms", INT, |of| of.group_initial_rebalance_delay_ms.to_string()),
     ("group.max.session.timeout.ms", INT, |of| of.group_max_session_timeout_ms.to_string()),
     ("group.max.size", INT, |of| of.group_max_size.to_string()),

@@ -1,6 +1,6 @@
-//! The groups' journal: what is stored of them, and the last stored state of each.
+//! The groups' journal: what is stored of them, and the last stored state of each classic group.
 //!
-//! A group in the middle of a rebalance is stored as it was before: after a restart its members find the generation that
+//! A classic group in the middle of a rebalance is stored as it was before: after a restart its members find the generation that
 //! they know, or run out of session. So the stored states are kept here, for when the journal is written anew.
 
 use std::collections::HashMap;
@@ -8,7 +8,9 @@ use std::path::Path;
 
 use kafka_protocol::messages::GroupId;
 
-use super::group::{Group, Store};
+use super::classic;
+use super::consumer::Change;
+use super::group::{Group, Kind, Store};
 use super::offsets::{Commits, Places};
 use super::records::{self, Found, Replayed};
 use crate::error::Error;
@@ -111,7 +113,14 @@ impl Ledger {
                 records::put_pending(&mut record, &group.id, producer_id, &commits);
                 record
             });
-            let state = states.get(&group.id).cloned();
+            let state = match &group.kind {
+                Kind::Classic(_) => states.get(&group.id).cloned(),
+                Kind::Consumer(consumer) => {
+                    let mut record = Vec::new();
+                    records::put_change(&mut record, &group.id, &consumer.whole());
+                    Some(record)
+                }
+            };
             state.into_iter().chain(offsets).chain(pending)
         });
         if let Err(error) = self.journal.rewrite(&mut live) {
@@ -132,10 +141,17 @@ impl Ledger {
 }
 
 impl Store for Ledger {
-    fn save(&mut self, group: &Group) -> Result<(), Unwritten> {
+    fn save(&mut self, group: &classic::Group) -> Result<(), Unwritten> {
         self.append(|record| records::put_group(record, group))?
             .settle()?;
         self.states.insert(group.id.clone(), self.record.clone());
+        Ok(())
+    }
+
+    fn change(&mut self, group: &GroupId, change: &Change) -> Result<(), Unwritten> {
+        self.append(|record| records::put_change(record, group, change))?
+            .settle()?;
+        self.states.remove(group);
         Ok(())
     }
 }

@@ -1,27 +1,28 @@
 //! The coordinator of all consumer groups: finds the group of a request, keeps what must last, and wakes groups in time.
 //!
 //! A request locks the state of all groups for the microseconds that its event takes, and then waits, if it has to, for the
-//! answer without the lock. The groups themselves are `group`, pure state machines; `offsets` are what they have
-//! committed; `ledger` and `records` keep both on disk. One task, [`Groups::run`], sleeps until the next deadline of any group.
+//! answer without the lock. The groups themselves are `group`, pure state machines of two kinds, `classic` and `consumer`; `offsets` are what
+//! they have committed; `ledger` and `records` keep both on disk. One task, [`Groups::run`], sleeps until the next deadline of any group.
 //!
 //! An answer that says "stored" leaves after the record is in the journal. When it cannot be stored, nothing changes.
 //!
-//! Offsets of transactions come through `transactional` and the same `ledger`; groups of the new protocol (KIP-848) are to live in the same map,
-//! as another kind of group, because group ids are one name space.
+//! Offsets of transactions come through `transactional` and the same `ledger`.
 
+mod catalogue;
+mod classic;
+mod consumer;
+mod events;
 mod group;
 mod ledger;
-mod member;
 mod offsets;
 mod records;
 mod requests;
-mod subscription;
 mod transactional;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::messages::{GroupId, TopicName};
@@ -33,15 +34,22 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::frame::own;
 use crate::journal::Unwritten;
-use group::{Group, Moment, Rules, Turn};
+use group::{Group, Kind, Moment, Rules, Turn};
 use ledger::Ledger;
 use offsets::Places;
+
+pub(crate) use catalogue::Catalogue;
+pub(crate) use consumer::assignor::Assignor;
+pub(crate) use consumer::member::Partitions;
+pub(crate) use consumer::{Beat, Heard, check_pattern};
+pub(crate) use requests::Reader;
 
 /// All groups of this broker.
 #[derive(Debug)]
 pub(crate) struct Groups {
     shared: Mutex<Shared>,
     limits: Limits,
+    topics: Arc<dyn Catalogue>,
     clock: Clock,
     since_start: Stopwatch,
     /// Rung when a group has to be woken earlier than any other.
@@ -69,7 +77,12 @@ struct Shared {
 
 impl Groups {
     /// Opens the journal at `path`, creating it when missing. Sessions of stored members start now.
-    pub(crate) fn open(path: &Path, config: &Config) -> Result<Groups, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        config: &Config,
+        topics: Arc<dyn Catalogue>,
+    ) -> Result<Groups, Error> {
+        let rules = rules(config);
         let (ledger, found) = Ledger::open(path, config.fsync)?;
         let mut shared = Shared {
             groups: HashMap::new(),
@@ -79,7 +92,10 @@ impl Groups {
         };
         for one in found {
             let mut group = one.group;
-            group.restore(one.members, 0);
+            match &mut group.kind {
+                Kind::Classic(classic) => classic.restore(one.members, 0),
+                Kind::Consumer(consumer) => consumer.start_timers(0, &rules.consumer),
+            }
             if group.is_void() {
                 continue;
             }
@@ -88,10 +104,6 @@ impl Groups {
             shared.set_alarm(&id);
         }
         shared.ledger.shrink(shared.groups.values());
-        let rules = Rules {
-            initial_delay_ms: config.group_initial_rebalance_delay_ms.into(),
-            max_size: usize::try_from(config.group_max_size).unwrap_or(0),
-        };
         Ok(Groups {
             shared: Mutex::new(shared),
             limits: Limits {
@@ -102,6 +114,7 @@ impl Groups {
                 retention_ms: config.offsets_retention_ms,
                 retention_check: config.offsets_retention_check,
             },
+            topics,
             clock: config.clock.clone(),
             since_start: Stopwatch::start(),
             earlier: Notify::new(),
@@ -175,6 +188,7 @@ impl Groups {
             now,
             rules: self.limits.rules,
             store: &mut shared.ledger,
+            topics: self.topics.as_ref(),
         };
         let outcome = event(group, &mut turn);
         let earliest = shared.alarms.next();
@@ -195,6 +209,7 @@ impl Groups {
                     now,
                     rules: self.limits.rules,
                     store: &mut shared.ledger,
+                    topics: self.topics.as_ref(),
                 };
                 group.tick(&mut turn);
                 shared.tidy(&id);
@@ -256,6 +271,19 @@ impl Groups {
     }
 }
 
+fn rules(config: &Config) -> Rules {
+    let size = |most: i32| usize::try_from(most).unwrap_or(0);
+    Rules {
+        initial_delay_ms: config.group_initial_rebalance_delay_ms.into(),
+        max_size: size(config.group_max_size),
+        consumer: consumer::Rules {
+            session_timeout_ms: config.group_consumer_session_timeout_ms,
+            heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+            max_size: size(config.group_consumer_max_size),
+        },
+    }
+}
+
 impl Shared {
     fn create(&mut self, id: &GroupId, now: Moment) {
         let id = GroupId(own(id));
@@ -313,10 +341,7 @@ impl Shared {
 
     /// Removes a group that is empty and has no offsets.
     fn remove_if_empty(&mut self, id: &GroupId) {
-        let is_empty = |group: &Group| {
-            group.offsets.is_empty() && group.check_delete().is_ok() && !group.has_pending()
-        };
-        if self.groups.get(id).is_some_and(is_empty)
+        if self.groups.get(id).is_some_and(Group::is_abandoned)
             && let Err(error) = self.remove(id)
         {
             tracing::warn!(group = id.as_str(), %error, "failed to remove an empty group");
@@ -331,5 +356,7 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -165,6 +165,31 @@ impl Offsets {
         self.topics.iter()
     }
 
+    /// Those that have been out of use for longer than `retention_ms`, or than their committer wanted.
+    pub(crate) fn expired(
+        &self,
+        now_wall: i64,
+        retention_ms: i64,
+        unused_since: impl Fn(i64) -> Option<i64>,
+        reads: impl Fn(&str) -> bool,
+    ) -> Places {
+        let mut places = Places::new();
+        for (topic, partition, committed) in self.iter() {
+            let since = unused_since(committed.at_ms);
+            let expired = since.is_some_and(|since| match committed.expires_at_ms {
+                Some(expiry) => now_wall >= expiry,
+                None => now_wall.saturating_sub(since) >= retention_ms,
+            });
+            if expired && !reads(topic) && !self.is_pending(topic, partition) {
+                match places.last_mut() {
+                    Some((last, partitions)) if last == topic => partitions.push(partition),
+                    _ => places.push((topic.clone(), vec![partition])),
+                }
+            }
+        }
+        places
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicName, i32, &Committed)> {
         self.topics.iter().flat_map(|(topic, partitions)| {
             let partitions = partitions.iter();

@@ -1,4 +1,4 @@
-//! What of the groups is kept on disk: the records of `groups.journal`, version 3.
+//! What of the groups is kept on disk: the records of `groups.journal`, version 4.
 //!
 //! Each record stands for itself and the last one about a thing holds, so that a journal is written anew by one
 //! record per group, one for its offsets, and one for those of each open transaction. Fields are those of `journal/fields`.
@@ -11,9 +11,10 @@
 //! 4 removed    group
 //! 5 pending    group | producer i64 | topics as for offsets          since version 2
 //! 6 ended      group | producer i64 | u8 1 committed, 0 aborted      since version 2
+//! 7 change     group | a change of a consumer group, see `consumer/records`   since version 4
 //! ```
 //!
-//! A group that is stored with members was stable.
+//! A classic group that is stored with members was stable. A record of one kind of group ends what was known of the other kind.
 
 use std::collections::HashMap;
 
@@ -21,8 +22,10 @@ use bytes::BufMut as _;
 use kafka_protocol::messages::{GroupId, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use super::group::Group;
-use super::member::{Join, Member, Protocol};
+use super::classic::member::{Join, Member, Protocol};
+use super::classic::{self};
+use super::consumer::{self, Change};
+use super::group::{Group, Kind};
 use super::offsets::{Commits, Committed, Places};
 use crate::journal::Format;
 use crate::journal::fields::{Fields, put_bytes, put_count, put_optional, put_text};
@@ -30,7 +33,7 @@ use crate::log::Outcome;
 
 pub(super) const FORMAT: Format = Format {
     magic: *b"msgroups",
-    version: 3,
+    version: 4,
 };
 
 const OFFSETS: u8 = 1;
@@ -39,6 +42,7 @@ const GROUP: u8 = 3;
 const REMOVED: u8 = 4;
 const PENDING: u8 = 5;
 const ENDED: u8 = 6;
+const CHANGE: u8 = 7;
 
 /// Commits that were made.
 pub(super) fn put_commits(out: &mut Vec<u8>, group: &GroupId, commits: &Commits) {
@@ -112,8 +116,15 @@ pub(super) fn put_forgotten(out: &mut Vec<u8>, group: &GroupId, places: &Places)
     }
 }
 
-/// A group that is stable, or empty.
-pub(super) fn put_group(out: &mut Vec<u8>, group: &Group) {
+/// What changes in a consumer group.
+pub(super) fn put_change(out: &mut Vec<u8>, group: &GroupId, change: &Change) {
+    out.put_u8(CHANGE);
+    put_text(out, group);
+    consumer::records::put(out, change);
+}
+
+/// A classic group that is stable, or empty.
+pub(super) fn put_group(out: &mut Vec<u8>, group: &classic::Group) {
     out.put_u8(GROUP);
     put_text(out, &group.id);
     out.put_i32(group.generation);
@@ -150,7 +161,7 @@ pub(super) struct Replayed {
     pub(super) groups: HashMap<GroupId, Found>,
 }
 
-/// One group: its offsets, and its last stored state with the members in it.
+/// One group: its offsets, and of a classic one its last stored state with the members in it.
 pub(super) struct Found {
     pub(super) group: Group,
     pub(super) members: Vec<Member>,
@@ -169,6 +180,7 @@ impl Replayed {
             Some(REMOVED) => self.removed(&mut fields),
             Some(PENDING) => self.pending(&mut fields),
             Some(ENDED) => self.ended(&mut fields),
+            Some(CHANGE) => self.change(&mut fields),
             Some(kind) => return Err(format!("no record has kind {kind}")),
             None => None,
         };
@@ -224,8 +236,9 @@ impl Replayed {
     }
 
     fn group(&mut self, fields: &mut Fields<'_>, record: &[u8]) -> Option<()> {
-        let found = self.found(GroupId(fields.text()?));
-        let group = &mut found.group;
+        let id = GroupId(fields.text()?);
+        let found = self.found(id.clone());
+        let mut group = classic::Group::new(id, 0);
         group.generation = fields.i32()?;
         group.protocol_type = fields.optional()?;
         group.protocol = fields.optional()?;
@@ -234,6 +247,22 @@ impl Replayed {
         let protocol_type = group.protocol_type.clone().unwrap_or_default();
         found.members = fields.list(|fields| member(fields, &protocol_type))?;
         found.stored = record.to_vec();
+        found.group.kind = Kind::Classic(Box::new(group));
+        Some(())
+    }
+
+    fn change(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        let id = GroupId(fields.text()?);
+        let change = consumer::records::read(fields)?;
+        let found = self.found(id.clone());
+        if let Kind::Classic(_) = &found.group.kind {
+            found.group.kind = Kind::Consumer(Box::new(consumer::Group::new(id)));
+            found.members.clear();
+            found.stored.clear();
+        }
+        if let Kind::Consumer(group) = &mut found.group.kind {
+            group.apply(change);
+        }
         Some(())
     }
 

@@ -2,9 +2,8 @@
 //!
 //! What depends on a request's version beyond that is left to the files of `api`.
 
-use std::net::IpAddr;
-
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::consumer_group_describe_response;
 use kafka_protocol::messages::describe_groups_response::DescribedGroup;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::list_groups_response::ListedGroup;
@@ -26,14 +25,17 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
-use super::group::sync::Committer;
-use super::group::{join, sync, view};
-use super::member::Join;
+use super::classic::member::Join;
+use super::classic::sync::Committer;
+use super::classic::{join, sync};
+use super::consumer::{Beat, Heard};
+use super::group::Kind;
 use super::offsets::{Commits, Committed};
 use super::{Group, Groups, Moment, Shared};
 use crate::api::Client;
 use crate::frame::own;
 use crate::journal::{Unwritten, Written};
+use crate::topics::Refused;
 
 fn join_of(client: &Client, request: JoinGroupRequest, version: i16) -> Join {
     let rebalance_timeout_ms = match version {
@@ -45,7 +47,7 @@ fn join_of(client: &Client, request: JoinGroupRequest, version: i16) -> Join {
         member_id: own(&request.member_id),
         instance_id: request.group_instance_id.as_ref().map(own),
         client_id: client.id.clone().unwrap_or_default(),
-        client_host: StrBytes::from_string(host(client.host)),
+        client_host: StrBytes::from_string(client.java_host()),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms,
         protocol_type: own(&request.protocol_type),
@@ -56,9 +58,14 @@ fn join_of(client: &Client, request: JoinGroupRequest, version: i16) -> Join {
     }
 }
 
-/// An address as Java prints one that was not looked up.
-fn host(address: IpAddr) -> String {
-    format!("/{address}")
+/// Who reads committed offsets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) member_id: Option<&'a StrBytes>,
+    /// -1 for those who are no members of the new protocol.
+    pub(crate) epoch: i32,
+    /// Whether offsets that an open transaction is about to change are held back.
+    pub(crate) stable: bool,
 }
 
 impl Groups {
@@ -119,14 +126,7 @@ impl Groups {
         if id.is_empty() {
             return Err(ResponseError::InvalidGroupId);
         }
-        let beat = self.act(id, false, |group, turn| {
-            group.heartbeat(
-                &request.member_id,
-                request.group_instance_id.as_ref(),
-                request.generation_id,
-                turn.now,
-            )
-        });
+        let beat = self.act(id, false, |group, turn| group.heartbeat(request, turn));
         beat.unwrap_or_else(|| Err(self.absent(ResponseError::UnknownMemberId)))
     }
 
@@ -279,7 +279,7 @@ impl Groups {
                 _ => return Err(ResponseError::GroupIdNotFound),
             }
         }
-        let stored = shared.commit(request, commits, now);
+        let stored = shared.commit(request, version, commits, now);
         shared.tidy(id);
         drop(guard);
         // The disk is waited for without the lock, so that others' records share the wait.
@@ -287,18 +287,22 @@ impl Groups {
         written.settle().map_err(Unwritten::code)
     }
 
-    /// What a group has committed. With `stable` an offset that an open transaction is about to change is held back.
+    /// What a group has committed. To a stable reader an offset that an open transaction is about to change is held back.
     pub(crate) fn offset_fetch(
         &self,
         id: &GroupId,
         topics: Option<&[OffsetFetchRequestTopics]>,
-        stable: bool,
+        reader: &Reader<'_>,
     ) -> Result<Vec<OffsetFetchResponseTopics>, ResponseError> {
         let shared = self.lock();
         if shared.stopping {
             return Err(ResponseError::NotCoordinator);
         }
+        let stable = reader.stable;
         let group = shared.groups.get(id);
+        if let Some(group) = group {
+            group.check_fetch(reader.member_id, reader.epoch)?;
+        }
         let topics = match topics {
             Some(topics) => topics
                 .iter()
@@ -368,13 +372,10 @@ impl Groups {
             let same = |one: &StrBytes| one.trim().eq_ignore_ascii_case(value);
             filter.is_empty() || filter.iter().any(same)
         };
-        if !wanted(types, view::TYPE) {
-            return Vec::new();
-        }
         let shared = self.lock();
         let groups = shared.groups.values();
         let mut listed: Vec<ListedGroup> = groups
-            .filter(|group| wanted(states, group.state().name()))
+            .filter(|group| wanted(states, group.state()) && wanted(types, group.type_name()))
             .map(Group::listed)
             .collect();
         listed.sort_by(|one, other| one.group_id.cmp(&other.group_id));
@@ -382,9 +383,44 @@ impl Groups {
     }
 
     /// A group as it is now, if there is one.
-    pub(crate) fn describe(&self, id: &GroupId) -> Option<DescribedGroup> {
-        let shared = self.lock();
-        shared.groups.get(id).map(Group::described)
+    pub(crate) fn describe(&self, id: &GroupId) -> Result<DescribedGroup, Refused> {
+        let not_found = |text: String| Err(Refused::new(ResponseError::GroupIdNotFound, text));
+        match self.lock().groups.get(id).map(|group| &group.kind) {
+            Some(Kind::Classic(group)) => Ok(group.described()),
+            Some(Kind::Consumer(_)) => {
+                not_found(format!("Group {} is not a classic group.", id.as_str()))
+            }
+            None => not_found(format!("Group {} not found.", id.as_str())),
+        }
+    }
+
+    /// A group of the new protocol as it is now.
+    pub(crate) fn describe_consumers(
+        &self,
+        id: &GroupId,
+    ) -> Result<consumer_group_describe_response::DescribedGroup, Refused> {
+        let not_found = |text: String| Err(Refused::new(ResponseError::GroupIdNotFound, text));
+        match self.lock().groups.get(id).map(|group| &group.kind) {
+            Some(Kind::Consumer(group)) => Ok(group.described(self.topics.as_ref())),
+            Some(Kind::Classic(_)) => {
+                not_found(format!("Group {} is not a consumer group.", id.as_str()))
+            }
+            None => not_found(format!("Group {} not found.", id.as_str())),
+        }
+    }
+
+    /// A heartbeat of the new protocol.
+    pub(crate) fn consumer_heartbeat(&self, id: &GroupId, beat: &Beat) -> Result<Heard, Refused> {
+        let heard = self.act(id, beat.epoch == 0, |group, turn| {
+            group.consumer_heartbeat(beat, turn)
+        });
+        heard.unwrap_or_else(|| {
+            let text = format!("Consumer group {} not found.", id.as_str());
+            Err(Refused::new(
+                self.absent(ResponseError::GroupIdNotFound),
+                text,
+            ))
+        })
     }
 
     pub(crate) fn delete(&self, id: &GroupId) -> Result<(), ResponseError> {
@@ -400,13 +436,14 @@ impl Shared {
     fn commit(
         &mut self,
         request: &OffsetCommitRequest,
+        version: i16,
         commits: Commits,
         now: Moment,
     ) -> Result<Written, ResponseError> {
         let id = &request.group_id;
         let group = self.groups.get_mut(id);
         let group = group.ok_or(ResponseError::GroupIdNotFound)?;
-        group.check_commit(&Committer::of(request), now)?;
+        group.check_commit(&Committer::of(request, version), now)?;
         let stored = self.ledger.commit(id, &commits);
         let written = stored.map_err(Unwritten::code)?;
         group.offsets.put(commits);

@@ -22,6 +22,12 @@ use crate::log::Outcome;
 
 const NOW: i64 = 1_700_000_000_000;
 
+const ANYBODY: Reader<'static> = Reader {
+    member_id: None,
+    epoch: -1,
+    stable: false,
+};
+
 struct Bench {
     groups: Groups,
     config: Config,
@@ -48,6 +54,10 @@ fn client() -> Client {
     }
 }
 
+fn open(path: &Path, config: &Config) -> Groups {
+    Groups::open(path, config, Arc::new(testing::NoTopics)).unwrap()
+}
+
 impl Bench {
     fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
@@ -55,7 +65,7 @@ impl Bench {
         config.clock = Clock::manual(NOW);
         // Nobody wakes the groups of this bench.
         config.group_initial_rebalance_delay_ms = 0;
-        let groups = Groups::open(&folder.path().join("groups.journal"), &config).unwrap();
+        let groups = open(&folder.path().join("groups.journal"), &config);
         Bench {
             groups,
             config,
@@ -77,7 +87,7 @@ impl Bench {
         } = self;
         drop(groups);
         Bench {
-            groups: Groups::open(&path, &config).unwrap(),
+            groups: open(&path, &config),
             config,
             folder,
         }
@@ -138,7 +148,10 @@ impl Bench {
 
     /// All offsets of a group, as `topic-partition=offset`.
     fn offsets(&self, group: &str) -> Vec<String> {
-        let topics = self.groups.offset_fetch(&id(group), None, false).unwrap();
+        let topics = self
+            .groups
+            .offset_fetch(&id(group), None, &ANYBODY)
+            .unwrap();
         let each = topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|partition| {
                 format!(
@@ -159,7 +172,7 @@ impl Bench {
 
     fn state(&self, group: &str) -> Option<String> {
         let described = self.groups.describe(&id(group));
-        described.map(|one| one.group_state.to_string())
+        described.ok().map(|one| one.group_state.to_string())
     }
 
     /// Makes a stable group of one member and returns its id; the generation is 1.
@@ -436,7 +449,7 @@ async fn a_coordinator_that_stops_answers_those_who_wait_and_those_who_come() {
         [gone.code()]
     );
     assert_eq!(
-        bench.groups.offset_fetch(&id("one"), None, false),
+        bench.groups.offset_fetch(&id("one"), None, &ANYBODY),
         Err(gone)
     );
     bench.groups.close().unwrap();

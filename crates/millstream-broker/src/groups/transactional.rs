@@ -7,7 +7,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{GroupId, OffsetCommitRequest};
 
 use super::Groups;
-use super::group::sync::Committer;
+use super::classic::sync::Committer;
 use super::offsets::Commits;
 use crate::journal::{Unwritten, Written};
 use crate::log::Outcome;
@@ -29,7 +29,7 @@ impl Groups {
         }
         let committer = Committer {
             transactional: true,
-            ..Committer::of(request)
+            ..Committer::of(request, 0)
         };
         if !shared.groups.contains_key(id) {
             if committer.generation >= 0 {

@@ -30,26 +30,30 @@ pub(crate) fn put_optional(out: &mut Vec<u8>, text: Option<&StrBytes>) {
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (field, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*field)
     }
 
     pub(crate) fn u8(&mut self) -> Option<u8> {
-        self.take().map(u8::from_be_bytes)
+        self.array().map(u8::from_be_bytes)
     }
 
     pub(crate) fn i16(&mut self) -> Option<i16> {
-        self.take().map(i16::from_be_bytes)
+        self.array().map(i16::from_be_bytes)
     }
 
     pub(crate) fn i32(&mut self) -> Option<i32> {
-        self.take().map(i32::from_be_bytes)
+        self.array().map(i32::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
     }
 
     pub(crate) fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_be_bytes)
+        self.array().map(i64::from_be_bytes)
     }
 
     fn slice(&mut self, length: u32) -> Option<&[u8]> {
@@ -59,7 +63,7 @@ impl Fields<'_> {
     }
 
     pub(crate) fn bytes(&mut self) -> Option<Bytes> {
-        let length = self.take().map(u32::from_be_bytes)?;
+        let length = self.array().map(u32::from_be_bytes)?;
         self.slice(length).map(Bytes::copy_from_slice)
     }
 
@@ -81,7 +85,7 @@ impl Fields<'_> {
         &mut self,
         mut one: impl FnMut(&mut Self) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let count = self.take().map(u32::from_be_bytes)?;
+        let count = self.array().map(u32::from_be_bytes)?;
         let mut all = Vec::new();
         for _ in 0..count {
             all.push(one(self)?);

@@ -14,6 +14,7 @@ use kafka_protocol::records::Compression;
 
 use super::*;
 use crate::broker::Broker;
+use crate::groups::Reader;
 use crate::log::testing::encode_with;
 use crate::log::{Isolation, Marker, Outcome, Span};
 use crate::topics::config::Overrides;
@@ -203,8 +204,13 @@ impl Bench {
             .with_name(topic())
             .with_partition_indexes(vec![0]);
         let groups = &self.broker.groups;
+        let reader = Reader {
+            member_id: None,
+            epoch: -1,
+            stable: true,
+        };
         let found = groups
-            .offset_fetch(&group(), Some(&[wanted]), true)
+            .offset_fetch(&group(), Some(&[wanted]), &reader)
             .unwrap();
         let found = &found[0].partitions[0];
         outcomes.push(match (found.committed_offset, found.error_code) {

@@ -22,6 +22,8 @@ mod compaction;
 #[cfg(test)]
 mod configs;
 #[cfg(test)]
+mod consumer_groups;
+#[cfg(test)]
 mod descriptions;
 #[cfg(test)]
 mod fetching;

@@ -80,6 +80,8 @@ fn versions_are_those_of_kafka() {
         (ApiKey::IncrementalAlterConfigs, (0, 1)),
         (ApiKey::DescribeCluster, (0, 2)),
         (ApiKey::DescribeProducers, (0, 0)),
+        (ApiKey::ConsumerGroupHeartbeat, (0, 1)),
+        (ApiKey::ConsumerGroupDescribe, (0, 1)),
         (ApiKey::DescribeTopicPartitions, (0, 0)),
     ];
     for (key, (min, max)) in expected {

@@ -5,25 +5,12 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::protocol::StrBytes;
 
+use super::member::Member;
 use super::{Group, State};
-use crate::groups::member::Member;
-use crate::groups::offsets::Places;
-
-/// The type of all groups here, as the protocol spells it.
-pub(crate) const TYPE: &str = "classic";
 
 impl Group {
-    pub(crate) fn listed(&self) -> ListedGroup {
-        ListedGroup::default()
-            .with_group_id(self.id.clone())
-            .with_protocol_type(self.protocol_type.clone().unwrap_or_default())
-            .with_group_state(StrBytes::from_static_str(self.state.name()))
-            .with_group_type(StrBytes::from_static_str(TYPE))
-    }
-
     /// The group with its members. What they subscribe to is only told when it is settled under which protocol.
     pub(crate) fn described(&self) -> DescribedGroup {
         let protocol = match self.state {
@@ -65,7 +52,7 @@ impl Group {
     }
 
     /// Since when an offset that was committed at a given time is out of use; `None` while the group may need it.
-    fn unused_since(&self, committed_at_ms: i64) -> Option<i64> {
+    pub(crate) fn unused_since(&self, committed_at_ms: i64) -> Option<i64> {
         match (&self.protocol_type, self.state) {
             // Commits of those who are no members: each on its own.
             (None, _) => Some(committed_at_ms),
@@ -74,24 +61,5 @@ impl Group {
             (Some(_), State::Stable) if self.subscribed.is_some() => Some(committed_at_ms),
             _ => None,
         }
-    }
-
-    /// The offsets that have been out of use for longer than `retention_ms`, or than their committer wanted.
-    pub(crate) fn expired_offsets(&self, now_wall: i64, retention_ms: i64) -> Places {
-        let mut places = Places::new();
-        for (topic, partition, committed) in self.offsets.iter() {
-            let since = self.unused_since(committed.at_ms);
-            let expired = since.is_some_and(|since| match committed.expires_at_ms {
-                Some(expiry) => now_wall >= expiry,
-                None => now_wall.saturating_sub(since) >= retention_ms,
-            });
-            if expired && !self.reads(topic) && !self.offsets.is_pending(topic, partition) {
-                match places.last_mut() {
-                    Some((last, partitions)) if last == topic => partitions.push(partition),
-                    _ => places.push((topic.clone(), vec![partition])),
-                }
-            }
-        }
-        places
     }
 }

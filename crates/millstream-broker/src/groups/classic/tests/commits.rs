@@ -3,7 +3,7 @@
 use kafka_protocol::messages::TopicName;
 
 use super::*;
-use crate::groups::group::sync::Committer;
+use crate::groups::classic::sync::Committer;
 use crate::groups::offsets::{Commits, Committed};
 use crate::log::Outcome;
 
@@ -25,6 +25,7 @@ fn commit_within(
         instance_id: None,
         generation,
         transactional,
+        knows_epochs: true,
     };
     bench.group.check_commit(&committer, now)
 }
@@ -45,11 +46,15 @@ fn committed(at: i64, expires_at_ms: Option<i64>) -> Committed {
 
 fn put(bench: &mut Bench, name: &str, partition: i32, one: Committed) {
     let commits: Commits = vec![(topic(name), vec![(partition, one)])];
-    bench.group.offsets.put(commits);
+    bench.offsets.put(commits);
 }
 
 fn expired(bench: &Bench, after: i64) -> Vec<(String, Vec<i32>)> {
-    let places = bench.group.expired_offsets(WALL + after, DAY_MS);
+    let unused_since = |at_ms| bench.group.unused_since(at_ms);
+    let reads = |topic: &str| bench.group.reads(topic);
+    let places = bench
+        .offsets
+        .expired(WALL + after, DAY_MS, unused_since, reads);
     places
         .into_iter()
         .map(|(topic, partitions)| (topic.to_string(), partitions))
@@ -250,13 +255,13 @@ fn offsets_of_a_transaction_wait_for_its_end_and_keep_others_from_expiring() {
         topic("calls"),
         vec![(0, committed(1, None)), (1, committed(1, None))],
     )];
-    let offsets = &mut bench.group.offsets;
+    let offsets = &mut bench.offsets;
     offsets.pend(7, pending.clone());
     offsets.pend(8, vec![(topic("messages"), vec![(3, committed(2, None))])]);
     assert_eq!(offsets.get(&topic("calls"), 1), None);
     assert!(offsets.is_pending(&topic("calls"), 1));
     assert_eq!(expired(&bench, 2 * DAY_MS), []);
-    let offsets = &mut bench.group.offsets;
+    let offsets = &mut bench.offsets;
     offsets.end(8, Outcome::Abort);
     assert!(!offsets.is_pending(&topic("messages"), 3));
     assert_eq!(offsets.touched(&topic("calls")), [0, 1]);

@@ -10,8 +10,8 @@ use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::member::{Join, Member, Waiter};
 use super::{Gathering, Group, NEW_MEMBER_TIMEOUT_MS, State, Turn};
-use crate::groups::member::{Join, Member, Waiter};
 
 type Joining = Waiter<JoinGroupResponse>;
 

@@ -7,10 +7,10 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
+use super::join;
+use super::member::Member;
 use super::{Gathering, Group, Moment, State, Turn};
 use crate::alarms::NEVER;
-use crate::groups::group::join;
-use crate::groups::member::Member;
 
 const SHORTEST_GATHERING_MS: i64 = 100;
 

@@ -73,7 +73,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(id: StrBytes, join: Join) -> Member {
+    pub(crate) fn new(id: StrBytes, join: Join) -> Member {
         Member {
             id,
             instance_id: join.instance_id,

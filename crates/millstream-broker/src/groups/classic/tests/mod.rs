@@ -15,8 +15,12 @@ use kafka_protocol::messages::{GroupId, JoinGroupResponse, SyncGroupRequest, Syn
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot::{self, Receiver};
 
-use super::{Group, Moment, Rules, State, Store, Turn};
-use crate::groups::member::{Join, Protocol};
+use super::{Group, State};
+use crate::groups::classic::member::{Join, Protocol};
+use crate::groups::consumer::Change;
+use crate::groups::group::{Moment, Rules, Store, Turn};
+use crate::groups::offsets::Offsets;
+use crate::groups::testing::{CONSUMER_RULES, NoTopics};
 use crate::journal::Unwritten;
 
 /// The wall clock is this much ahead of the steady one.
@@ -129,11 +133,16 @@ impl Store for Disk {
             }
         }
     }
+
+    fn change(&mut self, _group: &GroupId, change: &Change) -> Result<(), Unwritten> {
+        panic!("a classic group changed as none: {change:?}");
+    }
 }
 
 /// A group with its clock and its disk.
 struct Bench {
     group: Group,
+    offsets: Offsets,
     now: i64,
     rules: Rules,
     disk: Disk,
@@ -143,10 +152,12 @@ impl Bench {
     fn new() -> Bench {
         Bench {
             group: Group::new(GroupId(text("readers")), WALL),
+            offsets: Offsets::default(),
             now: 0,
             rules: Rules {
                 initial_delay_ms: 0,
                 max_size: usize::MAX,
+                consumer: CONSUMER_RULES,
             },
             disk: Disk::default(),
         }
@@ -164,6 +175,7 @@ impl Bench {
             now: self.moment(),
             rules: self.rules,
             store: &mut self.disk,
+            topics: &NoTopics,
         };
         event(&mut self.group, &mut turn)
     }

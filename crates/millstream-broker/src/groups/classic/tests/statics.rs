@@ -1,7 +1,7 @@
 //! Static members: they come back under a new id, and their old one is fenced.
 
 use super::*;
-use crate::groups::group::sync::Committer;
+use crate::groups::classic::sync::Committer;
 
 /// A stable group of static members, who were assigned their names; the first leads.
 fn stable(bench: &mut Bench, names: &[&str]) -> Vec<StrBytes> {
@@ -64,6 +64,7 @@ fn the_predecessor_of_a_static_member_is_fenced_everywhere() {
                 instance_id: Some(&instance),
                 generation,
                 transactional: false,
+                knows_epochs: true,
             },
             now
         ),

@@ -35,8 +35,8 @@ impl Waiting {
 
 fn check(group: &Group) -> ControlFlow<String> {
     let broken = |rule: &str| ControlFlow::Break(format!("{rule}: {group:?}"));
-    let waits_to_join = |member: &crate::groups::member::Member| member.joining.is_some();
-    let waits_to_sync = |member: &crate::groups::member::Member| member.syncing.is_some();
+    let waits_to_join = |member: &crate::groups::classic::member::Member| member.joining.is_some();
+    let waits_to_sync = |member: &crate::groups::classic::member::Member| member.syncing.is_some();
     let members = || group.members.values();
     let leads = |id: &StrBytes| group.members.contains_key(id);
     if !group.members.is_empty() && !group.leader.as_ref().is_some_and(leads) {
@@ -68,7 +68,7 @@ fn check(group: &Group) -> ControlFlow<String> {
     {
         return broken("each instance has one member");
     }
-    let unwatched = |member: &crate::groups::member::Member| {
+    let unwatched = |member: &crate::groups::classic::member::Member| {
         member.expires_at == NEVER && !waits_to_join(member) && !waits_to_sync(member)
     };
     if members().any(unwatched) {

@@ -13,10 +13,10 @@ use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::{OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 
+use super::join;
+use super::member::Waiter;
 use super::{Group, Moment, State, Turn};
 use crate::alarms::NEVER;
-use crate::groups::group::join;
-use crate::groups::member::Waiter;
 
 /// The member that commits offsets.
 #[derive(Clone, Copy, Debug)]
@@ -26,15 +26,18 @@ pub(crate) struct Committer<'a> {
     pub(crate) generation: i32,
     /// Whether the offsets are those of a transaction.
     pub(crate) transactional: bool,
+    /// Whether the request may come from a member of the new protocol (version 9 on).
+    pub(crate) knows_epochs: bool,
 }
 
 impl<'a> Committer<'a> {
-    pub(crate) fn of(request: &'a OffsetCommitRequest) -> Committer<'a> {
+    pub(crate) fn of(request: &'a OffsetCommitRequest, version: i16) -> Committer<'a> {
         Committer {
             member_id: &request.member_id,
             instance_id: request.group_instance_id.as_ref(),
             generation: request.generation_id_or_member_epoch,
             transactional: false,
+            knows_epochs: version >= 9,
         }
     }
 }
@@ -236,6 +239,7 @@ impl Group {
             instance_id,
             generation,
             transactional,
+            knows_epochs: _,
         } = *committer;
         if generation < 0 && self.state == State::Empty {
             return Ok(());
