@@ -13,6 +13,7 @@ pub mod messages;
 pub mod montecarlo;
 pub mod number;
 pub mod partitions;
+mod readiness;
 mod settings;
 
 pub use error::Error;

@@ -141,6 +141,12 @@ impl Emitter {
         Ok(self.counts())
     }
 
+    /// Whether any broker is connected, as of the last second; `None` before that is known.
+    #[must_use]
+    pub fn connected(&self) -> Option<bool> {
+        self.0.connected()
+    }
+
     /// How many records were taken, delivered and failed, over all handles.
     #[must_use]
     pub fn counts(&self) -> Counts {

@@ -138,8 +138,9 @@ pub enum Start {
     Earliest,
     /// The end: only what comes from now on.
     ///
-    /// Of a partition that is added to the topic while the service runs, that is the end when the service learns of it; what was
-    /// written to it before is not read.
+    /// A partition that is added to the topic while the service runs is read from its start: all that is in it came after the
+    /// service had begun. To know it, each member remembers how many partitions there were when the group gave it its first share;
+    /// one that starts later and finds nothing committed begins at the end.
     Latest,
     /// Nowhere: the service stops with an error that names the partition and the gap.
     Fail,

@@ -13,6 +13,7 @@ use crate::codec;
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::Message;
+use crate::log::kafka::growth::Growth;
 use crate::log::kafka::offsets::{ByPartition, Which};
 pub use crate::log::kafka::reader::Range;
 use crate::log::kafka::reader::{Found, PartitionReader};
@@ -77,7 +78,8 @@ impl<K, V> Plan<K, V> {
         self
     }
 
-    /// Only these partitions. Default: all of them.
+    /// Only these partitions. Default: all of them; without an [end](Self::until) also those that are added to the topic later, from
+    /// their first record. They are looked for each 30 s, or as the property `topic.metadata.refresh.interval.ms` says.
     pub fn partitions(mut self, partitions: impl IntoIterator<Item = Partition>) -> Self {
         self.partitions = Some(partitions.into_iter().collect());
         self
@@ -133,12 +135,19 @@ impl<K, V> Plan<K, V> {
             }
         }
         client.start(&open)?;
+        let unbounded = self.until == Until::Forever;
+        let all = parts
+            .iter()
+            .map(|part| TopicPartition::new(Arc::clone(&name), part.partition));
+        let growth = (unbounded && self.partitions.is_none())
+            .then(|| Growth::of(vec![Arc::clone(&name)], all));
         Ok(Reader {
             client,
+            growth,
             topic: self.topic,
             name,
             parts,
-            unbounded: self.until == Until::Forever,
+            unbounded,
             failed: false,
         })
     }
@@ -244,6 +253,8 @@ pub struct Reader<K: 'static, V: 'static> {
     topic: Topic<K, V>,
     name: Arc<str>,
     parts: Vec<Part>,
+    /// Of a reader of all partitions without an end.
+    growth: Option<Growth>,
     unbounded: bool,
     /// The iterator has met its last error.
     failed: bool,
@@ -306,13 +317,24 @@ impl<K, V> Reader<K, V> {
         }
     }
 
-    /// Blocks up to `wait` for the next record. A broker that is away shows as [`Polled::Nothing`].
+    /// Blocks up to `wait` for the next record, and now and then for a second more: then the topic is looked at for added partitions
+    /// and the cluster does not answer. A broker that is away shows as [`Polled::Nothing`].
     ///
     /// # Errors
     /// What waiting cannot cure: no permission, a position that retention has overtaken, a deleted topic.
     pub fn poll(&mut self, wait: Duration) -> Result<Polled<K, V>, Error> {
         if self.is_done() {
             return Ok(Polled::End);
+        }
+        if let Some(growth) = &mut self.growth {
+            // The numbers of added partitions are higher than all before.
+            let added = growth.look(&self.client)?.into_iter();
+            self.parts.extend(added.map(|(partition, next)| Part {
+                partition: partition.partition,
+                next,
+                stop: None,
+                done: false,
+            }));
         }
         let (partition, record) = match self.client.poll(wait)? {
             Found::Nothing => return Ok(Polled::Nothing),

@@ -2,10 +2,16 @@
 //!
 //! A cluster that does not answer is waited for, with exponential backoff and a log line that says what is waited for; only what
 //! no waiting can mend is an error. A broker may be reached at its bootstrap address and advertise another one that
-//! leads nowhere, which looks like a broker that is away: then the line names the advertised address.
+//! leads nowhere, which looks like a broker that is away: then the line names the advertised address. A shutdown waits for no
+//! answer.
 
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
+
+use tracing::dispatcher;
 
 use crate::admin::{Admin, Broker, TopicInfo};
 use crate::config::Cluster;
@@ -21,16 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a look at an advertised address may take.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often the shutdown is looked for while the cluster is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Waits until the cluster answers, then creates and checks the topics and reads what they take; `None` when shutdown came first.
-pub(crate) fn ready_topics<S>(
-    definition: &Definition<S>,
+pub(crate) fn ready_topics<S: 'static>(
+    definition: &Arc<Definition<S>>,
     cluster: &Cluster,
     shutdown: &Shutdown,
 ) -> Result<Option<(Vec<TopicInfo>, Limits)>, Error> {
-    let admin = Admin::new(cluster)?.patience(PATIENCE);
+    let admin = Arc::new(Admin::new(cluster)?.patience(PATIENCE));
     let mut attempt = 0;
     loop {
-        let error = match reach(&admin).and_then(|()| limits::prepare(&admin, definition)) {
+        let (asking, declared) = (Arc::clone(&admin), Arc::clone(definition));
+        let ask = move || reach(&asking).and_then(|()| limits::prepare(&asking, &declared));
+        let Some(answer) = unless_requested(&definition.name, shutdown, ask)? else {
+            return Ok(None);
+        };
+        let error = match answer {
             Ok(ready) => return Ok(Some(ready)),
             Err(error) if error.is_retriable() => error,
             Err(error) => return Err(error),
@@ -46,6 +60,42 @@ pub(crate) fn ready_topics<S>(
         );
         if shutdown.wait(wait) {
             return Ok(None);
+        }
+    }
+}
+
+/// Does `work` on a thread of its own; `None` when the shutdown is requested first, and then nobody waits for it any longer: a
+/// cluster that says nothing is asked for many seconds.
+fn unless_requested<T: Send + 'static>(
+    service: &str,
+    shutdown: &Shutdown,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, Error> {
+    let (sender, answer) = channel();
+    // Whoever listens to this thread's log hears of the work.
+    let dispatch = dispatcher::get_default(Clone::clone);
+    let work = move || {
+        // Nobody wants the answer after a shutdown.
+        dispatcher::with_default(&dispatch, || drop(sender.send(work())));
+    };
+    let name = format!("{service}-start");
+    let started = thread::Builder::new().name(name.clone()).spawn(work);
+    started.map_err(|source| Error::Thread {
+        service: service.to_owned(),
+        name,
+        source,
+    })?;
+    loop {
+        match answer.recv_timeout(LOOK_EVERY) {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(RecvTimeoutError::Timeout) if shutdown.is_requested() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::WorkerPanicked {
+                    service: service.to_owned(),
+                    reason: "while it asked the cluster for its topics".to_owned(),
+                });
+            }
         }
     }
 }
@@ -104,4 +154,23 @@ pub(crate) fn co_partitioned<S>(
             second_count: count(second),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_does_not_wait_for_the_answer_of_a_silent_cluster() {
+        let (silent, answer) = channel::<()>();
+        let shutdown = Shutdown::new();
+        let asked = shutdown.clone();
+        let work = move || {
+            asked.request();
+            answer.recv()
+        };
+        let outcome = unless_requested("copier", &shutdown, work).unwrap();
+        assert_eq!(outcome, None);
+        drop(silent);
+    }
 }

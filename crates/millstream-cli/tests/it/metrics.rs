@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::world::{Running, World, program};
+use crate::world::{Running, World, eventually, program};
 
 const PAGE: &str = include_str!("../../../../docs/metrics.md");
 
@@ -143,4 +143,31 @@ fn a_service_at_a_dead_address_is_not_ready() {
             running.line("127.0.0.1:1");
         }
     }
+}
+
+/// Services that only send: they read nothing, so only their connection tells whether the broker is there.
+#[test]
+fn a_sender_without_its_broker_is_not_ready() {
+    let services: [&[&str]; 2] = [
+        &["messages", "send", "--message-timeout-ms", "500"],
+        &["montecarlo", "producer"],
+    ];
+    let mut world = World::own();
+    let listen = world.brokers.clone();
+    let senders = services.map(|service| {
+        let sender = world.start(&[&["--http", "127.0.0.1:0"], service].concat());
+        let line = sender.line("serving metrics and health");
+        let address = line.split("address=").nth(1).unwrap().trim().to_owned();
+        (sender, address)
+    });
+    let all = |status: &str| {
+        senders
+            .iter()
+            .all(|(_, address)| get(address, "/readyz").starts_with(status))
+    };
+    eventually("both are ready", || all("HTTP/1.1 200 "));
+    world.kill_broker();
+    eventually("both are not ready", || all("HTTP/1.1 503 "));
+    world.start_broker(&listen);
+    eventually("both are ready again", || all("HTTP/1.1 200 "));
 }

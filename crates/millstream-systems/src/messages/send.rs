@@ -16,7 +16,7 @@ use millstream::{Cluster, Emitter, Error, Headers, Moment, Position, Shutdown, S
 use super::records::Message;
 use super::statistics::{Deliveries, SendStatistics};
 use super::topics::{MESSAGES, PARTITIONS};
-use crate::{arrival, duration, number, settings};
+use crate::{arrival, duration, number, readiness, settings};
 
 /// After the last message its outcome is waited for this much longer than a message may take.
 const AFTER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -119,7 +119,12 @@ pub fn run(
         interval_ms = options.interval_ms,
         "sending"
     );
-    let statistics = sender.run(options, shutdown);
+    let emitter = sender.emitter.clone();
+    let statistics = readiness::follow(
+        &arrived,
+        || emitter.connected(),
+        || sender.run(options, shutdown),
+    );
     health.drain();
     statistics
 }

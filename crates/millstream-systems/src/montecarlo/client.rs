@@ -65,6 +65,12 @@ impl Client {
         })
     }
 
+    /// Whether the cluster is connected, as [`Emitter::connected`].
+    #[must_use]
+    pub fn connected(&self) -> Option<bool> {
+        self.emitter.connected()
+    }
+
     /// Waits until all that was asked is on the cluster.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::topics::{PREFIX, Topics};
 use super::{arrival, catalogue};
-use crate::{Error, number};
+use crate::{Error, number, readiness};
 
 /// At the end, what is under way gets this long.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -94,22 +94,8 @@ pub fn run(
             brokers = cluster.brokers(),
             "asking"
         );
-        let most = most(options, choices.len());
-        let pause = Duration::from_secs_f64(1.0 / options.rate);
-        let mut next = started;
-        while most.is_none_or(|most| sent < most) && !shutdown.is_requested() {
-            let request = choose(options, &choices, sent, &mut random);
-            let id = uuid::Uuid::new_v4().to_string();
-            tracing::info!(job = id, name = request.name, "request sent");
-            client.submit(&id, &request)?;
-            written.increment(1);
-            sent += 1;
-            next = next.plus(pause);
-            let wait = next.since(clock.now());
-            if !wait.is_zero() && most != Some(sent) {
-                shutdown.wait(wait);
-            }
-        }
+        let ask = || ask(options, shutdown, &choices, &client, &mut random, &written);
+        sent = readiness::follow(&arrived, || client.connected(), ask)?;
         client.flush(FLUSH)?;
     }
     health.drain();
@@ -119,6 +105,35 @@ pub fn run(
         requests: sent,
         seconds,
     })
+}
+
+/// Asks until `shutdown`, or until all is asked; how often.
+fn ask(
+    options: &Options,
+    shutdown: &Shutdown,
+    choices: &[Request],
+    client: &Client,
+    random: &mut fastrand::Rng,
+    written: &metrics::Counter,
+) -> Result<u64, Error> {
+    let clock = SystemClock::new();
+    let most = most(options, choices.len());
+    let pause = Duration::from_secs_f64(1.0 / options.rate);
+    let (mut next, mut sent) = (clock.now(), 0);
+    while most.is_none_or(|most| sent < most) && !shutdown.is_requested() {
+        let request = choose(options, choices, sent, random);
+        let id = uuid::Uuid::new_v4().to_string();
+        tracing::info!(job = id, name = request.name, "request sent");
+        client.submit(&id, &request)?;
+        written.increment(1);
+        sent += 1;
+        next = next.plus(pause);
+        let wait = next.since(clock.now());
+        if !wait.is_zero() && most != Some(sent) {
+            shutdown.wait(wait);
+        }
+    }
+    Ok(sent)
 }
 
 /// How many requests there will be.

@@ -37,6 +37,16 @@ pub(crate) trait Log {
     /// When the cluster does not answer; a retriable error means that the same call is to be made again.
     fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error>;
 
+    /// Asks once more where partitions begin of which [`admit`](Self::admit) said [`Begin::Unknown`], for a second at most. Where the
+    /// answer is known, the next record is the first from there.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    fn begin_again(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Begin)>, Error>;
+
     /// Completes [`Event::Revoked`] or [`Event::Lost`]: no record of these partitions comes after it. The group goes on
     /// only when every member has done so.
     ///
@@ -143,14 +153,18 @@ pub(crate) enum Begin {
         /// The end of the partition.
         end: NextOffset,
     },
+    /// The group has committed nothing, and nobody says where the partition starts or ends: its leader is away. It is to stay
+    /// paused until [`Log::begin_again`] knows.
+    Unknown,
 }
 
 impl Begin {
     /// The offset of the first record that may come.
-    pub(crate) const fn offset(self) -> NextOffset {
+    pub(crate) const fn offset(self) -> Option<NextOffset> {
         match self {
-            Self::Committed(offset) | Self::Chosen(offset) => offset,
-            Self::Refused { end, .. } => end,
+            Self::Committed(offset) | Self::Chosen(offset) => Some(offset),
+            Self::Refused { end, .. } => Some(end),
+            Self::Unknown => None,
         }
     }
 }

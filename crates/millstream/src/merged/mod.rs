@@ -2,8 +2,9 @@
 //!
 //! What lies in the topics when reading begins comes in the order of its time: all partitions are merged, each in the order
 //! of its offsets. What is written afterwards comes as it arrives. Memory is bounded by a few megabytes a partition, however
-//! much there is to read.
+//! much there is to read; [`Since::Last`] remembers 32 bytes of each record it looks for.
 
+mod last;
 mod merge;
 mod span;
 
@@ -12,13 +13,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use last::{Found, LastRecords};
 use merge::Merge;
 use span::Span;
 
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::Message;
-use crate::log::kafka::reader::{Found, PartitionReader};
+use crate::log::kafka::growth::Growth;
+use crate::log::kafka::reader::{Found as Polled, PartitionReader};
 use crate::reader::{Since, Until};
 use crate::record::{Position, Record};
 use crate::topic::{Partition, TopicSpec};
@@ -27,6 +30,8 @@ use crate::topic::{Partition, TopicSpec};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How much further back each look for the last records goes when gaps hid some of them.
 const WIDER: i64 = 4;
+/// How many records such a look takes before its caller can do something else.
+const BURST: usize = 1_000;
 
 /// A record whose key and value are bytes, or null.
 pub type RawRecord = Record<'static, Option<Vec<u8>>, Option<Vec<u8>>>;
@@ -56,7 +61,8 @@ impl Plan {
         self
     }
 
-    /// Only these partitions of each topic. Default: all.
+    /// Only these partitions of each topic. Default: all; without an [end](Self::until) also those that are added later, from their
+    /// first record. They are looked for each 30 s, or as the property `topic.metadata.refresh.interval.ms` says.
     pub fn partitions(mut self, partitions: impl IntoIterator<Item = Partition>) -> Self {
         self.partitions = Some(partitions.into_iter().collect());
         self
@@ -90,6 +96,7 @@ impl Plan {
                 .collect(),
             spans,
             follows: self.until == Until::Forever,
+            all: self.partitions.is_none(),
             stage: Stage::Ended,
         };
         reader.stage = match self.since {
@@ -131,6 +138,8 @@ pub struct MergedReader {
     names: Vec<Arc<str>>,
     spans: Vec<Span>,
     follows: bool,
+    /// Whether all partitions are read, also those that are added.
+    all: bool,
     stage: Stage,
 }
 
@@ -143,7 +152,7 @@ enum Stage {
     /// What lay in the topics when reading began.
     Merging(Merge),
     /// What came since.
-    Following(PartitionReader),
+    Following(PartitionReader, Option<Growth>),
     Ended,
 }
 
@@ -152,7 +161,20 @@ struct LookBack {
     count: usize,
     width: i64,
     merge: Merge,
-    kept: VecDeque<RawRecord>,
+    last: LastRecords,
+}
+
+impl LookBack {
+    /// Looks at what comes within `wait`, at a few records at a time; whether all is seen.
+    fn go_on(&mut self, wait: Duration) -> Result<bool, Error> {
+        for _ in 0..BURST {
+            match self.merge.next(wait)? {
+                Some(record) => self.last.push(record),
+                None => return Ok(self.merge.is_done()),
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// What a poll gave.
@@ -179,7 +201,8 @@ impl MergedReader {
         }
     }
 
-    /// Waits up to `wait` for the next record. A broker that is away shows as [`Next::Nothing`].
+    /// Waits up to `wait` for the next record; longer while the last records are looked for or added partitions, but for no more than
+    /// a second or a thousand records. A broker that is away shows as [`Next::Nothing`].
     ///
     /// # Errors
     /// What does not pass by itself: no permission, a position that retention has overtaken, a topic deleted.
@@ -187,14 +210,7 @@ impl MergedReader {
         loop {
             let record = match &mut self.stage {
                 Stage::LookingBack(look) => {
-                    if let Some(record) = look.merge.next(wait)? {
-                        if look.kept.len() >= look.count {
-                            look.kept.pop_front();
-                        }
-                        look.kept.push_back(record);
-                        continue;
-                    }
-                    if !look.merge.is_done() {
+                    if !look.go_on(wait)? {
                         return Ok(Next::Nothing);
                     }
                     self.stage = self.looked_back()?;
@@ -205,10 +221,13 @@ impl MergedReader {
                     None if !merge.is_done() => return Ok(Next::Nothing),
                     record => record,
                 },
-                Stage::Following(client) => {
+                Stage::Following(client, growth) => {
+                    if let Some(growth) = growth {
+                        growth.look(client)?;
+                    }
                     return Ok(match client.poll(wait)? {
-                        Found::Record(message) => Next::Record(raw(&self.names, &message)),
-                        Found::End(_) | Found::Nothing => Next::Nothing,
+                        Polled::Record(message) => Next::Record(raw(&self.names, &message)),
+                        Polled::End(_) | Polled::Nothing => Next::Nothing,
                     });
                 }
                 Stage::Ended => return Ok(Next::End),
@@ -234,7 +253,7 @@ impl MergedReader {
             count,
             width,
             merge: self.merge()?,
-            kept: VecDeque::new(),
+            last: LastRecords::new(count),
         }))
     }
 
@@ -246,7 +265,16 @@ impl MergedReader {
         let is_complete =
             |span: &Span| span.is_whole() || look.merge.read_of(&span.partition) >= look.count;
         if look.count == 0 || self.spans.iter().all(is_complete) {
-            return Ok(Stage::Giving(look.kept));
+            return match look.last.found() {
+                Found::Records(records) => Ok(Stage::Giving(records)),
+                Found::Begins(begins) => {
+                    for span in &mut self.spans {
+                        let begin = begins.get(&span.partition).copied();
+                        span.begin = begin.unwrap_or(span.stop);
+                    }
+                    Ok(Stage::Merging(self.merge()?))
+                }
+            };
         }
         self.look_back(look.count, look.width.saturating_mul(WIDER))
     }
@@ -263,7 +291,9 @@ impl MergedReader {
                 .map(|span| (span.partition.clone(), span.stop))
                 .collect(),
         )?;
-        Ok(Stage::Following(client))
+        let known = self.spans.iter().map(|span| span.partition.clone());
+        let growth = self.all.then(|| Growth::of(self.names.clone(), known));
+        Ok(Stage::Following(client, growth))
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Positions {
     pub(crate) committed: Option<NextOffset>,
     /// Where the group begins, as far as that has to be committed: nothing else fixes it.
     pub(crate) begins: Option<NextOffset>,
+    /// Where the group begins is not known: nobody says where the partition ends.
+    pub(crate) begins_unknown: bool,
     /// The first record that came while the unit was held: where reading goes on afterwards.
     pub(crate) missed: Option<Offset>,
 }
@@ -114,7 +116,7 @@ pub(crate) struct Unit<S> {
 pub(crate) enum Hold {
     /// It does.
     Free,
-    /// Where the group begins is not committed yet; tried again at this time.
+    /// Where the group begins is not known, or not committed, yet; tried again at this time.
     Starting(Moment),
     /// A record waits for its retry.
     Retry(Box<Parked>),
@@ -196,6 +198,12 @@ impl Slot {
     /// Up to where everything is done, or was so when the group began.
     pub(crate) fn done(&self) -> Option<NextOffset> {
         self.ring.watermark().or(self.positions.begins)
+    }
+
+    /// Whether it is still to be fixed where the group begins.
+    pub(crate) const fn is_starting(&self) -> bool {
+        let begins = self.positions.begins.is_some() || self.positions.begins_unknown;
+        begins && self.positions.committed.is_none()
     }
 
     /// What is done and not yet known to be committed.

@@ -226,7 +226,7 @@ impl<S> Core<S> {
         let mut numbers: Vec<_> = partitions.iter().map(|source| source.partition).collect();
         numbers.sort_unstable_by_key(|number| number.0);
         numbers.dedup();
-        if self.definition.settings.start == Start::Latest {
+        if self.definition.settings.start != Start::Earliest {
             self.commit_starts(log, &numbers);
         }
         for partition in replays {
@@ -289,15 +289,7 @@ impl<S> Core<S> {
         };
         slot.paused = starts_paused;
         slot.activity.moved = now;
-        match begin {
-            Begin::Committed(offset) => slot.positions.committed = Some(offset),
-            // From the start a successor begins where this member does; from the end it would begin later.
-            Begin::Chosen(offset) if definition.settings.start == Start::Latest => {
-                slot.positions.begins = Some(offset);
-            }
-            Begin::Chosen(_) => {}
-            Begin::Refused { start, end } => self.out_of_range(log, &source, None, (start, end)),
-        }
+        self.begins_at(log, &source, begin);
     }
 
     /// Starts to drain; a drain that is under way already takes the rest with it.

@@ -2,13 +2,13 @@
 //!
 //! A start at the end is committed before any record after it is handled: a successor that found nothing committed, or a position
 //! that is gone, would begin at an end of its own, later than this one, and what was under way would be lost. Partitions for
-//! which that fails stand still until it is done.
+//! which that fails, or of which nobody says where they end, stand still until it is done; the others go on.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::error::{Class, Error};
-use crate::log::Log;
+use crate::log::{Begin, Log};
 use crate::policy::Start;
 use crate::topic::{NextOffset, Partition, TopicPartition};
 
@@ -18,13 +18,16 @@ use super::partition::Hold;
 /// Between two attempts to commit where the group begins.
 const COMMIT_AGAIN: Duration = Duration::from_millis(500);
 
+/// Between two questions where that is: a leader that is away may hold up the worker for a second each time.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
 impl<S> Core<S> {
     /// Commits where the group begins in these partition numbers, all at once.
     pub(super) fn commit_starts<L: Log>(&mut self, log: &L, partitions: &[Partition]) {
         let partitions: HashSet<Partition> = partitions.iter().copied().collect();
         let slots = self.table.slots();
         let starts: Vec<_> = slots
-            .filter(|slot| slot.positions.begins.is_some() && slot.positions.committed.is_none())
+            .filter(|slot| slot.is_starting())
             .filter(|slot| partitions.contains(&slot.source.partition))
             .map(|slot| slot.source.clone())
             .collect();
@@ -36,9 +39,61 @@ impl<S> Core<S> {
         }
         for source in starts {
             let slot = self.slot_of_source(&source);
-            if slot.is_some_and(|slot| slot.positions.committed.is_none()) {
-                let again = self.now.plus(COMMIT_AGAIN);
+            if let Some(slot) = slot.filter(|slot| slot.is_starting()) {
+                let wait = match slot.positions.begins_unknown {
+                    true => ASK_AGAIN,
+                    false => COMMIT_AGAIN,
+                };
+                let again = self.now.plus(wait);
                 self.hold(log, source.partition, Hold::Starting(again));
+            }
+        }
+    }
+
+    /// Takes up where the group begins in a partition.
+    pub(super) fn begins_at<L: Log>(&mut self, log: &L, source: &TopicPartition, begin: Begin) {
+        let is_latest = self.definition.settings.start == Start::Latest;
+        let id = self.slot_of_source(source).map(|slot| slot.id);
+        let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) else {
+            return;
+        };
+        slot.positions.begins_unknown = begin == Begin::Unknown;
+        match begin {
+            Begin::Committed(offset) => slot.positions.committed = Some(offset),
+            // From the start a successor begins where this member does; from the end it would begin later.
+            Begin::Chosen(offset) if is_latest => slot.positions.begins = Some(offset),
+            Begin::Chosen(_) | Begin::Unknown => {}
+            Begin::Refused { start, end } => self.out_of_range(log, source, None, (start, end)),
+        }
+    }
+
+    /// Asks again where the group begins, where that was not known.
+    fn ask_starts<L: Log>(&mut self, log: &L, partitions: &[Partition]) {
+        let slots = self.table.slots();
+        let unknown = slots.filter(|slot| {
+            slot.positions.begins_unknown && partitions.contains(&slot.source.partition)
+        });
+        let unknown: Vec<_> = unknown.map(|slot| slot.source.clone()).collect();
+        if unknown.is_empty() {
+            return;
+        }
+        let begins = match log.begin_again(&unknown) {
+            Ok(begins) => begins,
+            Err(error) if error.class() == Class::Fatal => return self.fail(error),
+            Err(error) => {
+                tracing::warn!(service = %self.definition.name, error = %error, "the cluster does not tell where to start, trying again");
+                return;
+            }
+        };
+        for (source, begin) in begins {
+            self.begins_at(log, &source, begin);
+            let id = self.slot_of_source(&source).map(|slot| slot.id);
+            if let Some(slot) = id
+                .and_then(|id| self.table.slot_mut(id))
+                .filter(|slot| !slot.positions.begins_unknown)
+            {
+                // What came meanwhile lies before it, or comes again.
+                slot.positions.missed = None;
             }
         }
     }
@@ -46,6 +101,10 @@ impl<S> Core<S> {
     /// Tries again to commit where the group begins, and reads on where that is done.
     pub(super) fn start_again<L: Log>(&mut self, log: &L, partitions: &[Partition]) {
         if partitions.is_empty() || self.is_stopping() {
+            return;
+        }
+        self.ask_starts(log, partitions);
+        if self.is_stopping() {
             return;
         }
         for partition in partitions {

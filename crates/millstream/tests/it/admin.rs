@@ -1,13 +1,15 @@
 //! Administration: topics and groups, and every refusal by name.
 
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use millstream::admin::{Admin, Change, ResetTo, ensure};
+use millstream::admin::{Admin, Change, ResetPlan, ResetTo, ensure};
 use millstream::{
     Cluster, NextOffset, Partition, Service, Shutdown, Topic, TopicPartition, TopicSpec,
 };
 
 use millstream::testing::eventually;
+use millstream_broker::{Config, Fault, Faults, Server};
 
 use crate::support::{PATIENCE, admin, cluster, numbers, unique, write};
 
@@ -229,6 +231,47 @@ fn a_reset_is_planned_applied_and_read_back() {
         at(1)
     );
     assert_eq!(error.to_string(), said);
+}
+
+/// An outsider's commit waits for a coordinator no longer than it is told to, whatever the client's own times are.
+#[test]
+fn a_reset_without_a_coordinator_ends_within_its_patience() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::ephemeral(folder.path());
+    config.faults = Faults::new(|asked| match asked.api {
+        "FindCoordinator" => Fault::Close,
+        _ => Fault::None,
+    });
+    let server = Server::start(config).unwrap();
+    let mut cluster = Cluster::new(server.address().to_string());
+    for name in [
+        "max.poll.interval.ms",
+        "session.timeout.ms",
+        "socket.timeout.ms",
+    ] {
+        cluster = cluster.property(name, "300000").unwrap();
+    }
+    let change = Change {
+        partition: TopicPartition::new("topic", Partition(0)),
+        committed: None,
+        target: NextOffset::new(0),
+    };
+    let plan = ResetPlan {
+        group: "group".to_owned(),
+        changes: vec![change],
+    };
+    let (sender, answer) = channel();
+    std::thread::spawn(move || {
+        let admin = Admin::new(&cluster).unwrap();
+        let _ = sender.send(admin.patience(Duration::from_secs(1)).apply_reset(&plan));
+    });
+    let error = answer
+        .recv_timeout(PATIENCE)
+        .unwrap()
+        .unwrap_err()
+        .to_string();
+    let expected = "failed to commit offsets of group `group`: ";
+    assert!(error.starts_with(expected), "{error}");
 }
 
 #[test]

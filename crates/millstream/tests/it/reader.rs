@@ -1,10 +1,13 @@
 //! The reader: from every kind of beginning to every kind of end.
 
 use millstream::codec::{Json, Kind, Raw, Text};
+use millstream::merged::{MergedReader, Next};
 use millstream::reader::{Plan, Polled, Reader, Since, Until};
-use millstream::{Emitter, Error, NextOffset, Partition, Timestamp, Topic};
+use millstream::{
+    Cluster, Emitter, Error, NextOffset, Partition, Timestamp, Topic, TopicPartition,
+};
 
-use crate::support::{NUMBERS, PATIENCE, cluster, numbers, unique, write};
+use crate::support::{NUMBERS, PATIENCE, admin, cluster, eventually, numbers, unique, write};
 
 /// Reads to the end: partition and value of each record.
 fn read(plan: Plan<String, u64>) -> Vec<(i32, u64)> {
@@ -232,4 +235,127 @@ fn what_is_not_there_is_refused_by_name() {
         topic.name()
     );
     assert_eq!(error.to_string(), said);
+}
+
+/// A cluster whose topics are looked at often, and a topic that gets its third partition while `opened` exists.
+fn grown<R>(opened: impl FnOnce(&Cluster, &Topic<String, u64>) -> R) -> R {
+    let topic = numbers(1);
+    write(&topic, 0, 0..2);
+    let cluster = cluster()
+        .property("topic.metadata.refresh.interval.ms", "500")
+        .unwrap();
+    let reader = opened(&cluster, &topic);
+    admin().raise_partitions(topic.name(), 3).unwrap();
+    eventually("the topic has its new partitions", || {
+        let topic = admin().topic(topic.name());
+        topic.is_ok_and(|topic| topic.partitions.len() == 3)
+    });
+    write(&topic, 2, 2..4);
+    reader
+}
+
+#[test]
+fn an_unbounded_reader_reads_partitions_that_are_added() {
+    let mut reader = grown(|cluster, topic| {
+        let plan = Reader::of(topic).since(Since::End);
+        plan.open(cluster).unwrap()
+    });
+    let values: Vec<u64> = reader
+        .by_ref()
+        .take(2)
+        .map(|record| record.unwrap().value)
+        .collect();
+    assert_eq!(values, [2, 3]);
+    let positions = [(0, 2), (1, 0), (2, 2)];
+    let positions = positions.map(|(number, next)| (Partition(number), NextOffset::new(next)));
+    assert_eq!(reader.positions().collect::<Vec<_>>(), positions);
+}
+
+#[test]
+fn a_bounded_reader_keeps_to_the_partitions_it_began_with() {
+    let reader = grown(|cluster, topic| {
+        let plan = Reader::of(topic).until(Until::End);
+        plan.open(cluster).unwrap()
+    });
+    let values: Vec<u64> = reader.map(|record| record.unwrap().value).collect();
+    assert_eq!(values, [0, 1]);
+}
+
+#[test]
+fn a_merged_reader_without_an_end_reads_partitions_that_are_added() {
+    let mut reader = grown(|cluster, topic| {
+        let plan = MergedReader::of([topic.name()]);
+        plan.open(cluster).unwrap()
+    });
+    let mut values = Vec::new();
+    while values.len() < 4 {
+        if let Next::Record(record) = reader.poll(PATIENCE).unwrap() {
+            values.push(String::from_utf8(record.value.unwrap()).unwrap());
+        }
+    }
+    assert_eq!(values, ["0", "1", "2", "3"]);
+}
+
+/// More records than are kept whole, and more of them than one look takes: the looks end in between, and the last are found.
+#[test]
+fn the_last_records_are_found_also_when_they_are_too_large_to_be_kept() {
+    let topic = Topic::new("bytes", &Text, &Raw).named(unique("bytes"));
+    let spec = millstream::TopicSpec {
+        partitions: Some(2),
+        ..millstream::TopicSpec::named(topic.name())
+    };
+    admin().create(&spec).unwrap();
+    let emitter = Emitter::new(&cluster()).unwrap();
+    for number in 0..2_000_i64 {
+        let value = vec![0; 10_000];
+        let record = emitter.record(&topic, &number.to_string(), &value);
+        let time = Timestamp::from_millis(1_000_000 + number);
+        let partition = Partition(i32::from(number % 3 == 0));
+        record.timestamp(time).partition(partition).send().unwrap();
+    }
+    emitter.flush(PATIENCE).unwrap();
+    let plan = MergedReader::of([topic.name()]).since(Since::Last(1_500));
+    let mut reader = plan.until(Until::End).open(&cluster()).unwrap();
+    let (mut keys, mut looks) = (Vec::new(), 0);
+    loop {
+        match reader.poll(PATIENCE).unwrap() {
+            Next::Record(record) => keys.push(String::from_utf8(record.key.unwrap()).unwrap()),
+            Next::Nothing => looks += usize::from(keys.is_empty()),
+            Next::End => break,
+        }
+    }
+    let expected: Vec<String> = (500..2_000).map(|number: u64| number.to_string()).collect();
+    assert_eq!(keys, expected);
+    assert!(looks >= 1, "a caller can do something else in between");
+}
+
+/// The reader waits for a client that has not fetched far ahead; what it would read next is gone.
+#[test]
+fn a_position_that_retention_has_overtaken_is_named() {
+    let topic = numbers(1);
+    for number in 0..50 {
+        write(&topic, 0, [number]);
+    }
+    let cluster = cluster()
+        .property("queued.min.messages", "1")
+        .and_then(|cluster| cluster.property("max.partition.fetch.bytes", "1"))
+        .unwrap();
+    let mut reader = Reader::of(&topic).open(&cluster).unwrap();
+    let first = reader.next().unwrap().unwrap();
+    assert_eq!(first.value, 0);
+    let partition = TopicPartition::new(topic.name(), Partition(0));
+    let before = [(partition.clone(), NextOffset::new(49))];
+    admin().delete_records(&before).unwrap();
+    let error = reader.find_map(Result::err).unwrap();
+    let Error::InvalidPosition {
+        partition: named,
+        wanted,
+        start,
+        end,
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((named, start.get(), end.get()), (partition, 49, 50));
+    assert!((1..49).contains(&wanted.get()), "{wanted}");
 }

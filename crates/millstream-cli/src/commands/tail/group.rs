@@ -18,7 +18,7 @@ use super::Args;
 use super::show::Show;
 use crate::Outcome;
 use crate::place::Place;
-use crate::session::{Serving, Session};
+use crate::session::Session;
 
 type Bytes = Option<Vec<u8>>;
 
@@ -37,7 +37,6 @@ impl Args {
         &self,
         group: &str,
         session: &Session,
-        serving: &Serving,
         show: Show,
     ) -> anyhow::Result<Outcome> {
         let start = match super::place("--from", &self.from)? {
@@ -52,6 +51,8 @@ impl Args {
         self.topic
             .iter()
             .try_for_each(|topic| admin.topic(topic).map(drop))?;
+        // Not before: nothing is shown yet, and the question waits for a cluster that does not respond, whatever is requested.
+        let serving = super::serve(session)?;
         show.waiting(&self.topic);
         let shared = Arc::new(Mutex::new(Shared {
             show,

@@ -80,7 +80,7 @@ impl Args {
     pub(crate) fn run(self, session: &Session) -> anyhow::Result<Outcome> {
         let show = Show::new(&self.show)?;
         match &self.group {
-            Some(group) => self.run_in_group(group, session, &serve(session)?, show),
+            Some(group) => self.run_in_group(group, session, show),
             None => self.run_alone(session, show),
         }
     }

@@ -210,9 +210,14 @@ impl Client {
         let positions = before
             .iter()
             .map(|(partition, offset)| (partition, *offset));
+        let all: Vec<_> = before
+            .iter()
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        let action = format!("delete records of {}", offsets::names(&all));
         let deleted = offsets::list_of(positions)
             .and_then(|list| block_on(self.admin.delete_records(&list, &self.options())))
-            .map_err(|error| self.fail("delete records", &error))?;
+            .map_err(|error| self.fail(&action, &error))?;
         for element in deleted.elements() {
             let action = format!(
                 "delete records of {}[{}]",
@@ -246,7 +251,7 @@ impl Client {
         which: Which,
     ) -> Result<ByPartition, Error> {
         offsets::fetch(&self.consumer, partitions, which, self.patience)
-            .map_err(|error| self.fail("ask for offsets", &error))
+            .map_err(|(action, error)| self.fail(&action, &error))
     }
 
     fn options(&self) -> AdminOptions {

@@ -102,7 +102,14 @@ impl Client {
     }
 
     fn outsider(&self, group: &str) -> Result<BaseConsumer<Logging>, Error> {
-        let forced = [("group.id", group), ("enable.auto.commit", "false")];
+        // A commit waits for a coordinator as long as a session lasts, and for its answer as long as a request may take.
+        let within = self.patience.as_millis().clamp(100, 45_000).to_string();
+        let forced = [
+            ("group.id", group),
+            ("enable.auto.commit", "false"),
+            ("session.timeout.ms", &within),
+            ("socket.timeout.ms", &within),
+        ];
         client_config(&self.cluster, Role::Consumer, &[], &forced)
             .create_with_context(Logging(self.cluster.clone()))
             .map_err(|error| self.fail("make a client for the group", &error))

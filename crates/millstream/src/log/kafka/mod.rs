@@ -6,12 +6,14 @@
 pub(crate) mod admin;
 pub(crate) mod config;
 mod groups;
+pub(crate) mod growth;
 mod headers;
 pub(crate) mod member;
 pub(crate) mod offsets;
 pub(crate) mod producer;
 mod properties;
 pub(crate) mod reader;
+mod statistics;
 
 pub(crate) use config::check_property;
 pub(crate) use properties::is_secret;

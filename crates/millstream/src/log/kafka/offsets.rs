@@ -3,11 +3,13 @@
 //! librdkafka's call for offsets by time passes Kafka's special times on: -2 is the start of a partition and -1 its
 //! end, so that one request per broker answers for all partitions, where its watermark call needs two per partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::{Offset as ClientOffset, TopicPartitionList};
 
 use crate::record::Timestamp;
@@ -25,18 +27,92 @@ pub(crate) enum Which {
     Time(Timestamp),
 }
 
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::End => f.write_str("end"),
+            Self::Time(time) => write!(f, "offset at time {} ms", time.millis()),
+        }
+    }
+}
+
+/// Why an offset is not known: what was asked, of which partitions, and the error.
+pub(crate) type Unanswered = (String, KafkaError);
+
 /// Asks for one offset of each partition; those that have none (no record that late) are left out.
 pub(crate) fn fetch<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     partitions: &[TopicPartition],
     which: Which,
     patience: Duration,
-) -> Result<ByPartition, KafkaError> {
-    offsets_in(&ask(client, partitions, which, patience)?)
+) -> Result<ByPartition, Unanswered> {
+    let of = |names: String, error| (format!("ask for the {which} of {names}"), error);
+    let list =
+        ask(client, partitions, which, patience).map_err(|error| of(names(partitions), error))?;
+    for element in list.elements() {
+        let name = || format!("{}[{}]", element.topic(), element.partition());
+        element.error().map_err(|error| of(name(), error))?;
+    }
+    offsets_in(&list).map_err(|error| of(names(partitions), error))
+}
+
+/// The partitions by name, for the text of an error.
+pub(crate) fn names(partitions: &[TopicPartition]) -> String {
+    const MOST: usize = 5;
+    let shown = partitions.iter().take(MOST).map(ToString::to_string);
+    let mut names = shown.collect::<Vec<_>>().join(", ");
+    if partitions.len() > MOST {
+        names.push_str(&format!(" and {} more", partitions.len() - MOST));
+    }
+    names
 }
 
 /// As [`fetch`]; those whose leader does not answer, or is not there, are left out. An error is one of all.
 pub(crate) fn fetch_some<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    which: Which,
+    patience: Duration,
+) -> Result<ByPartition, KafkaError> {
+    let error = match answered(client, partitions, which, patience) {
+        Ok(found) => return Ok(found),
+        Err(error) => error,
+    };
+    // One leader that does not answer fails the question for all: each leader is asked about its own.
+    let mut found = ByPartition::new();
+    let groups = by_leader(client, partitions, patience)?;
+    if groups.len() < 2 {
+        return Err(error);
+    }
+    for group in groups {
+        found.extend(answered(client, &group, which, patience).unwrap_or_default());
+    }
+    Ok(found)
+}
+
+/// These partitions, those of one leader together.
+fn by_leader<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+    patience: Duration,
+) -> Result<Vec<Vec<TopicPartition>>, KafkaError> {
+    let mut groups: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
+    let topics: BTreeSet<&str> = partitions.iter().map(|asked| &*asked.topic).collect();
+    for topic in topics {
+        let metadata = client.fetch_metadata(Some(topic), patience)?;
+        let described = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+        let leaders: BTreeMap<i32, i32> =
+            described.map(|part| (part.id(), part.leader())).collect();
+        for asked in partitions.iter().filter(|asked| *asked.topic == *topic) {
+            let leader = leaders.get(&asked.partition.0).copied().unwrap_or(-1);
+            groups.entry(leader).or_default().push(asked.clone());
+        }
+    }
+    Ok(groups.into_values().collect())
+}
+
+fn answered<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     partitions: &[TopicPartition],
     which: Which,

@@ -63,6 +63,7 @@ impl Producer {
             ("linger.ms", "5"),
             ("partitioner", "murmur2_random"),
             (QUEUE_KBYTES, &kbytes),
+            ("statistics.interval.ms", "1000"),
         ];
         if allows_idempotence(cluster) {
             defaults.push(("enable.idempotence", "true"));
@@ -162,6 +163,11 @@ impl Producer {
             }
             reports.wait(left.min(POLL));
         }
+    }
+
+    /// Whether any broker is connected, as of the last second.
+    pub(crate) fn connected(&self) -> Option<bool> {
+        *lock(&self.client.context().connected)
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -11,7 +11,8 @@ use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use rdkafka::{Timestamp as ClientTimestamp, TopicPartitionList};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::{Offset as ClientOffset, Timestamp as ClientTimestamp, TopicPartitionList};
 
 use super::config::{Logging, Role, client_config, code_error, kafka_error};
 use super::headers;
@@ -42,6 +43,13 @@ pub(crate) enum Found<'a> {
 
 /// Between two questions to a cluster that has refused one for now.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The property that says how often it is looked whether topics have grown, and what it is when the user has not set it.
+const REFRESH: &str = "topic.metadata.refresh.interval.ms";
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+/// How long such a look may take.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A consumer of one topic, or of several whose names `topic` joins for error texts.
 pub(crate) struct PartitionReader {
@@ -152,7 +160,7 @@ impl PartitionReader {
             let left = deadline.since(clock.now());
             let error = match offsets::fetch(&self.client, partitions, which, left) {
                 Ok(found) => return Ok(found),
-                Err(error) => self.fail("ask for the offsets of topic", &error),
+                Err((action, error)) => kafka_error(&self.cluster, action, &error),
             };
             // A broker that is to lead a new partition refuses until it has heard of it.
             if !error.is_retriable() || deadline.since(clock.now()) <= ASK_AGAIN {
@@ -171,6 +179,40 @@ impl PartitionReader {
         )
         .and_then(|list| self.client.assign(&list))
         .map_err(|error| self.fail("read topic", &error))
+    }
+
+    /// Reads these partitions too, each from its first record.
+    pub(crate) fn add(&self, partitions: &[TopicPartition]) -> Result<ByPartition, Error> {
+        let starts = self.offsets(partitions, Which::Start)?;
+        let positions = starts
+            .iter()
+            .map(|(partition, offset)| (partition, *offset));
+        offsets::list_of(positions)
+            .and_then(|list| self.client.incremental_assign(&list))
+            .map_err(|error| self.fail("read topic", &error))?;
+        Ok(starts)
+    }
+
+    /// How often it is looked whether the topic has grown.
+    pub(crate) fn refresh_interval(&self) -> Duration {
+        let mut properties = self.cluster.raw_properties();
+        let set = properties.find(|(name, _)| *name == REFRESH);
+        let set = set.and_then(|(_, value)| value.parse().ok());
+        set.map_or(REFRESH_EVERY, Duration::from_millis)
+    }
+
+    /// The partitions of `topic` by now; none if the cluster does not say so within a second.
+    pub(crate) fn partitions_by_now(&self, topic: &str) -> Vec<Partition> {
+        let metadata = self.client.fetch_metadata(Some(topic), SHORT_PATIENCE);
+        let metadata = metadata.into_iter();
+        let numbers = metadata.flat_map(|metadata| {
+            let topics = metadata.topics().iter();
+            let parts = topics.flat_map(MetadataTopic::partitions);
+            parts.map(|part| Partition(part.id())).collect::<Vec<_>>()
+        });
+        let mut numbers: Vec<_> = numbers.collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// Stops reading this partition.
@@ -221,6 +263,11 @@ impl PartitionReader {
             Some(Ok(message)) => Ok(Found::Record(ReadMessage(message))),
             Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Found::End(Partition(partition))),
             Some(Err(error)) => {
+                if error == KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset)
+                    && let Some(error) = self.out_of_range()
+                {
+                    return Err(error);
+                }
                 let error = self.fail("read topic", &error);
                 // What passes by itself was logged by the client's context, and the client goes on by itself.
                 if error.is_retriable() {
@@ -230,6 +277,35 @@ impl PartitionReader {
                 }
             }
         }
+    }
+
+    /// The position that is not on the cluster: the client says that there is one, and not which.
+    fn out_of_range(&self) -> Option<Error> {
+        let assigned = self.client.assignment().ok()?;
+        let read = self.client.position().ok()?;
+        let all = assigned.elements().into_iter();
+        let all = all.map(|at| TopicPartition::new(at.topic(), Partition(at.partition())));
+        let all: Vec<_> = all.collect();
+        let starts = self.offsets(&all, Which::Start).ok()?;
+        let ends = self.offsets(&all, Which::End).ok()?;
+        all.into_iter().find_map(|partition| {
+            let at = |list: &TopicPartitionList| {
+                let found = list.find_partition(&partition.topic, partition.partition.0)?;
+                match found.offset() {
+                    ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
+                    _ => None,
+                }
+            };
+            let wanted = at(&read).or_else(|| at(&assigned))?;
+            let (start, end) = (*starts.get(&partition)?, *ends.get(&partition)?);
+            let is_there = start <= wanted && wanted <= end;
+            (!is_there).then_some(Error::InvalidPosition {
+                partition,
+                wanted,
+                start,
+                end,
+            })
+        })
     }
 
     fn fail(&self, action: &str, error: &KafkaError) -> Error {

@@ -50,6 +50,8 @@ pub struct Faults {
     pub unsettled_group: f64,
     /// The cluster does not tell committed offsets when a member asks where to begin.
     pub failed_admit: f64,
+    /// A partition has no leader when a member asks where it starts and ends; another question is needed.
+    pub leaderless: f64,
     /// Partitions cannot be released at once.
     pub failed_release: f64,
     /// A partition cannot be read from another position at once.
@@ -85,6 +87,7 @@ impl Faults {
             late_commit: 0.0,
             unsettled_group: 0.0,
             failed_admit: 0.0,
+            leaderless: 0.0,
             failed_release: 0.0,
             failed_seek: 0.0,
             late_record: 0.0,
@@ -115,6 +118,7 @@ impl Faults {
             late_commit: 0.2,
             unsettled_group: 0.2,
             failed_admit: 0.1,
+            leaderless: 0.1,
             failed_release: 0.1,
             failed_seek: 0.1,
             late_record: 0.3,

@@ -63,6 +63,13 @@ impl Log for SimulatedLog {
         self.simulation.world().admit(self.id, partitions)
     }
 
+    fn begin_again(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
+        Ok(self.simulation.world().begin_again(self.id, partitions))
+    }
+
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
         self.simulation.world().release(self.id, partitions)
     }

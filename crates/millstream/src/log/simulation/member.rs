@@ -128,6 +128,8 @@ pub(super) struct Member {
     pub(super) assigned: BTreeSet<TopicPartition>,
     pub(super) lost: Option<Vec<TopicPartition>>,
     pub(super) held: BTreeMap<TopicPartition, Held>,
+    /// How many partitions its topics had when its first share came.
+    pub(super) counts: BTreeMap<Arc<str>, i32>,
     /// What the worker has paused and not resumed: the client remembers it, whoever holds the partition meanwhile.
     pub(super) paused: BTreeSet<TopicPartition>,
     pub(super) late: VecDeque<LateCommit>,
@@ -149,6 +151,7 @@ impl Member {
             assigned: BTreeSet::new(),
             lost: None,
             held: BTreeMap::new(),
+            counts: BTreeMap::new(),
             paused: BTreeSet::new(),
             late: VecDeque::new(),
             asked: VecDeque::new(),

@@ -156,15 +156,35 @@ impl World {
                 Outcome::NotApplied,
             ));
         }
+        let topics = &self.topics;
+        if let Some(member) = self
+            .members
+            .get_mut(&id)
+            .filter(|one| one.counts.is_empty())
+        {
+            let counts = member.subscription.topics.iter();
+            let counts =
+                counts.map(|topic| (Arc::clone(topic), topics.partitions(topic).unwrap_or(0)));
+            member.counts = counts.collect();
+        }
+        Ok(self.begin_again(id, partitions))
+    }
+
+    pub(super) fn begin_again(
+        &mut self,
+        id: MemberId,
+        partitions: &[TopicPartition],
+    ) -> Vec<(TopicPartition, Begin)> {
         let begin = partitions.iter();
         let begin = begin.map(|partition| (partition.clone(), self.begin(id, partition)));
-        Ok(begin.collect())
+        begin.collect()
     }
 
     /// A member begins to read a partition.
     fn begin(&mut self, id: MemberId, partition: &TopicPartition) -> Begin {
         let (first, end) = self.topics.range(partition);
         let refused = Begin::Refused { start: first, end };
+        let is_away = self.is_away() || self.chance(self.faults.leaderless);
         let Some(member) = self.members.get_mut(&id) else {
             return refused;
         };
@@ -173,15 +193,19 @@ impl World {
         let Some(group) = self.groups.get_mut(&name) else {
             return refused;
         };
+        let count = member.counts.get(&partition.topic);
+        let is_added = count.is_some_and(|count| partition.partition.0 >= *count);
         let begin = match (group.committed.get(partition), start) {
             (Some(committed), _) => Begin::Committed(*committed),
             (None, Start::Earliest) => Begin::Chosen(first),
+            (None, _) if is_away => Begin::Unknown,
+            (None, Start::Latest) if is_added => Begin::Chosen(first),
             (None, Start::Latest) => Begin::Chosen(end),
             (None, Start::Fail) => refused,
         };
         let (next, stuck) = match begin {
             Begin::Committed(next) | Begin::Chosen(next) => (next, false),
-            Begin::Refused { .. } => (first, true),
+            Begin::Refused { .. } | Begin::Unknown => (first, true),
         };
         let held = Held {
             next,
@@ -189,7 +213,7 @@ impl World {
             stuck,
         };
         member.held.insert(partition.clone(), held);
-        if !matches!(begin, Begin::Committed(_)) {
+        if !matches!(begin, Begin::Committed(_) | Begin::Unknown) {
             group.begun.insert(partition.clone(), next);
             self.journal()
                 .begin_anew(id, (&name, partition), (first, next));

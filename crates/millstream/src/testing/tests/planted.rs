@@ -201,6 +201,13 @@ impl Log for Planted {
         Ok(begins)
     }
 
+    fn begin_again(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
+        self.log.begin_again(partitions)
+    }
+
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
         let mut released = self.released.borrow_mut();
         if partitions

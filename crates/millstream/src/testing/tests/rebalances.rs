@@ -115,3 +115,26 @@ fn an_input_that_grows_alone_stops_the_service_with_both_counts() {
         );
     });
 }
+
+/// Also from a service that starts at the end: all that is in a new partition came after the service had begun.
+#[test]
+fn partitions_that_are_added_are_read_from_their_start_by_a_service_that_starts_at_the_end() {
+    // A process that is killed has forgotten how many partitions there were.
+    let faults = Faults {
+        crash: 0.0,
+        failed_spawn: 0.0,
+        fatal_send: 0.0,
+        ..Faults::all()
+    };
+    simulate_with(0..100, faults, |world| {
+        feed(world, &IN, 1_000..1_020);
+        let service = retrying_copier().start_from(Start::Latest).threads(2);
+        world.start(service).unwrap();
+        world.run().unwrap();
+        world.advance(Duration::from_secs(300)).unwrap();
+        world.resize("in", 7);
+        feed(world, &IN, 0..40);
+        world.run().unwrap();
+        assert_eq!(copied(world), (0..40).collect());
+    });
+}

@@ -206,6 +206,14 @@ impl Script {
         self.0.leaderless.borrow_mut().push(part(number));
     }
 
+    /// It has one again.
+    pub(super) fn find_leader(&self, number: i32) {
+        self.0
+            .leaderless
+            .borrow_mut()
+            .retain(|lost| *lost != part(number));
+    }
+
     pub(super) fn admissions_fail(&self, times: u32) {
         self.0.admit_fails.set(times);
     }
@@ -309,8 +317,30 @@ impl Log for Script {
         }
         self.each(partitions, |part| part.admitted = true);
         self.call(format!("admit {}", names(partitions)));
-        let begin = self.0.begin.get();
-        let begins = partitions.iter().map(|part| (part.clone(), begin));
+        let leaderless = self.0.leaderless.borrow();
+        let begins = partitions.iter().map(|part| {
+            let begin = match leaderless.contains(part) {
+                true => Begin::Unknown,
+                false => self.0.begin.get(),
+            };
+            (part.clone(), begin)
+        });
+        Ok(begins.collect())
+    }
+
+    fn begin_again(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
+        self.call(format!("begin again {}", names(partitions)));
+        let leaderless = self.0.leaderless.borrow();
+        let begins = partitions.iter().map(|part| {
+            let begin = match leaderless.contains(part) {
+                true => Begin::Unknown,
+                false => self.0.begin.get(),
+            };
+            (part.clone(), begin)
+        });
         Ok(begins.collect())
     }
 

@@ -98,3 +98,58 @@ fn a_committed_position_that_is_still_there_is_kept() {
     bench.settle();
     assert_eq!(bench.log.calls(), ["admit in[0]"]);
 }
+
+/// Nobody says where it ends: the others are read, and it is read from the end that its leader tells when it is back.
+#[test]
+fn a_partition_without_a_leader_begins_when_its_leader_is_back_and_the_others_at_once() {
+    let mut bench = bench();
+    bench.log.begin(Begin::Chosen(NextOffset::new(1)));
+    for partition in 0..2 {
+        bench.log.write(partition, &["old", "new"]);
+        bench
+            .log
+            .seek(&part(partition), NextOffset::new(1))
+            .unwrap();
+    }
+    bench.log.lose_leader(1);
+    bench.log.calls();
+    bench.log.assign([0, 1]);
+    bench.settle();
+    bench.after(SECOND * 5);
+    assert_eq!(bench.log.values("out"), ["new"]);
+    bench.log.find_leader(1);
+    bench.after(SECOND * 5);
+    assert_eq!(bench.log.values("out"), ["new", "new"]);
+    let calls = bench.log.calls().into_iter();
+    let calls = calls.filter(|call| !call.starts_with("commit in"));
+    let calls: Vec<_> = calls.filter(|call| !call.starts_with("pause")).collect();
+    let expected = [
+        "admit in[0] in[1]",
+        "commit now in[0]=1",
+        "begin again in[1]",
+        "begin again in[1]",
+        "commit now in[1]=1",
+        "resume in[1]",
+    ];
+    assert_eq!(calls, expected);
+}
+
+/// A service that is told to fail where nothing is committed does so when it is known what is there.
+#[test]
+fn a_partition_without_a_leader_refuses_the_service_when_its_leader_is_back() {
+    let mut bench = Bench::new(copier().start_from(Start::Fail));
+    bench.log.begin(Begin::Committed(NextOffset::new(0)));
+    bench.log.write(0, &["a"]);
+    bench.log.lose_leader(1);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    assert_eq!(bench.log.values("out"), ["a"]);
+    let (start, end) = (NextOffset::new(3), NextOffset::new(9));
+    bench.log.begin(Begin::Refused { start, end });
+    bench.log.find_leader(1);
+    bench.after(SECOND * 5);
+    assert_eq!(
+        bench.failed(),
+        "service `copier` cannot read in[1] from offset none: the cluster has 3 to 9"
+    );
+}

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use millstream::codec::{Json, Text};
-use millstream::{Cluster, Context, NextOffset, Record, Service, Topic, TopicSpec};
+use millstream::{Cluster, Context, NextOffset, Record, Service, Start, Topic, TopicSpec};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -270,6 +270,32 @@ fn partitions_that_are_added_are_picked_up() {
             .is_ok_and(|topic| topic.partitions.len() == 3)
     });
     write(&from, 2, [1]);
+    assert_eq!(sorted(wait_for_numbers(&to, 2)), [0, 1]);
+    running.stop().unwrap();
+}
+
+/// What is written to a new partition before the service has heard of it is read, from its first record on.
+#[test]
+fn a_service_that_starts_at_the_end_reads_added_partitions_from_their_start() {
+    let (from, to) = (numbers(1), numbers(1));
+    let name = group();
+    let slow_refresh = cluster()
+        .property("topic.metadata.refresh.interval.ms", "3000")
+        .unwrap();
+    write(&from, 0, [100]);
+    let service = copy(&name, &from, &to).start_from(Start::Latest);
+    let running = Running::on(slow_refresh, service);
+    eventually("the start is committed", || {
+        let group = admin().group(&name).ok();
+        group.is_some_and(|group| group.unread() == 0 && !group.offsets.is_empty())
+    });
+    admin().raise_partitions(from.name(), 3).unwrap();
+    eventually("the topic has its new partitions", || {
+        admin()
+            .topic(from.name())
+            .is_ok_and(|topic| topic.partitions.len() == 3)
+    });
+    write(&from, 2, [0, 1]);
     assert_eq!(sorted(wait_for_numbers(&to, 2)), [0, 1]);
     running.stop().unwrap();
 }

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use millstream::admin::Admin;
 use millstream::http::Health;
 use millstream::reader::{Polled, Reader, Until};
 use millstream::{
@@ -57,6 +58,20 @@ impl Outage {
         let topic = NUMBERS.clone().named(unique(what));
         self.mock.create_topic(topic.name(), partitions, 1).unwrap();
         topic
+    }
+
+    /// A topic of two partitions with a leader each, and an output and a group that need only the first of them.
+    fn two_leaders(&self) -> (Numbers, Numbers, String) {
+        let (from, to, name) = (self.topic_of("from", 2), self.topic("to"), group());
+        for (topic, partition, broker) in [(&from, 0, 1), (&from, 1, 2), (&to, 0, 1)] {
+            let lead = self
+                .mock
+                .partition_leader(topic.name(), partition, Some(broker));
+            lead.unwrap();
+        }
+        let coordinator = MockCoordinator::Group(name.clone());
+        self.mock.coordinator(coordinator, 1).unwrap();
+        (from, to, name)
     }
 
     fn write(&self, topic: &Numbers, numbers: std::ops::Range<u64>) {
@@ -334,22 +349,37 @@ fn a_service_without_permission_to_read_ends_with_that_error() {
 #[test]
 fn a_partition_without_a_leader_does_not_keep_the_others_from_being_read() {
     let outage = Outage::with_brokers(2);
-    let (from, to) = (outage.topic_of("from", 2), outage.topic("to"));
-    let name = group();
-    for (partition, broker) in [(0, 1), (1, 2)] {
-        let (topic, mock) = (from.name(), &outage.mock);
-        mock.partition_leader(topic, partition, Some(broker))
-            .unwrap();
-    }
-    outage.mock.partition_leader(to.name(), 0, Some(1)).unwrap();
-    outage
-        .mock
-        .coordinator(MockCoordinator::Group(name.clone()), 1)
-        .unwrap();
+    let (from, to, name) = outage.two_leaders();
     outage.write(&from, 0..10);
     outage.mock.partition_leader(from.name(), 1, None).unwrap();
     let running = Running::on(outage.cluster.clone(), copy(&name, &from, &to));
     outage.wait_for(&to, 10);
+    running.stop().unwrap();
+}
+
+/// The same from the end; when the leader is back, its partition is read from the end that it has then.
+#[test]
+fn a_partition_without_a_leader_keeps_a_group_that_starts_at_the_end_from_no_other() {
+    let outage = Outage::with_brokers(2);
+    let (from, to, name) = outage.two_leaders();
+    outage.mock.partition_leader(from.name(), 1, None).unwrap();
+    let service = copy(&name, &from, &to).start_from(Start::Latest);
+    let running = Running::on(outage.cluster.clone(), service);
+    eventually("the start is committed", || {
+        outage.committed(&name, &from) == Some(0)
+    });
+    outage.write(&from, 0..10);
+    outage.wait_for(&to, 10);
+    outage
+        .mock
+        .partition_leader(from.name(), 1, Some(2))
+        .unwrap();
+    let mut next = 10;
+    eventually("the other partition is read", || {
+        outage.write_to(&from, Partition(1), next..next + 1);
+        next += 1;
+        outage.numbers_on(&to).iter().any(|number| *number >= 10)
+    });
     running.stop().unwrap();
 }
 
@@ -522,4 +552,31 @@ fn a_reader_waits_for_the_leader_of_a_new_partition() {
         .mock
         .request_errors(RDKafkaApiKey::ListOffsets, &errors);
     assert_eq!(outage.numbers_on(&topic), [0, 1, 2]);
+}
+
+/// The partition to blame is named, also among others.
+#[test]
+fn a_partition_whose_leader_does_not_answer_is_named() {
+    let outage = Outage::with_brokers(2);
+    let (from, _, _) = outage.two_leaders();
+    outage.mock.partition_leader(from.name(), 1, None).unwrap();
+    let admin = Admin::new(&outage.cluster).unwrap();
+    let error = admin.patience(Duration::from_secs(1)).ranges(from.name());
+    let error = error.unwrap_err().to_string();
+    let name = from.name();
+    assert!(
+        error.starts_with(&format!("failed to ask for the start of {name}[1]: ")),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_emitter_says_whether_the_cluster_is_connected() {
+    let outage = Outage::new();
+    let emitter = Emitter::new(&outage.cluster).unwrap();
+    eventually("it is connected", || emitter.connected() == Some(true));
+    outage.off();
+    eventually("it is not", || emitter.connected() == Some(false));
+    outage.on();
+    eventually("it is again", || emitter.connected() == Some(true));
 }

@@ -14,7 +14,6 @@ mod open;
 mod outlet;
 mod positions;
 mod signals;
-mod statistics;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -29,7 +28,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
 use super::config::kafka_error;
-use super::offsets::{self, Which};
+use super::offsets::{self, Which, names};
 use super::producer::never_fits;
 use super::reader::ReadMessage;
 use crate::clock::{Moment, SystemClock};
@@ -93,6 +92,8 @@ struct Known {
     /// Positions that may not be on the cluster, which has still to say so; asked again at this time.
     doubtful: Vec<(TopicPartition, NextOffset)>,
     ask_at: Moment,
+    /// How many partitions the inputs had when the first share came: those that are added later are read from their start.
+    counts: Option<HashMap<Arc<str>, i32>>,
     /// Whether any broker is connected, from the client's statistics.
     connected: bool,
 }
@@ -208,6 +209,7 @@ impl Log for Member {
     }
 
     fn admit(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Begin)>, Error> {
+        self.count_partitions(partitions)?;
         let begins = self.begins(partitions)?;
         let fail = |error: &KafkaError| {
             let group = &self.settings.group;
@@ -226,10 +228,24 @@ impl Log for Member {
         // The group's coordinator has just answered.
         known.connected = true;
         let starts = begins.iter();
-        let starts = starts.map(|(partition, begin)| (partition.clone(), begin.offset()));
+        let starts =
+            starts.filter_map(|(partition, begin)| Some((partition.clone(), begin.offset()?)));
         known.starts.extend(starts);
         drop(known);
         Ok(begins)
+    }
+
+    fn begin_again(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
+        let begins = self.begins(partitions)?.into_iter();
+        let at = |(partition, begin): (TopicPartition, Begin)| {
+            let offset = begin.offset();
+            offset.map_or(Ok(()), |offset| self.seek(&partition, offset))?;
+            Ok((partition, begin))
+        };
+        begins.map(at).collect()
     }
 
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {
@@ -423,17 +439,6 @@ fn refused_batches(reports: &[Report]) -> HashSet<(String, i32)> {
     let failures = reports.iter().filter_map(|report| report.failure.as_ref());
     let places = failures.map(|failure| (failure.topic.clone(), failure.partition));
     places.filter(|place| !seen.insert(place.clone())).collect()
-}
-
-/// The partitions by name, for the text of an error.
-fn names(partitions: &[TopicPartition]) -> String {
-    const MOST: usize = 5;
-    let shown = partitions.iter().take(MOST).map(ToString::to_string);
-    let mut names = shown.collect::<Vec<_>>().join(", ");
-    if partitions.len() > MOST {
-        names.push_str(&format!(" and {} more", partitions.len() - MOST));
-    }
-    names
 }
 
 fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {

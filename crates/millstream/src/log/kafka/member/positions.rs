@@ -3,17 +3,19 @@
 //! The group's coordinator and the partitions' leaders are asked, with a bound on the time. librdkafka tells of a position
 //! that is not on the cluster without saying what is: such a position stays in doubt until the cluster has answered.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
-use super::super::config::code_error;
 use super::super::offsets::{self, ByPartition, Which};
 use super::{Member, PATIENCE, SHORT_PATIENCE, list_of};
 use crate::clock::Clock as _;
 use crate::error::Error;
-use crate::log::{Begin, Event};
+use crate::log::{Begin, Event, Log as _};
 use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
 
@@ -41,47 +43,77 @@ impl Member {
             .filter(|partition| !committed.contains_key(partition))
             .cloned()
             .collect();
-        let ask = |which| offsets::fetch(&self.consumer, &new, which, PATIENCE).map_err(fail);
-        let (starts, ends) = match self.settings.start {
-            Start::Earliest => (self.first_offsets(&new), ByPartition::new()),
-            Start::Latest => (ByPartition::new(), ask(Which::End)?),
-            Start::Fail => (ask(Which::Start)?, ask(Which::End)?),
+        let policy = self.settings.start;
+        let (at_the_end, at_the_start): (Vec<_>, Vec<_>) = match policy {
+            Start::Earliest => (Vec::new(), new),
+            Start::Latest => new.into_iter().partition(|new| !self.is_added(new)),
+            Start::Fail => (new.clone(), new),
         };
+        let starts = self.ask(&at_the_start, Which::Start);
+        let ends = self.ask(&at_the_end, Which::End);
         let begin = |partition: &TopicPartition| match (
             committed.get(partition),
             starts.get(partition),
             ends.get(partition),
         ) {
-            (Some(offset), ..) => Ok(Begin::Committed(*offset)),
-            (None, Some(start), Some(end)) => Ok(Begin::Refused {
+            (Some(offset), ..) => Begin::Committed(*offset),
+            (None, Some(start), Some(end)) => Begin::Refused {
                 start: *start,
                 end: *end,
-            }),
-            (None, Some(offset), None) | (None, None, Some(offset)) => Ok(Begin::Chosen(*offset)),
-            (None, None, None) => Err(code_error(action(), RDKafkaErrorCode::LeaderNotAvailable)),
+            },
+            (None, Some(offset), None) | (None, None, Some(offset)) if policy != Start::Fail => {
+                Begin::Chosen(*offset)
+            }
+            // The client finds it out when the leader is back.
+            (None, None, None) if policy == Start::Earliest => Begin::Chosen(UNKNOWN),
+            _ => Begin::Unknown,
         };
         let begins = partitions.iter();
-        begins
-            .map(|partition| Ok((partition.clone(), begin(partition)?)))
-            .collect()
+        Ok(begins
+            .map(|partition| (partition.clone(), begin(partition)))
+            .collect())
     }
 
-    /// The first offsets of some partitions. One whose leader does not answer has none yet, and no other waits for it: the client
-    /// finds it out when the leader is back.
-    fn first_offsets(&self, partitions: &[TopicPartition]) -> ByPartition {
-        let asked = offsets::fetch_some(&self.consumer, partitions, Which::Start, SHORT_PATIENCE);
-        let mut starts = asked.unwrap_or_default();
-        for partition in partitions {
-            if !starts.contains_key(partition) {
-                tracing::warn!(
-                    topic = %partition.topic,
-                    partition = partition.partition.0,
-                    "the leader of the partition does not answer: read when it does"
-                );
-                starts.insert(partition.clone(), UNKNOWN);
-            }
+    /// Where partitions start or end. One whose leader does not answer is left out: no other waits for it.
+    fn ask(&self, partitions: &[TopicPartition], which: Which) -> ByPartition {
+        let asked = offsets::fetch_some(&self.consumer, partitions, which, SHORT_PATIENCE);
+        let found = asked.unwrap_or_default();
+        for partition in partitions.iter().filter(|asked| !found.contains_key(asked)) {
+            tracing::warn!(
+                topic = %partition.topic,
+                partition = partition.partition.0,
+                "the leader of the partition does not answer: read when it does"
+            );
         }
-        starts
+        found
+    }
+
+    /// Remembers how many partitions the inputs have when the first share comes, where that decides how others begin.
+    pub(super) fn count_partitions(&self, first: &[TopicPartition]) -> Result<(), Error> {
+        if self.settings.start != Start::Latest || self.known.borrow().counts.is_some() {
+            return Ok(());
+        }
+        let mut counts = HashMap::new();
+        for topic in &self.settings.topics {
+            let count = match self.partition_count(topic) {
+                Err(Error::UnknownTopic { .. }) => 0,
+                count => count?,
+            };
+            // A broker may have heard of new partitions later than the group.
+            let given = first.iter().filter(|given| given.topic == *topic);
+            let given = given.map(|given| given.partition.0 + 1).max();
+            counts.insert(Arc::clone(topic), count.max(given.unwrap_or(0)));
+        }
+        self.known.borrow_mut().counts = Some(counts);
+        Ok(())
+    }
+
+    /// Whether a partition was added while this member runs: all that is in it came after the group had begun.
+    fn is_added(&self, partition: &TopicPartition) -> bool {
+        let known = self.known.borrow();
+        let counts = known.counts.as_ref();
+        let count = counts.and_then(|counts| counts.get(&partition.topic));
+        count.is_some_and(|count| partition.partition.0 >= *count)
     }
 
     /// Where the client is to start, as it understands it.
@@ -95,7 +127,10 @@ impl Member {
                 Begin::Chosen(UNKNOWN) if self.settings.start == Start::Earliest => {
                     ClientOffset::Beginning
                 }
-                begin => ClientOffset::Offset(begin.offset().get()),
+                // Paused until the answer is known, and then read from there.
+                begin => begin.offset().map_or(ClientOffset::End, |offset| {
+                    ClientOffset::Offset(offset.get())
+                }),
             };
             list.add_partition_offset(&partition.topic, partition.partition.0, offset)?;
         }

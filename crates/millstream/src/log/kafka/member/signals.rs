@@ -15,8 +15,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::config::{forward_error, forward_log};
+use super::super::statistics::{self, Statistics};
 use super::commits::Answer;
-use super::statistics::{self, Statistics};
+
 use crate::config::Cluster;
 use crate::topic::{NextOffset, Partition, TopicPartition};
 

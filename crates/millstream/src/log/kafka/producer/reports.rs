@@ -18,6 +18,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::super::config::{forward_error, forward_log, kafka_error};
 use super::super::headers;
+use super::super::statistics;
 use super::{DEFAULT_KBYTES, POLL, QUEUE_KBYTES};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
@@ -118,6 +119,8 @@ pub(super) struct Reports {
     pending: [AtomicU64; TURNS],
     pub(super) closed: AtomicBool,
     clock: SystemClock,
+    /// Whether any broker is connected, from the client's statistics; not known before the first of them.
+    pub(super) connected: Mutex<Option<bool>>,
     /// The bytes taken and not yet decided, and how many there may be.
     pub(super) in_flight: AtomicUsize,
     pub(super) bound: usize,
@@ -143,6 +146,7 @@ impl Reports {
             pending: [const { AtomicU64::new(0) }; TURNS],
             closed: AtomicBool::new(false),
             clock: SystemClock::new(),
+            connected: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             bound: bound_of(&cluster),
             cluster,
@@ -325,7 +329,12 @@ impl ClientContext for Reports {
         forward_error(&self.cluster, &error, reason);
     }
 
-    fn stats_raw(&self, _statistics: &[u8]) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let Ok(found) = serde_json::from_slice(statistics) {
+            let connected = statistics::of_interest(found).connected;
+            *lock(&self.connected) = Some(connected);
+        }
+    }
 }
 
 impl ProducerContext for Reports {
