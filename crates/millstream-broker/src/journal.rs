@@ -11,12 +11,14 @@
 //! record  mark u32 | length u32 | crc32c of position u64, length and payload u32 | payload
 //! ```
 //!
-//! The mark says whether the payload is the owner's, the boot of the machine in which what follows was written (`Boot`), or nothing:
-//! then all before it was forced to the disk.
+//! The mark says whether the payload is the owner's, the boot of the machine in which what follows was written (`Boot`), or the position
+//! up to which the file is forced to the disk (all before the record itself if the payload is empty). With `fsync` such a note goes
+//! before each record that follows a sync.
 //!
 //! The position in the checksum makes a record valid at its own place only. A broken end is what a kill leaves:
 //! it is cut off and reported. A broken record with a valid one after it is damage: the file is refused, unless it was written in
-//! another boot and never forced to the disk. Then power was lost, and the journal ends where the disk stopped.
+//! another boot and no later note says that it was forced to the disk. Then power was lost, and the journal ends where the disk
+//! stopped: of what no sync has covered, any part may be missing.
 //! No space refuses one append and takes it back; every other failed write or sync poisons the journal, since nobody knows
 //! what the disk then holds.
 
@@ -116,7 +118,7 @@ impl Unwritten {
 
 /// An appended record, on its way to the disk.
 #[must_use = "with fsync, a record is durable only when it has settled"]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Written {
     disk: Option<Arc<Disk>>,
     up_to: u64,
@@ -145,18 +147,21 @@ impl Written {
 struct Disk {
     file: File,
     written: AtomicU64,
-    synced: Mutex<u64>,
+    synced: AtomicU64,
+    /// Held by the one who forces the file to the disk for all who wait.
+    turn: Mutex<()>,
     poisoned: AtomicBool,
     #[cfg(test)]
     faults: tests::Faults,
 }
 
 impl Disk {
-    fn new(file: File, size: u64) -> Disk {
+    fn new(file: File, written: u64, synced: u64) -> Disk {
         Disk {
             file,
-            written: AtomicU64::new(size),
-            synced: Mutex::new(size),
+            written: AtomicU64::new(written),
+            synced: AtomicU64::new(synced),
+            turn: Mutex::default(),
             poisoned: AtomicBool::new(false),
             #[cfg(test)]
             faults: tests::Faults::default(),
@@ -183,14 +188,18 @@ impl Disk {
     }
 
     fn sync(&self, up_to: u64) -> Result<(), Unwritten> {
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
-        if *synced < up_to {
+        if self.synced.load(Ordering::Acquire) >= up_to {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        if self.synced.load(Ordering::Acquire) < up_to {
             // What was written before the sync began is covered by it, other writers' records too.
             let written = self.written.load(Ordering::Acquire);
             self.sync_data()
                 .map_err(|error| self.poison("sync", &error))?;
-            *synced = written;
+            self.synced.store(written, Ordering::Release);
         }
         Ok(())
     }
@@ -219,6 +228,8 @@ pub(crate) struct Journal {
     fsync: bool,
     disk: Arc<Disk>,
     size: u64,
+    /// How far the file says that it is forced to the disk.
+    noted: u64,
     /// The size at which most of the file is dead.
     limit: u64,
     frame: Vec<u8>,
@@ -270,19 +281,22 @@ impl Journal {
             path: path.to_path_buf(),
             format,
             fsync,
-            disk: Arc::new(Disk::new(file, size)),
+            // An earlier process may have left some of it in the page cache.
+            disk: Arc::new(Disk::new(file, size, 0)),
             size,
+            noted: 0,
             limit: SMALL_BYTES,
             frame: Vec::new(),
         };
         let this = Boot::this(fsync);
-        if written_in.as_ref() != Some(&this) {
-            journal
-                .put(BOOT, &this.encode())
-                .and_then(Written::settle)
-                .map_err(io::Error::other)
-                .map_err(Error::file("write", path))?;
-        }
+        let begun = match written_in.as_ref() == Some(&this) {
+            true => Ok(journal.written()),
+            false => journal.put(BOOT, &this.encode()),
+        };
+        begun
+            .and_then(Written::settle)
+            .map_err(io::Error::other)
+            .map_err(Error::file("write", path))?;
         Ok(journal)
     }
 
@@ -298,16 +312,32 @@ impl Journal {
             return Err(Unwritten::TooLarge);
         }
         self.frame.clear();
-        frame(&mut self.frame, mark, self.size, payload);
+        let forced = self.disk.synced.load(Ordering::Acquire);
+        if self.fsync && forced > self.noted {
+            frame(&mut self.frame, FORCED, self.size, &forced.to_be_bytes());
+        }
+        let position = self.size + self.frame.len() as u64;
+        frame(&mut self.frame, mark, position, payload);
         if let Err(error) = self.disk.write(&self.frame, self.size) {
             return Err(self.take_back(&error));
         }
         self.size += self.frame.len() as u64;
+        self.noted = forced;
         self.disk.written.store(self.size, Ordering::Release);
-        Ok(Written {
+        Ok(self.written())
+    }
+
+    /// All that was appended.
+    fn written(&self) -> Written {
+        Written {
             disk: self.fsync.then(|| Arc::clone(&self.disk)),
             up_to: self.size,
-        })
+        }
+    }
+
+    /// Whether records can still be stored.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.disk.check().is_ok()
     }
 
     /// Removes what a failed write left behind the last record.
@@ -339,8 +369,9 @@ impl Journal {
         match replace(&self.path, self.format, &Boot::this(self.fsync), records) {
             Ok((file, size)) => {
                 let synced = self.disk.sync_folder(&self.path);
-                self.disk = Arc::new(Disk::new(file, size));
+                self.disk = Arc::new(Disk::new(file, size, size));
                 self.size = size;
+                self.noted = size;
                 self.limit = size.saturating_mul(2).max(SMALL_BYTES);
                 synced.inspect_err(|error| {
                     self.disk
@@ -358,6 +389,18 @@ impl Journal {
     #[cfg(test)]
     pub(crate) fn poison(&self) {
         self.disk.poison("write", &io::Error::other("a test's"));
+    }
+
+    /// The file, and how much of it a power cut leaves for certain.
+    #[cfg(test)]
+    pub(crate) fn forced(&self) -> (PathBuf, u64) {
+        (self.path.clone(), self.disk.synced.load(Ordering::Acquire))
+    }
+
+    /// What tests do to the disk.
+    #[cfg(test)]
+    pub(crate) fn faulty_disk(&self) -> tests::FaultyDisk {
+        tests::FaultyDisk(Arc::clone(&self.disk))
     }
 
     /// Forces everything to the disk, and notes that it is there.

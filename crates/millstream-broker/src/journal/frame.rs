@@ -1,7 +1,7 @@
 //! Records as they stand in a journal's bytes: whose they are, where they are valid, what damage is excused.
 //!
-//! The layout is in `journal`. Damage is excused only where power may have been lost before the bytes had reached the disk; a note
-//! that all before it was forced there takes the excuse away.
+//! The layout is in `journal`. Damage is excused only where power may have been lost before the bytes had reached the disk; a later note
+//! that they were forced there takes the excuse away.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::error::Error;
 pub(super) const MARK: u32 = 0x6d6c_a55e;
 /// The payload is a [`Boot`].
 pub(super) const BOOT: u32 = 0x6d6c_b007;
-/// All before was forced to the disk.
+/// The file was forced to the disk up to the position in the payload, or up to this record if there is none.
 pub(super) const FORCED: u32 = 0x6d6c_f0ce;
 pub(super) const RECORD_HEADER_BYTES: usize = 12;
 /// The largest record; a length above it is damage.
@@ -22,7 +22,7 @@ pub(super) const MAX_RECORD_BYTES: usize = 256 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Boot {
     pub(super) id: String,
-    /// Whether each record was forced to the disk before anyone heard of it.
+    /// Whether notes say how far it was forced to the disk.
     pub(super) fsync: bool,
 }
 
@@ -50,7 +50,7 @@ impl Boot {
 
     /// Whether power may have been lost before all that was written then had reached the disk.
     pub(super) fn may_be_torn(&self) -> bool {
-        !self.fsync && !self.id.is_empty() && self.id != boot()
+        !self.id.is_empty() && self.id != boot()
     }
 }
 
@@ -90,6 +90,15 @@ pub(super) fn record_at(bytes: &[u8], position: u64) -> Option<(u32, &[u8])> {
         .then_some((mark, payload))
 }
 
+/// How far the file was forced to the disk, as the record at `position` says.
+fn forced_to(position: u64, mark: u32, payload: &[u8]) -> u64 {
+    match (mark, payload.first_chunk()) {
+        (FORCED, Some(forced)) => u64::from_be_bytes(*forced),
+        (FORCED, None) => position,
+        _ => 0,
+    }
+}
+
 /// Refuses a file in which a true record follows the broken one at `position`, unless a power cut may have done that.
 pub(super) fn refuse_damage(
     path: &Path,
@@ -98,9 +107,12 @@ pub(super) fn refuse_damage(
     written_in: Option<&Boot>,
 ) -> Result<(), Error> {
     let excused = written_in.is_some_and(Boot::may_be_torn);
-    let refuses = |mark| !excused || mark == FORCED;
+    let refuses =
+        |at: u64, mark: u32, payload: &[u8]| !excused || forced_to(at, mark, payload) > position;
     let mut later = position + 1..bytes.len() as u64;
-    match later.find(|later| record_at(bytes, *later).is_some_and(|(mark, _)| refuses(mark))) {
+    match later.find(|later| {
+        record_at(bytes, *later).is_some_and(|(mark, payload)| refuses(*later, mark, payload))
+    }) {
         None => Ok(()),
         Some(later) => Err(Error::Corrupt {
             path: path.to_path_buf(),

@@ -11,6 +11,11 @@ const FORMAT: Format = Format {
     version: 3,
 };
 
+thread_local! {
+    /// Syncs of journals so far.
+    static SYNCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// Errors that the disk of a test answers with, by number; 0 for none.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -32,11 +37,36 @@ impl Faults {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
+        SYNCS.set(SYNCS.get() + 1);
         answer(&self.sync)
     }
 
     pub(super) fn sync_folder(&self) -> io::Result<()> {
         answer(&self.folder)
+    }
+}
+
+/// The disk of a journal, as the tests of its owners have it.
+pub(crate) struct FaultyDisk(pub(super) Arc<Disk>);
+
+impl FaultyDisk {
+    /// No sync begins until the value returned is dropped.
+    pub(crate) fn hold_syncs(&self) -> impl Drop {
+        self.0.turn.lock().unwrap()
+    }
+
+    /// How much of the file a power cut leaves for certain.
+    pub(crate) fn forced(&self) -> u64 {
+        self.0.synced.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fail_syncs(&self) {
+        self.0.faults.sync.store(EIO, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuse_writes(&self, refuse: bool) {
+        let number = if refuse { ENOSPC } else { 0 };
+        self.0.faults.write.store(number, Ordering::Relaxed);
     }
 }
 
@@ -326,6 +356,13 @@ fn damaged(place: &Place, fsync: bool, close: bool, boot: &str) {
     }
     let mut bytes = fs::read(&place.path).unwrap();
     bytes[usize::try_from(second).unwrap() + RECORD_HEADER_BYTES] ^= 1;
+    fs::write(&place.path, bytes).unwrap();
+    written_in(place, fsync, boot);
+}
+
+/// Has a journal say that it was written in `boot`.
+fn written_in(place: &Place, fsync: bool, boot: &str) {
+    let mut bytes = fs::read(&place.path).unwrap();
     let at = usize::try_from(HEADER_BYTES).unwrap();
     let boot = Boot {
         id: boot.to_owned(),
@@ -335,6 +372,61 @@ fn damaged(place: &Place, fsync: bool, close: bool, boot: &str) {
     frame(&mut note, BOOT, HEADER_BYTES, &boot.encode());
     bytes[at..at + note.len()].copy_from_slice(&note);
     fs::write(&place.path, bytes).unwrap();
+}
+
+/// Zeros in place of a record, as after a power cut that came before its page was written.
+fn lose(place: &Place, from: u64, to: u64) {
+    let file = fs::OpenOptions::new().write(true).open(&place.path);
+    let zeros = vec![0; usize::try_from(to - from).unwrap()];
+    file.unwrap().write_all_at(&zeros, from).unwrap();
+}
+
+#[test]
+fn fault_38_with_fsync_a_power_cut_may_lose_any_part_of_what_no_sync_has_covered() {
+    let another = "x".repeat(boot().len());
+    let place = place();
+    let (mut journal, _) = open_with(&place, true).unwrap();
+    append(&mut journal, "settled").unwrap();
+    let torn = journal.size;
+    drop(journal.append(b"torn").unwrap());
+    let whole = journal.size;
+    drop(journal.append(b"whole").unwrap());
+    lose(&place, torn, whole);
+    written_in(&place, true, &another);
+    assert_eq!(open_with(&place, true).unwrap().1, ["settled"]);
+}
+
+#[test]
+fn fault_38_with_fsync_damage_in_what_a_sync_has_covered_is_refused_in_every_boot() {
+    let another = "x".repeat(boot().len());
+    for boot in [boot(), &another] {
+        let place = place();
+        let (mut journal, _) = open_with(&place, true).unwrap();
+        let damaged = journal.size;
+        append(&mut journal, "settled").unwrap();
+        let next = journal.size;
+        drop(journal.append(b"not yet").unwrap());
+        drop(journal.append(b"nor this").unwrap());
+        lose(&place, damaged, next);
+        written_in(&place, true, boot);
+        assert_eq!(
+            open_with(&place, true).unwrap_err().to_string(),
+            format!(
+                "`{}` is corrupt at byte {damaged}: the record here is damaged, and a valid one follows at byte {next}",
+                place.path.display()
+            )
+        );
+    }
+}
+
+#[test]
+fn with_fsync_what_a_killed_process_left_in_the_page_cache_is_forced_at_the_start() {
+    let place = place();
+    let (mut journal, _) = open_with(&place, true).unwrap();
+    drop(journal.append(b"not settled").unwrap());
+    let before = SYNCS.get();
+    assert_eq!(open_with(&place, true).unwrap().1, ["not settled"]);
+    assert_eq!(SYNCS.get(), before + 1);
 }
 
 #[test]
