@@ -103,14 +103,13 @@ impl Ledger {
         }
         let states = &self.states;
         let mut live = groups.flat_map(|group| {
-            let offsets = (!group.offsets.is_empty()).then(|| {
+            let offsets = group.offsets.in_order().into_iter();
+            let offsets = offsets.map(|(producer_id, commits)| {
                 let mut record = Vec::new();
-                records::put_offsets(&mut record, group);
-                record
-            });
-            let pending = group.offsets.pending().map(|(producer_id, commits)| {
-                let mut record = Vec::new();
-                records::put_pending(&mut record, &group.id, producer_id, &commits);
+                match producer_id {
+                    Some(id) => records::put_pending(&mut record, &group.id, id, &commits),
+                    None => records::put_commits(&mut record, &group.id, &commits),
+                }
                 record
             });
             let state = match &group.kind {
@@ -121,7 +120,7 @@ impl Ledger {
                     Some(record)
                 }
             };
-            state.into_iter().chain(offsets).chain(pending)
+            state.into_iter().chain(offsets)
         });
         if let Err(error) = self.journal.rewrite(&mut live) {
             let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -133,6 +132,12 @@ impl Ledger {
     #[cfg(test)]
     pub(super) fn break_journal(&self) {
         self.journal.poison();
+    }
+
+    /// How much of the journal a power cut leaves for certain.
+    #[cfg(test)]
+    pub(super) fn forced(&self) -> (std::path::PathBuf, u64) {
+        self.journal.forced()
     }
 
     pub(super) fn flush(&mut self) -> Result<(), Error> {

@@ -1,7 +1,8 @@
 //! The offsets that a group has committed, per topic and partition.
 //!
 //! They outlive the group's members. When they expire is the group's decision, since it knows what is in use.
-//! A transaction's offsets wait in here, per producer, beside those that are visible (`require_stable` asks for them).
+//! A transaction's offsets wait in here, per producer, beside those that are visible (`require_stable` asks for them). Whichever was
+//! stored last holds, as in Apache Kafka: the end of a transaction does not replace what was committed after it had sent its offsets.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,14 @@ pub(crate) struct Committed {
     pub(crate) expires_at_ms: Option<i64>,
 }
 
-type ByTopic = BTreeMap<TopicName, BTreeMap<i32, Committed>>;
+/// An offset, and how many commits came before it.
+#[derive(Debug)]
+struct Stored {
+    order: u64,
+    committed: Committed,
+}
+
+type ByTopic = BTreeMap<TopicName, BTreeMap<i32, Stored>>;
 
 /// All committed offsets of a group.
 #[derive(Debug, Default)]
@@ -35,16 +43,15 @@ pub(crate) struct Offsets {
     topics: ByTopic,
     /// Those of open transactions, by producer id.
     pending: BTreeMap<i64, ByTopic>,
+    /// How many commits there were.
+    commits: u64,
 }
 
-fn put(topics: &mut ByTopic, commits: Commits) {
+fn put(topics: &mut ByTopic, commits: Commits, order: u64) {
     for (topic, partitions) in commits {
-        match topics.get_mut(&topic) {
-            Some(known) => known.extend(partitions),
-            None => {
-                topics.insert(topic, partitions.into_iter().collect());
-            }
-        }
+        let stored = |(index, committed)| (index, Stored { order, committed });
+        let partitions = partitions.into_iter().map(stored);
+        topics.entry(topic).or_default().extend(partitions);
     }
 }
 
@@ -67,20 +74,25 @@ impl Offsets {
 
     /// Keeps offsets until the producer's transaction ends.
     pub(crate) fn pend(&mut self, producer_id: i64, commits: Commits) {
-        put(self.pending.entry(producer_id).or_default(), commits);
+        self.commits += 1;
+        let pending = self.pending.entry(producer_id).or_default();
+        put(pending, commits, self.commits);
     }
 
     /// Ends a producer's transaction.
     pub(crate) fn end(&mut self, producer_id: i64, outcome: Outcome) {
         let pending = self.pending.remove(&producer_id).unwrap_or_default();
-        if outcome == Outcome::Commit {
-            let commits = pending.into_iter();
-            put(
-                &mut self.topics,
-                commits
-                    .map(|(topic, partitions)| (topic, partitions.into_iter().collect()))
-                    .collect(),
-            );
+        if outcome == Outcome::Abort {
+            return;
+        }
+        for (topic, partitions) in pending {
+            let known = self.topics.entry(topic).or_default();
+            for (index, stored) in partitions {
+                let later = known.get(&index);
+                if later.is_none_or(|later| later.order < stored.order) {
+                    known.insert(index, stored);
+                }
+            }
         }
     }
 
@@ -98,16 +110,35 @@ impl Offsets {
         self.pending.keys().copied()
     }
 
-    /// The offsets that wait, by producer.
-    pub(crate) fn pending(&self) -> impl Iterator<Item = (i64, Commits)> {
-        self.pending.iter().map(|(producer_id, topics)| {
-            let commits = topics.iter().map(|(topic, partitions)| {
-                let partitions = partitions.iter();
-                let partitions = partitions.map(|(index, one)| (*index, one.clone()));
-                (topic.clone(), partitions.collect())
-            });
-            (*producer_id, commits.collect())
-        })
+    /// Everything as commits that lead to it again, in their order, with the producer of those that wait.
+    pub(crate) fn in_order(&self) -> Vec<(Option<i64>, Commits)> {
+        let waiting = self.pending.iter();
+        let waiting = waiting.map(|(producer_id, topics)| (Some(*producer_id), topics));
+        let mut all = Vec::new();
+        for (producer_id, topics) in [(None, &self.topics)].into_iter().chain(waiting) {
+            for (topic, partitions) in topics {
+                let each = partitions.iter();
+                all.extend(each.map(|(index, stored)| (producer_id, topic, *index, stored)));
+            }
+        }
+        if !self.pending.is_empty() {
+            all.sort_by_key(|(.., stored)| stored.order);
+        }
+        let mut ordered: Vec<(Option<i64>, Commits)> = Vec::new();
+        for (producer_id, topic, index, stored) in all {
+            let one = (index, stored.committed.clone());
+            if ordered.last().is_none_or(|(last, _)| *last != producer_id) {
+                ordered.push((producer_id, Vec::new()));
+            }
+            let Some((_, commits)) = ordered.last_mut() else {
+                continue;
+            };
+            match commits.last_mut() {
+                Some((last, partitions)) if last == topic => partitions.push(one),
+                _ => commits.push((topic.clone(), vec![one])),
+            }
+        }
+        ordered
     }
 
     /// Whether there is a committed or pending offset.
@@ -126,11 +157,13 @@ impl Offsets {
     }
 
     pub(crate) fn get(&self, topic: &TopicName, partition: i32) -> Option<&Committed> {
-        self.topics.get(topic)?.get(&partition)
+        let stored = self.topics.get(topic)?.get(&partition)?;
+        Some(&stored.committed)
     }
 
     pub(crate) fn put(&mut self, commits: Commits) {
-        put(&mut self.topics, commits);
+        self.commits += 1;
+        put(&mut self.topics, commits, self.commits);
     }
 
     /// Removes offsets, also those that an open transaction has set.
@@ -156,13 +189,6 @@ impl Offsets {
     pub(crate) fn named(&self) -> impl Iterator<Item = &TopicName> {
         let pending = self.pending.values().flat_map(|topics| topics.keys());
         self.topics.keys().chain(pending)
-    }
-
-    /// Everything, by topic.
-    pub(crate) fn by_topic(
-        &self,
-    ) -> impl ExactSizeIterator<Item = (&TopicName, &BTreeMap<i32, Committed>)> {
-        self.topics.iter()
     }
 
     /// Those that have been out of use for longer than `retention_ms`, or than their committer wanted.
@@ -193,7 +219,70 @@ impl Offsets {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicName, i32, &Committed)> {
         self.topics.iter().flat_map(|(topic, partitions)| {
             let partitions = partitions.iter();
-            partitions.map(move |(partition, committed)| (topic, *partition, committed))
+            partitions.map(move |(partition, stored)| (topic, *partition, &stored.committed))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(name: &str) -> TopicName {
+        TopicName(StrBytes::from_string(name.to_owned()))
+    }
+
+    fn one(name: &str, partition: i32, offset: i64) -> Commits {
+        let committed = Committed {
+            offset,
+            leader_epoch: -1,
+            metadata: StrBytes::new(),
+            at_ms: 0,
+            expires_at_ms: None,
+        };
+        vec![(topic(name), vec![(partition, committed)])]
+    }
+
+    /// Commits of 10 to 15, of which 11, 12 and 14 wait.
+    fn mixed() -> Offsets {
+        let mut offsets = Offsets::default();
+        offsets.put(one("b", 0, 10));
+        offsets.pend(9, one("b", 0, 11));
+        offsets.pend(7, one("b", 0, 12));
+        offsets.put(one("a", 0, 13));
+        offsets.pend(7, one("a", 0, 14));
+        offsets.put(one("a", 1, 15));
+        offsets
+    }
+
+    fn after(mut offsets: Offsets, ends: [i64; 2]) -> [Option<i64>; 3] {
+        for producer_id in ends {
+            offsets.end(producer_id, Outcome::Commit);
+        }
+        [("a", 0), ("a", 1), ("b", 0)].map(|(name, partition)| {
+            let found = offsets.get(&topic(name), partition);
+            found.map(|found| found.offset)
+        })
+    }
+
+    #[test]
+    fn of_several_commits_the_one_that_was_stored_last_holds() {
+        for ends in [[7, 9], [9, 7]] {
+            assert_eq!(after(mixed(), ends), [Some(14), Some(15), Some(12)]);
+        }
+    }
+
+    #[test]
+    fn what_leads_to_all_again_keeps_the_order() {
+        for ends in [[7, 9], [9, 7]] {
+            let mut again = Offsets::default();
+            for (producer_id, commits) in mixed().in_order() {
+                match producer_id {
+                    Some(producer_id) => again.pend(producer_id, commits),
+                    None => again.put(commits),
+                }
+            }
+            assert_eq!(after(again, ends), after(mixed(), ends));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What of the groups is kept on disk: the records of `groups.journal`, version 4.
 //!
 //! Each record stands for itself and the last one about a thing holds, so that a journal is written anew by one
-//! record per group, one for its offsets, and one for those of each open transaction. Fields are those of `journal/fields`.
+//! record per group, one for its offsets, and, if transactions are open, as many as keep the order of all commits. Fields are those of `journal/fields`.
 //!
 //! ```text
 //! 1 offsets    group | topics of (name | partitions of (index i32 | offset i64 | epoch i32 | metadata | at i64 | expires i64, -1 never))
@@ -70,21 +70,6 @@ pub(super) fn put_ended(out: &mut Vec<u8>, group: &GroupId, producer_id: i64, ou
 fn put_topics(out: &mut Vec<u8>, commits: &Commits) {
     put_count(out, commits.len());
     for (topic, partitions) in commits {
-        put_text(out, topic);
-        put_count(out, partitions.len());
-        for (partition, committed) in partitions {
-            put_committed(out, *partition, committed);
-        }
-    }
-}
-
-/// All offsets of a group.
-pub(super) fn put_offsets(out: &mut Vec<u8>, group: &Group) {
-    out.put_u8(OFFSETS);
-    put_text(out, &group.id);
-    let topics = group.offsets.by_topic();
-    put_count(out, topics.len());
-    for (topic, partitions) in topics {
         put_text(out, topic);
         put_count(out, partitions.len());
         for (partition, committed) in partitions {

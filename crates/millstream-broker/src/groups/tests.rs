@@ -513,6 +513,22 @@ fn offsets_of_open_transactions_survive_a_restart() {
 }
 
 #[test]
+fn the_end_of_a_transaction_does_not_replace_what_was_committed_after_its_offsets() {
+    let bench = Bench::new();
+    let commit = |bench: &Bench| {
+        let ended = bench.groups.end_transaction(&id("g"), 7, Outcome::Commit);
+        assert_eq!(ended, Ok(()));
+    };
+    bench.pend("g", 7, ("calls", 0, 10));
+    bench.pend("g", 7, ("calls", 1, 10));
+    bench.commit("g", &[("calls", 0, 20)]);
+    let bench = bench.restart();
+    commit(&bench);
+    assert_eq!(bench.offsets("g"), ["calls-0=20", "calls-1=10"]);
+    assert_eq!(bench.restart().offsets("g"), ["calls-0=20", "calls-1=10"]);
+}
+
+#[test]
 fn a_deleted_topic_takes_the_offsets_of_open_transactions_along() {
     let bench = Bench::new();
     bench.pend("g", 7, ("calls", 0, 5));

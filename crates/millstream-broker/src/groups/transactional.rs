@@ -72,6 +72,12 @@ impl Groups {
         written.settle()
     }
 
+    /// How much of the journal a power cut leaves for certain.
+    #[cfg(test)]
+    pub(crate) fn forced(&self) -> (std::path::PathBuf, u64) {
+        self.lock().ledger.forced()
+    }
+
     /// The producers with offsets that wait, by group.
     pub(crate) fn open_transactions(&self) -> Vec<(GroupId, i64)> {
         let shared = self.lock();
