@@ -159,7 +159,13 @@ impl Producers {
         }
         let open = known.filter(|producer| producer.open_since.is_some());
         if batch.transactional {
-            let goes_on = open.is_some_and(|producer| producer.epoch == batch.epoch);
+            // Its records would be those of the transaction before, which its coordinator has still to end here.
+            if open.is_some_and(|producer| producer.epoch < batch.epoch) {
+                return Err(AppendError::EarlierTransaction {
+                    producer_id: batch.producer_id,
+                });
+            }
+            let goes_on = open.is_some();
             if !goes_on && !verified {
                 return Err(AppendError::Unverified {
                     producer_id: batch.producer_id,

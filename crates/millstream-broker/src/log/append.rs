@@ -23,7 +23,7 @@ use super::segment::{Segment, Shape};
 use super::{AppendError, LogConfig, Marker, TimestampType, blocking, file, lock};
 use crate::error::Error;
 use crate::producers::Producers;
-use crate::snapshot::{Durability, sync_folder};
+use crate::snapshot::sync_folder;
 
 /// After so many bytes a checkpoint is made: more than this is not scanned after a kill.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
@@ -366,9 +366,10 @@ impl Partition {
     /// A checkpoint that may fail: then the last one holds, and more is scanned after a kill.
     pub(super) fn try_checkpoint(&self, writer: &mut Writer) {
         let segments = self.segments();
-        if let Err(error) =
-            self.checkpoint(writer, self.start_offset(), &segments, Durability::Process)
-        {
+        let durability = self.durability();
+        let written =
+            blocking(|| self.checkpoint(writer, self.start_offset(), &segments, durability));
+        if let Err(error) = written {
             tracing::warn!(%error, source = %cause(&error), "failed to write a checkpoint");
             writer.clean();
             writer.dirty = true;

@@ -8,6 +8,9 @@
 //! Its rename is also the one point of commit of a compaction: before it the old files count, after it the new ones.
 //!
 //! Good bytes that were only in the page cache stay good as long as the machine runs: the boot's identity tells.
+//!
+//! Without `fsync` a power cut may take the checkpoint, and then everything is checked. What DeleteRecords has deleted must not come
+//! back by that, so `<partition>/deleted` holds it as well, and is always forced to the disk.
 
 use std::path::Path;
 
@@ -22,6 +25,34 @@ const KIND: Kind = Kind {
     magic: "millstream-log",
     newest: 3,
 };
+
+const DELETED: Kind = Kind {
+    magic: "millstream-deleted",
+    newest: 1,
+};
+
+/// What DeleteRecords has deleted.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Deleted {
+    /// Records below this offset.
+    before: i64,
+}
+
+/// The offset below which DeleteRecords has deleted everything.
+pub(super) fn deleted_before(folder: &Path) -> Result<i64, Error> {
+    let deleted = DELETED.read::<Deleted>(&folder.join("deleted"))?;
+    Ok(deleted.map_or(0, |deleted| deleted.before))
+}
+
+/// Notes on the disk that DeleteRecords has deleted everything below `before`.
+pub(super) fn note_deleted(folder: &Path, before: i64) -> Result<(), Error> {
+    DELETED.write(
+        &folder.join("deleted"),
+        &Deleted { before },
+        Durability::Disk,
+    )
+}
 
 /// The state of a log's files at one moment.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -40,6 +40,8 @@ pub(crate) enum AppendError {
     },
     #[error("producer {producer_id} has a transaction open, its records must be part of it")]
     OutsideTransaction { producer_id: i64 },
+    #[error("an earlier transaction of producer {producer_id} has not ended here yet")]
+    EarlierTransaction { producer_id: i64 },
     /// The transaction may have ended meanwhile: ask its coordinator, and try again.
     #[error("no transaction of producer {producer_id} with epoch {epoch} is known to be open here")]
     Unverified { producer_id: i64, epoch: i16 },
@@ -67,6 +69,7 @@ impl AppendError {
             AppendError::OutsideTransaction { .. } | AppendError::Unverified { .. } => {
                 ResponseError::InvalidTxnState
             }
+            AppendError::EarlierTransaction { .. } => ResponseError::ConcurrentTransactions,
             AppendError::Storage(_) => ResponseError::KafkaStorageError,
             AppendError::Deleted => ResponseError::UnknownTopicOrPartition,
         }

@@ -175,7 +175,7 @@ impl Partition {
                 &mut writer,
                 self.start_offset(),
                 &self.segments(),
-                Durability::Process,
+                self.durability(),
             )?;
         }
         self.segments().iter().for_each(|segment| segment.close());
@@ -213,6 +213,14 @@ impl Partition {
             self.failed.get_or_init(|| cause(error));
         }
         result
+    }
+
+    /// What a checkpoint has to survive.
+    pub(super) fn durability(&self) -> Durability {
+        match self.config().fsync {
+            true => Durability::Disk,
+            false => Durability::Process,
+        }
     }
 
     /// Notes how `segments` are, of which the last is the writer's.

@@ -4,7 +4,7 @@
 //! was written later, and any file that was changed behind our back, is scanned with all checksums. Then
 //! - bytes at the end of the last segment that are no batch, with no batch after them, are what a kill in the middle
 //!   of a write leaves: they are cut off and reported;
-//! - everything else that does not fit is damage and refused with file and position, as a missing file is: going on
+//! - everything else that does not fit is damage and refused with file and position, as a missing or shortened file is: going on
 //!   would hide a loss. There is one exception: where the machine has lost power since and the bytes were never
 //!   forced to the disk, the log ends at the first damage, as in Apache Kafka; what is given up is reported.
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::aborted::AbortedIndex;
 use super::batch::Header;
-use super::checkpoint::{Checkpoint, Note};
+use super::checkpoint::{self, Checkpoint, Note};
 use super::index::{Entry, Index};
 use super::scan::{Found, Scan};
 use super::segment::{Id, Segment, Shape};
@@ -87,7 +87,7 @@ pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovere
         seen: Some(Producers::default()),
         out: Recovered {
             segments: Vec::new(),
-            start: checkpoint.start,
+            start: checkpoint.start.max(checkpoint::deleted_before(folder)?),
             producers: checkpoint.producers,
             cleaned: checkpoint.cleaned,
             generation: lying.iter().map(|one| one.id.generation).max().unwrap_or(0),
@@ -185,7 +185,7 @@ impl Recovery<'_> {
     /// Takes one file in; true when the log had to be ended inside it.
     fn one(&mut self, lying: Lying, is_last: bool) -> Result<bool, Error> {
         let note = self.notes.iter().find(|note| note.base == lying.base);
-        let (shape, written) = match self.judge(lying, note, is_last)? {
+        let (shape, written) = match self.judge(lying, note)? {
             Verdict::Good(shape) => {
                 let segment = self.segment(
                     shape,
@@ -211,14 +211,14 @@ impl Recovery<'_> {
         self.scan(lying, shape, written, is_last)
     }
 
-    fn judge(&self, lying: Lying, note: Option<&Note>, is_last: bool) -> Result<Verdict, Error> {
+    fn judge(&self, lying: Lying, note: Option<&Note>) -> Result<Verdict, Error> {
         let Some(note) = note else {
             return Ok(Verdict::Unknown);
         };
         let believed = self.same_boot || note.synced;
         if lying.size < note.size {
-            // Only the end of the last segment may be torn, and only a lost page cache excuses more.
-            if is_last || !believed {
+            // Only a lost page cache excuses that: what a kill tears is longer than the checkpoint says.
+            if !believed {
                 return Ok(Verdict::Unknown);
             }
             let reason = format!(
@@ -326,7 +326,8 @@ impl Recovery<'_> {
         damage: Damage,
     ) -> Result<(), Error> {
         let note = self.notes.iter().find(|note| note.base == segment.base);
-        let on_disk = note.is_some_and(|note| note.synced && scan.position() < note.size);
+        let was_good = note.is_some_and(|note| scan.position() < note.size);
+        let on_disk = was_good && note.is_some_and(|note| note.synced);
         if !self.same_boot && !on_disk {
             return Ok(());
         }
@@ -336,6 +337,7 @@ impl Recovery<'_> {
         let follows = match after {
             Some(after) => format!("a valid record batch follows at byte {after}"),
             None if !damage.is_last => "segments follow".to_owned(),
+            None if was_good => "it was good before".to_owned(),
             None => return Ok(()),
         };
         let reason = format!("{} (offset {offset}), and {follows}", damage.reason);

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::append::Writer;
+use super::checkpoint;
 use super::partition::Partition;
 use super::segment::{Segment, Shape};
 use super::{LogConfig, ReadError, blocking, lock};
@@ -90,6 +91,7 @@ impl Partition {
             if writer.shape.size > 0 && before == writer.shape.end {
                 self.roll(&mut writer)?;
             }
+            checkpoint::note_deleted(&self.folder, before)?;
             let segments = self.segments();
             self.checkpoint(
                 &mut writer,

@@ -152,3 +152,26 @@ fn ids_are_never_given_twice() {
     given.dedup();
     assert_eq!(given.len() as i64, BLOCK + 2);
 }
+
+#[test]
+fn a_transaction_does_not_begin_where_an_earlier_one_of_its_producer_is_open() {
+    let transactional = |epoch| Sequenced {
+        transactional: true,
+        ..batch(epoch, 0, 1)
+    };
+    let mut producers = Producers::default();
+    assert_eq!(producers.admit(transactional(3), true), Ok(None));
+    producers.record(transactional(3), 100, 5, 1000);
+    assert_eq!(
+        producers.admit(transactional(4), true),
+        Err(AppendError::EarlierTransaction { producer_id: 7 })
+    );
+    let marker = Marker {
+        producer_id: 7,
+        epoch: 3,
+        outcome: Outcome::Abort,
+        coordinator_epoch: 0,
+    };
+    producers.end(marker, 101, 1000);
+    assert_eq!(producers.admit(transactional(4), true), Ok(None));
+}

@@ -69,6 +69,21 @@ impl Place {
         Partition::open(self.folder.path(), &Arc::new(self.config.clone()), NOW)
     }
 
+    /// As if the machine had been started again since, without all that was forced to the disk.
+    fn in_another_boot(&self) {
+        let checkpoint = self.folder.path().join("checkpoint");
+        let text = fs::read_to_string(&checkpoint).unwrap();
+        let (_, body) = text.split_once('\n').unwrap();
+        let body = body.trim().replace(crate::boot::boot(), "another");
+        let body = body.replace("\"synced\":true", "\"synced\":false");
+        let checksum = crc32c::crc32c(body.as_bytes());
+        fs::write(
+            &checkpoint,
+            format!("millstream-log 3 {checksum:08x}\n{body}\n"),
+        )
+        .unwrap();
+    }
+
     fn log(&self, base: i64) -> PathBuf {
         self.folder.path().join(format!("{base:020}.log"))
     }

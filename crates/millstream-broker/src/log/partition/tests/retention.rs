@@ -207,3 +207,28 @@ fn records_without_a_time_age_by_their_segment() {
     assert_eq!(log.retain(active + 60_001).unwrap().segments, 2);
     assert_eq!((log.start_offset(), log.end_offset()), (3, 3));
 }
+
+#[test]
+fn deleted_records_do_not_come_back_when_a_power_cut_takes_a_later_checkpoint() {
+    let place = Place::new(LogConfig {
+        segment_bytes: 600,
+        ..LogConfig::default()
+    });
+    let log = place.open();
+    for _ in 0..4 {
+        log.append(batch(1, 100), NOW).unwrap();
+    }
+    assert_eq!(log.delete_records(2), Ok(2));
+    let checkpoint = place.folder.path().join("checkpoint");
+    let before = fs::read(&checkpoint).unwrap();
+    while fs::read(&checkpoint).unwrap() == before {
+        log.append(batch(1, 100), NOW).unwrap();
+    }
+    drop(log);
+    // It had its name, and nothing in it had reached the disk.
+    fs::write(&checkpoint, b"").unwrap();
+    let log = place.open();
+    assert_eq!(log.start_offset(), 2);
+    log.append(batch(1, 100), NOW).unwrap();
+    assert_eq!(place.open().start_offset(), 2);
+}

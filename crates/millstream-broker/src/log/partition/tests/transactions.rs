@@ -190,6 +190,7 @@ fn a_checkpoint_that_knows_more_than_the_log_is_not_believed() {
     end(&log, 1, 0, Outcome::Abort);
     log.close().unwrap();
     drop(log);
+    place.in_another_boot();
     let file = fs::OpenOptions::new()
         .write(true)
         .open(place.log(0))
