@@ -8,10 +8,14 @@
 //! 2. every partition gets its marker, every group its record: a start after a kill does all of this again;
 //! 3. the journal says that it is complete.
 //!
+//! With `fsync` each step waits until the one before it is on the disk. So does what takes part: a partition or a group is in the
+//! journal for certain before it gets records or offsets of the transaction, and by then so is the end of the transaction before.
+//!
 //! The state of all ids is behind one lock, which is held while the journal takes a record (and, once in a thousand new ids, while the
-//! next of them are reserved), never while a sync or a participant is waited for. Offsets of a transaction are put in their group under it, so that none come after the decision; partitions see to that
-//! themselves (`log/append`). One task, [`Transactions::run`], aborts what has been open for too long, tells those again who could not
-//! be notified, and forgets ids that nobody uses.
+//! next of them are reserved, and while the journal is written anew), never while a record is forced to the disk or a participant is
+//! waited for. Offsets of a transaction are put in their group under it, so that none come after the decision; partitions see to that
+//! themselves (`log/append`). One task, [`Transactions::run`], aborts what has been open for too long, notifies those again who could
+//! not be notified, aborts what no transaction has, and forgets ids that nobody uses.
 
 mod participants;
 mod records;
@@ -20,7 +24,6 @@ mod transaction;
 mod view;
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,7 +40,7 @@ use crate::frame::own;
 use crate::journal::{Journal, Unwritten, Written};
 pub(crate) use participants::{Everyone, Participants};
 use records::Replayed;
-use shared::{Shared, Slot, TELL_AGAIN_MS};
+use shared::{Notice, Shared, Slot, TELL_AGAIN_MS};
 use transaction::{End, FreshId, Init, State, Transaction};
 pub(crate) use transaction::{Ending, Generation, Producer, Scope};
 pub(crate) use view::Filter;
@@ -70,12 +73,13 @@ impl Transactions {
                 journal,
                 record: Vec::new(),
                 alarms: Alarms::default(),
+                orphans: Vec::new(),
                 stopping: false,
             }),
         };
         let mut shared = transactions.lock();
         for (id, transaction) in replayed.transactions {
-            shared.slots.insert(id.clone(), Slot::new(transaction));
+            shared.slots.insert(id.clone(), Slot::found(transaction));
             shared.set_alarm(&id, transactions.expiration_ms);
         }
         drop(shared);
@@ -114,9 +118,23 @@ impl Transactions {
         let now_ms = self.clock.now_ms();
         loop {
             let Some(id) = self.lock().alarms.due(now_ms) else {
-                return;
+                break;
             };
             self.wake(&id, now_ms, participants);
+        }
+        self.abort_orphans(participants);
+    }
+
+    /// Aborts what no transaction has; what cannot be aborted now is left for the next time.
+    fn abort_orphans(&self, participants: &dyn Participants) {
+        let orphans = self.lock().orphans.clone();
+        for orphan in orphans {
+            match orphan.abort(participants) {
+                Ok(()) => self.lock().orphans.retain(|one| *one != orphan),
+                Err(reason) => {
+                    tracing::warn!(%orphan, reason, "failed to abort a transaction, tried again later");
+                }
+            }
         }
     }
 
@@ -125,30 +143,27 @@ impl Transactions {
         let Some(slot) = shared.slots.get(id) else {
             return;
         };
-        let mut settled = None;
+        let mut decided = None;
         if let Some(aborting) = slot.transaction.timed_out(now_ms) {
             tracing::info!(
                 transaction = id.as_str(),
                 "transaction timed out, it is aborted"
             );
-            settled = Some(shared.put(aborting));
-        } else if matches!(slot.transaction.state, State::Prepare(_)) {
-            if !slot.telling && slot.again_at <= now_ms {
-                settled = Some(Ok(Written::settled()));
-            }
-        } else if slot.expires_at(self.expiration_ms) <= now_ms {
+            let all = aborting.scope.clone();
+            decided = Some((shared.put(aborting), all));
+        } else if slot.is_idle() && slot.expires_at(self.expiration_ms) <= now_ms {
             shared.forget(id);
+        } else if let Some(left) = shared.claim(id, now_ms) {
+            decided = Some((Ok(Written::settled()), left));
         }
         // Whatever failed is tried again, but not at once.
         shared.set_alarm_after(id, now_ms, self.expiration_ms);
         drop(shared);
-        let told = match settled {
-            None => Ok(()),
-            Some(written) => written
-                .and_then(Written::settle)
-                .map_err(Unwritten::code)
-                .and_then(|()| self.tell(id, participants)),
-        };
+        let told = decided.map_or(Ok(()), |(written, left)| {
+            let settled = written.and_then(Written::settle);
+            settled.map_err(Unwritten::code)?;
+            self.tell(id, left, participants)
+        });
         if let Err(error) = told {
             tracing::warn!(transaction = id.as_str(), %error, "failed to end a transaction, tried again later");
         }
@@ -167,43 +182,32 @@ impl Transactions {
             return Err(ResponseError::InvalidTransactionTimeout);
         }
         let now_ms = self.clock.now_ms();
-        let mut known = known;
         loop {
             let mut shared = self.lock();
             shared.check()?;
-            let id = match shared.slots.entry(id.clone()) {
-                Entry::Occupied(slot) => slot.key().clone(),
-                Entry::Vacant(_) => {
-                    let id = TransactionalId(own(id));
-                    let transaction = Transaction::new(id.clone(), fresh()?, now_ms);
-                    shared.slots.insert(id.clone(), Slot::new(transaction));
-                    id
-                }
+            let next = match shared.get(id) {
+                Ok(transaction) => transaction.init(known, timeout_ms, now_ms, fresh)?,
+                Err(_) => Transaction::new(TransactionalId(own(id)), fresh()?, now_ms)
+                    .init(known, timeout_ms, now_ms, fresh)?,
             };
-            let slot = shared
-                .slots
-                .get(&id)
-                .ok_or(ResponseError::UnknownServerError)?;
-            let next = slot.transaction.init(known, timeout_ms, now_ms, fresh)?;
             let (next, ready) = match next {
                 Init::Ready(next) => (next, true),
                 Init::Abort(next) => (next, false),
             };
-            let producer = next.producer;
+            let (producer, all) = (next.producer, next.scope.clone());
             let written = shared.put(next).map_err(Unwritten::code)?;
-            shared.set_alarm(&id, self.expiration_ms);
+            shared.set_alarm(id, self.expiration_ms);
             drop(shared);
             written.settle().map_err(Unwritten::code)?;
             if ready {
                 return Ok(producer);
             }
-            self.tell(&id, participants)?;
-            // Whoever it was, it is fenced now, and this request was found to be the one that may follow.
-            known = known.map(|_| producer);
+            self.tell(id, all, participants)?;
         }
     }
 
-    /// Adds to the transaction of a producer, which begins with it if need be.
+    /// Adds to the transaction of a producer, which begins with it if need be. It is in the journal for certain when this returns: the
+    /// records that follow may reach the disk at any time.
     pub(crate) fn add(
         &self,
         id: &TransactionalId,
@@ -211,9 +215,10 @@ impl Transactions {
         scope: Scope,
     ) -> Result<(), ResponseError> {
         let mut shared = self.lock();
-        shared.add(id, by, scope, self.clock.now_ms())?;
+        let written = shared.add(id, by, scope, self.clock.now_ms())?;
         shared.set_alarm(id, self.expiration_ms);
-        Ok(())
+        drop(shared);
+        written.settle().map_err(Unwritten::code)
     }
 
     /// Whether the open transaction of a producer has all of `scope`.
@@ -223,7 +228,8 @@ impl Transactions {
         by: Producer,
         scope: &Scope,
     ) -> Result<(), ResponseError> {
-        self.lock().verify(id, by, scope)
+        let written = self.lock().verify(id, by, scope)?;
+        written.settle().map_err(Unwritten::code)
     }
 
     /// Has a producer take part with `scope` in its transaction, as far as its protocol says so itself.
@@ -249,15 +255,11 @@ impl Transactions {
         group: &GroupId,
         store: impl FnOnce() -> Result<T, ResponseError>,
     ) -> Result<T, ResponseError> {
-        let mut shared = self.lock();
         let scope = Scope::group(group);
-        match generation {
-            Generation::First => shared.verify(id, by, &scope)?,
-            Generation::Second => {
-                shared.add(id, by, scope, self.clock.now_ms())?;
-                shared.set_alarm(id, self.expiration_ms);
-            }
-        }
+        self.admit(id, by, generation, scope.clone())?;
+        let shared = self.lock();
+        // It may have ended while the disk was waited for. What has settled has settled: this is the lock's work only.
+        drop(shared.verify(id, by, &scope)?);
         store()
     }
 
@@ -277,54 +279,52 @@ impl Transactions {
             End::Done(producer) => return Ok(producer),
             End::Prepare(next) => next,
         };
+        // Once it is told, another may have the id: what this one is from now on is decided here.
+        let (after, all) = (next.producer_after(), next.scope.clone());
         let written = shared.put(next).map_err(Unwritten::code)?;
         shared.set_alarm(id, self.expiration_ms);
         drop(shared);
         written.settle().map_err(Unwritten::code)?;
         // The decision holds whatever happens now: what is not told is told later.
-        if let Err(error) = self.tell(id, participants) {
+        if let Err(error) = self.tell(id, all, participants) {
             tracing::warn!(transaction = id.as_str(), %error, "failed to end a transaction, tried again later");
         }
-        let shared = self.lock();
-        let transaction = shared.get(id)?;
-        Ok(match transaction.successor {
-            Some(id) => Producer { id, epoch: 0 },
-            None => transaction.producer,
-        })
+        Ok(after)
     }
 
-    /// Tells all that take part how a transaction ends, and notes that it is complete.
+    /// Tells those who are `left` how a transaction ends, and notes that it is complete. Only for the one who stored the decision or
+    /// has claimed it.
     fn tell(
         &self,
         id: &TransactionalId,
+        mut left: Scope,
         participants: &dyn Participants,
     ) -> Result<(), ResponseError> {
         let (transaction, outcome) = {
-            let mut shared = self.lock();
-            let Some(slot) = shared.slots.get_mut(id) else {
+            let shared = self.lock();
+            let transaction = shared.get(id)?;
+            let State::Prepare(outcome) = transaction.state else {
                 return Ok(());
             };
-            let State::Prepare(outcome) = slot.transaction.state else {
-                return Ok(());
-            };
-            if std::mem::replace(&mut slot.telling, true) {
-                return Err(ResponseError::ConcurrentTransactions);
-            }
-            (slot.transaction.clone(), outcome)
+            (transaction.clone(), outcome)
         };
-        let told = participants::tell_all(&transaction, outcome, participants);
+        let marker = transaction.marker(outcome);
+        let told = participants::tell_all(&mut left, marker, participants);
         let now_ms = self.clock.now_ms();
         let mut shared = self.lock();
         let told = told.and_then(|()| {
-            // What the disk forgets of this is done again.
+            // Should a power cut take this, all are told again: what the producer does next forces it to the disk first.
             let put = shared.put(transaction.completed(outcome, now_ms));
             put.map(drop).map_err(|error| error.to_string())
         });
-        if let Some(slot) = shared.slots.get_mut(id) {
-            slot.telling = false;
-            slot.again_at = now_ms.saturating_add(TELL_AGAIN_MS);
+        if told.is_err()
+            && let Some(slot) = shared.slots.get_mut(id)
+        {
+            let at = now_ms.saturating_add(TELL_AGAIN_MS);
+            slot.notice = Notice::Due { left, at };
         }
         shared.set_alarm(id, self.expiration_ms);
+        drop(shared);
         told.map_err(|reason| {
             tracing::warn!(
                 transaction = id.as_str(),
@@ -344,20 +344,18 @@ impl Transactions {
 
     /// Finishes what a kill has left, before any request.
     pub(crate) fn recover(&self, everyone: &Everyone<'_>) {
-        let prepared: Vec<TransactionalId> = {
-            let shared = self.lock();
-            let slots = shared.slots.iter();
-            slots
-                .filter(|(_, slot)| matches!(slot.transaction.state, State::Prepare(_)))
-                .map(|(id, _)| id.clone())
-                .collect()
-        };
-        for id in prepared {
-            if let Err(error) = self.tell(&id, everyone) {
+        let ids: Vec<TransactionalId> = self.lock().slots.keys().cloned().collect();
+        for id in ids {
+            let Some(left) = self.lock().claim(&id, self.clock.now_ms()) else {
+                continue;
+            };
+            if let Err(error) = self.tell(&id, left, everyone) {
                 tracing::warn!(transaction = id.as_str(), %error, "failed to end a transaction, tried again later");
             }
         }
-        everyone.abort_orphans(self);
+        let orphans = everyone.orphans(self);
+        self.lock().orphans = orphans;
+        self.abort_orphans(everyone);
     }
 }
 

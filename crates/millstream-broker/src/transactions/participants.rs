@@ -1,11 +1,14 @@
 //! The participants of a transaction, notified of its end: partitions by a marker, groups by a record of their journal.
 //!
-//! A second notification changes nothing, so that after a kill all are notified again. What takes part in no transaction that the coordinator
-//! knows, after a power cut took the end of its journal, is aborted at the start: no transaction stays open for ever.
+//! A second notification changes nothing, so that after a kill all are notified again. One that fails keeps nobody else from hearing.
+//! What takes part in no transaction that the coordinator knows, after a power cut took the end of its journal, is an orphan: it is
+//! aborted at the start, or as soon as its partition or group takes records again.
+
+use std::fmt;
 
 use kafka_protocol::messages::{GroupId, TopicName};
 
-use super::transaction::{Producer, Transaction, orphaned};
+use super::transaction::{Producer, orphaned};
 use super::{Transactions, transaction::Scope};
 use crate::groups::Groups;
 use crate::log::{AppendError, Marker, Outcome};
@@ -53,28 +56,82 @@ impl Participants for Everyone<'_> {
     }
 }
 
-/// Tells all that take part in `transaction`; after an error they have to be notified again.
+/// Tells all that are `left`; those who could not be notified stay in it, with the first reason as the error.
 pub(super) fn tell_all(
-    transaction: &Transaction,
-    outcome: Outcome,
+    left: &mut Scope,
+    marker: Marker,
     participants: &dyn Participants,
 ) -> Result<(), String> {
-    let marker = transaction.marker(outcome);
-    let Scope { topics, groups } = &transaction.scope;
-    for (topic, partitions) in topics {
-        for partition in partitions {
-            participants.mark(topic, *partition, marker)?;
+    let mut failed = None;
+    let mut heard = |told: Result<(), String>| match told {
+        Ok(()) => true,
+        Err(reason) => {
+            failed.get_or_insert(reason);
+            false
+        }
+    };
+    left.topics.retain(|topic, partitions| {
+        partitions.retain(|partition| !heard(participants.mark(topic, *partition, marker)));
+        !partitions.is_empty()
+    });
+    left.groups.retain(|group| {
+        let ended = participants.end_offsets(group, marker.producer_id, marker.outcome);
+        !heard(ended)
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// What is open in a partition or a group, and in no transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Orphan {
+    Records {
+        topic: TopicName,
+        partition: i32,
+        marker: Marker,
+    },
+    Offsets {
+        group: GroupId,
+        producer_id: i64,
+    },
+}
+
+impl Orphan {
+    pub(super) fn producer_id(&self) -> i64 {
+        match self {
+            Orphan::Records { marker, .. } => marker.producer_id,
+            Orphan::Offsets { producer_id, .. } => *producer_id,
         }
     }
-    for group in groups {
-        participants.end_offsets(group, marker.producer_id, outcome)?;
+
+    pub(super) fn abort(&self, participants: &dyn Participants) -> Result<(), String> {
+        match self {
+            Orphan::Records {
+                topic,
+                partition,
+                marker,
+            } => participants.mark(topic, *partition, *marker),
+            Orphan::Offsets { group, producer_id } => {
+                participants.end_offsets(group, *producer_id, Outcome::Abort)
+            }
+        }
     }
-    Ok(())
+}
+
+impl fmt::Display for Orphan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Orphan::Records {
+                topic, partition, ..
+            } => write!(out, "{}-{partition}", topic.as_str()),
+            Orphan::Offsets { group, .. } => write!(out, "group {}", group.as_str()),
+        }
+    }
 }
 
 impl Everyone<'_> {
-    /// Aborts what is open in partitions and groups without a transaction that has them.
-    pub(crate) fn abort_orphans(&self, transactions: &Transactions) {
+    /// What is open in partitions and groups without a transaction that has them.
+    pub(super) fn orphans(&self, transactions: &Transactions) -> Vec<Orphan> {
+        let mut found = Vec::new();
         for topic in self.topics.all() {
             for (index, partition) in (0..).zip(topic.partitions().iter()) {
                 for (id, epoch) in partition.open_transactions() {
@@ -88,9 +145,11 @@ impl Everyone<'_> {
                         producer = id,
                         "transaction without a coordinator's record is aborted"
                     );
-                    if let Err(error) = self.mark(&topic.name, index, orphaned(producer)) {
-                        tracing::error!(topic = topic.name.as_str(), partition = index, %error, "failed to abort a transaction");
-                    }
+                    found.push(Orphan::Records {
+                        topic: topic.name.clone(),
+                        partition: index,
+                        marker: orphaned(producer),
+                    });
                 }
             }
         }
@@ -103,9 +162,8 @@ impl Everyone<'_> {
                 producer = producer_id,
                 "offsets of a transaction without a coordinator's record are dropped"
             );
-            if let Err(error) = self.end_offsets(&group, producer_id, Outcome::Abort) {
-                tracing::error!(group = group.as_str(), %error, "failed to drop offsets of a transaction");
-            }
+            found.push(Orphan::Offsets { group, producer_id });
         }
+        found
     }
 }

@@ -1,13 +1,14 @@
 //! What is behind the coordinator's lock: every transactional id with its transaction, their journal and their alarms.
 //!
-//! A state is stored before it is taken, so that what is here is never more than what a start would find. Whoever changes a
-//! transaction sets its alarm after it.
+//! A state is stored before it is taken, so that what is here is never more than what a start would find. With `fsync` it is on the
+//! disk when the record returned has settled: only then may anyone act on it. Whoever changes a transaction sets its alarm after it.
 
 use std::collections::HashMap;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TransactionalId;
 
+use super::participants::Orphan;
 use super::records;
 use super::transaction::{Producer, Scope, State, Transaction};
 use crate::alarms::{Alarms, NEVER};
@@ -22,26 +23,54 @@ pub(super) struct Shared {
     pub(super) journal: Journal,
     pub(super) record: Vec<u8>,
     pub(super) alarms: Alarms<TransactionalId>,
+    /// What has still to be aborted because no transaction has it.
+    pub(super) orphans: Vec<Orphan>,
     pub(super) stopping: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) transaction: Transaction,
-    /// Somebody is telling all how it ends.
-    pub(super) telling: bool,
-    /// When participants that could not be notified are notified again.
-    pub(super) again_at: i64,
+    /// The last record about it.
+    stored: Written,
+    /// Who notifies the participants, once it is decided how the transaction ends.
+    pub(super) notice: Notice,
+}
+
+/// Who notifies the participants of a decision.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// The one who has stored the decision, or has claimed it since. After a failed sync this stays so: nobody acts on a decision of
+    /// which it is unknown whether the disk holds it.
+    UnderWay,
+    /// Whoever comes at this time; these are left.
+    Due { left: Scope, at: i64 },
 }
 
 impl Slot {
-    pub(super) fn new(transaction: Transaction) -> Slot {
+    /// As it was found in the journal, of which the start has forced all to the disk.
+    pub(super) fn found(transaction: Transaction) -> Slot {
+        let left = match transaction.state {
+            State::Prepare(_) => transaction.scope.clone(),
+            _ => Scope::default(),
+        };
         Slot {
             transaction,
-            telling: false,
-            again_at: 0,
+            stored: Written::settled(),
+            notice: Notice::Due { left, at: 0 },
         }
     }
+
+    /// Whether no transaction is open or being ended.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.transaction.state, State::Empty | State::Complete(_))
+    }
+
+    /// Nobody has to be notified.
+    const NOBODY_LEFT: Notice = Notice::Due {
+        left: Scope::EMPTY,
+        at: 0,
+    };
 
     /// When the id is forgotten, should nobody use it.
     pub(super) fn expires_at(&self, expiration_ms: i64) -> i64 {
@@ -52,8 +81,10 @@ impl Slot {
     pub(super) fn deadline(&self, expiration_ms: i64) -> i64 {
         match self.transaction.state {
             State::Ongoing => self.transaction.times_out_at(),
-            State::Prepare(_) if self.telling => NEVER,
-            State::Prepare(_) => self.again_at,
+            State::Prepare(_) => match self.notice {
+                Notice::UnderWay => NEVER,
+                Notice::Due { at, .. } => at,
+            },
             State::Empty | State::Complete(_) => self.expires_at(expiration_ms),
         }
     }
@@ -67,10 +98,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn get(&self, id: &TransactionalId) -> Result<&Transaction, ResponseError> {
+    fn slot(&self, id: &TransactionalId) -> Result<&Slot, ResponseError> {
         let slot = self.slots.get(id);
-        slot.map(|slot| &slot.transaction)
-            .ok_or(ResponseError::InvalidProducerIdMapping)
+        slot.ok_or(ResponseError::InvalidProducerIdMapping)
+    }
+
+    pub(super) fn get(&self, id: &TransactionalId) -> Result<&Transaction, ResponseError> {
+        self.slot(id).map(|slot| &slot.transaction)
     }
 
     pub(super) fn append(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Unwritten> {
@@ -79,14 +113,33 @@ impl Shared {
         self.journal.append(&self.record)
     }
 
-    /// Stores the next state of a transaction and takes it.
+    /// Stores the next state of a transaction and takes it. If it is a decision, the caller notifies the participants.
     pub(super) fn put(&mut self, next: Transaction) -> Result<Written, Unwritten> {
         let written = self.append(|record| records::put_whole(record, &next))?;
-        if let Some(slot) = self.slots.get_mut(&next.id) {
-            slot.transaction = next;
-        }
+        let slot = Slot {
+            notice: match next.state {
+                State::Prepare(_) => Notice::UnderWay,
+                _ => Slot::NOBODY_LEFT,
+            },
+            stored: written.clone(),
+            transaction: next,
+        };
+        self.slots.insert(slot.transaction.id.clone(), slot);
         self.shrink();
         Ok(written)
+    }
+
+    /// Takes over the notification of those who are left, if that is due.
+    pub(super) fn claim(&mut self, id: &TransactionalId, now_ms: i64) -> Option<Scope> {
+        let slot = self.slots.get_mut(id)?;
+        match (slot.transaction.state, &mut slot.notice) {
+            (State::Prepare(_), Notice::Due { left, at }) if *at <= now_ms => {
+                let left = std::mem::take(left);
+                slot.notice = Notice::UnderWay;
+                Some(left)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn verify(
@@ -94,12 +147,12 @@ impl Shared {
         id: &TransactionalId,
         by: Producer,
         scope: &Scope,
-    ) -> Result<(), ResponseError> {
+    ) -> Result<Written, ResponseError> {
         self.check()?;
-        let transaction = self.get(id)?;
-        transaction.check(by)?;
-        match transaction.has(scope) {
-            true => Ok(()),
+        let slot = self.slot(id)?;
+        slot.transaction.check(by)?;
+        match slot.transaction.has(scope) {
+            true => Ok(slot.stored.clone()),
             false => Err(ResponseError::TransactionAbortable),
         }
     }
@@ -110,21 +163,28 @@ impl Shared {
         by: Producer,
         scope: Scope,
         now_ms: i64,
-    ) -> Result<(), ResponseError> {
+    ) -> Result<Written, ResponseError> {
         self.check()?;
-        let transaction = self.get(id)?;
-        transaction.check(by)?;
-        if transaction.has(&scope) {
-            return Ok(());
+        let slot = self.slot(id)?;
+        slot.transaction.check(by)?;
+        if slot.transaction.has(&scope) {
+            return Ok(slot.stored.clone());
         }
-        // With `fsync` nobody waits for this record: should it be lost, so is the end, and what it speaks of is aborted.
-        let written = self.append(|record| records::put_grown(record, id, &scope, now_ms));
-        drop(written.map_err(Unwritten::code)?);
+        if self.orphans.iter().any(|one| one.producer_id() == by.id) {
+            return Err(ResponseError::ConcurrentTransactions);
+        }
+        if slot.transaction.is_too_large_with(&scope) {
+            return Err(Unwritten::TooLarge.code());
+        }
+        let written = self
+            .append(|record| records::put_grown(record, id, &scope, now_ms))
+            .map_err(Unwritten::code)?;
         if let Some(slot) = self.slots.get_mut(id) {
             slot.transaction.grow(scope, now_ms);
+            slot.stored = written.clone();
         }
         self.shrink();
-        Ok(())
+        Ok(written)
     }
 
     pub(super) fn forget(&mut self, id: &TransactionalId) {
@@ -174,9 +234,18 @@ impl Shared {
             records::put_whole(&mut record, &slot.transaction);
             record
         });
-        if let Err(error) = self.journal.rewrite(&mut live) {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, source, "transactions' journal keeps growing");
+        match self.journal.rewrite(&mut live) {
+            // All of the new file is on the disk, and the old one is not needed any more.
+            Ok(()) if self.journal.is_usable() => {
+                for slot in self.slots.values_mut() {
+                    slot.stored = Written::settled();
+                }
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, source, "transactions' journal keeps growing");
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The coordinator with real partitions, groups and files: kills between all steps, time-outs, those who cannot be told.
+//! The coordinator with real partitions, groups and files: kills between all steps, time-outs, those who cannot be told. What a power
+//! cut leaves of it is in `power`, what failing disks and participants do to it in `failures`.
 
 use std::cell::Cell;
 use std::fs;
@@ -16,8 +17,11 @@ use super::*;
 use crate::broker::Broker;
 use crate::groups::Reader;
 use crate::log::testing::encode_with;
-use crate::log::{Isolation, Marker, Outcome, Span};
+use crate::log::{Aborted, Isolation, Marker, Outcome, Span};
 use crate::topics::config::Overrides;
+
+mod failures;
+mod power;
 
 const NOW: i64 = 1_700_000_000_000;
 const PARTITIONS: i32 = 3;
@@ -27,6 +31,14 @@ struct Bench {
     broker: Broker,
     folder: tempfile::TempDir,
     clock: Clock,
+    fsync: bool,
+}
+
+/// What a reader of committed records sees: aborted transactions, and the ends.
+struct View {
+    aborted: Vec<Aborted>,
+    last_stable: i64,
+    end: i64,
 }
 
 fn text(text: &str) -> StrBytes {
@@ -45,9 +57,10 @@ fn group() -> GroupId {
     GroupId(text("readers"))
 }
 
-fn open(folder: &Path, clock: &Clock) -> Broker {
+fn open(folder: &Path, clock: &Clock, fsync: bool) -> Broker {
     let mut config = Config::ephemeral(folder);
     config.clock = clock.clone();
+    config.fsync = fsync;
     Broker::open(config).unwrap()
 }
 
@@ -84,9 +97,13 @@ impl Participants for Dying<'_> {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with(false)
+    }
+
+    fn with(fsync: bool) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::manual(NOW);
-        let broker = open(folder.path(), &clock);
+        let broker = open(folder.path(), &clock, fsync);
         broker
             .topics
             .create("calls", PARTITIONS, Overrides::new())
@@ -95,6 +112,7 @@ impl Bench {
             broker,
             folder,
             clock,
+            fsync,
         }
     }
 
@@ -108,29 +126,52 @@ impl Bench {
             broker,
             folder,
             clock,
+            fsync,
         } = self;
         drop(broker);
         between();
         Bench {
-            broker: open(folder.path(), &clock),
+            broker: open(folder.path(), &clock, fsync),
             folder,
             clock,
+            fsync,
         }
     }
 
     fn init(&self) -> Result<Producer, ResponseError> {
+        self.init_as(&id(), None, &self.broker.everyone())
+    }
+
+    fn init_as(
+        &self,
+        id: &TransactionalId,
+        known: Option<Producer>,
+        participants: &dyn Participants,
+    ) -> Result<Producer, ResponseError> {
         let fresh = || self.broker.fresh_producer_id();
         let transactions = &self.broker.transactions;
-        transactions.init(&id(), None, TIMEOUT_MS, &fresh, &self.broker.everyone())
+        transactions.init(id, known, TIMEOUT_MS, &fresh, participants)
+    }
+
+    fn add(&self, by: Producer, index: i32) -> Result<(), ResponseError> {
+        self.add_to(&id(), by, index)
+    }
+
+    fn add_to(&self, id: &TransactionalId, by: Producer, index: i32) -> Result<(), ResponseError> {
+        let scope = Scope::partition(&topic(), index);
+        self.broker.transactions.add(id, by, scope)
+    }
+
+    fn tick(&self) {
+        self.broker.transactions.tick(&self.broker.everyone());
     }
 
     /// A transaction with a record in every partition and an offset of a group.
     fn begin(&self) -> Producer {
         let by = self.init().unwrap();
         for index in 0..PARTITIONS {
-            let scope = Scope::partition(&topic(), index);
-            self.broker.transactions.add(&id(), by, scope).unwrap();
-            self.send(by, index);
+            self.add(by, index).unwrap();
+            self.send(by, index, 0);
         }
         let request = OffsetCommitRequest::default()
             .with_group_id(group())
@@ -155,46 +196,87 @@ impl Bench {
         by
     }
 
-    fn send(&self, by: Producer, index: i32) {
+    fn send(&self, by: Producer, index: i32, sequence: i32) -> i64 {
         let partition = self.broker.topics.partition(&topic(), index).unwrap();
         let bytes = encode_with(
             &[NOW],
             10,
             Compression::None,
-            Some((by.id, by.epoch, 0)),
+            Some((by.id, by.epoch, sequence)),
             true,
         );
         let batch = partition.check(bytes, NOW).unwrap();
         let markers = Some(partition.markers());
-        partition.store(&batch, markers, NOW).unwrap();
+        partition.store(&batch, markers, NOW).unwrap().base_offset
     }
 
     fn end(&self, by: Producer, outcome: Outcome, participants: &dyn Participants) {
+        let ended = self.try_end(by, outcome, Generation::First, participants);
+        assert_eq!(ended, Ok(by));
+    }
+
+    fn try_end(
+        &self,
+        by: Producer,
+        outcome: Outcome,
+        generation: Generation,
+        participants: &dyn Participants,
+    ) -> Result<Producer, ResponseError> {
         let ending = Ending {
             by,
             outcome,
-            generation: Generation::First,
+            generation,
         };
+        self.end_of(&id(), ending, participants)
+    }
+
+    fn end_of(
+        &self,
+        id: &TransactionalId,
+        ending: Ending,
+        participants: &dyn Participants,
+    ) -> Result<Producer, ResponseError> {
         let fresh = || self.broker.fresh_producer_id();
         let transactions = &self.broker.transactions;
-        let ended = transactions.end(&id(), ending, &fresh, participants);
-        assert_eq!(ended, Ok(by));
+        transactions.end(id, ending, &fresh, participants)
+    }
+
+    /// What a reader of committed records finds in a partition.
+    fn read(&self, index: i32) -> View {
+        let partition = self.broker.topics.partition(&topic(), index).unwrap();
+        let span = Span {
+            from: 0,
+            max_bytes: 1 << 20,
+            at_least_one: true,
+            isolation: Isolation::Committed,
+        };
+        let fetched = partition.read(span).unwrap();
+        View {
+            aborted: fetched.aborted,
+            last_stable: fetched.last_stable.offset(),
+            end: fetched.high_watermark.offset(),
+        }
+    }
+
+    /// Where the aborted transactions of a partition began, of which none is open.
+    fn aborted(&self, index: i32) -> Vec<i64> {
+        let found = self.read(index);
+        assert_eq!(found.last_stable, found.end);
+        found.aborted.iter().map(|one| one.first).collect()
+    }
+
+    /// The end of each partition.
+    fn ends(&self) -> Vec<i64> {
+        (0..PARTITIONS).map(|index| self.read(index).end).collect()
     }
 
     /// How the transaction has ended, the same everywhere; `None` while it is open anywhere.
     fn outcome(&self) -> Option<Outcome> {
         let mut outcomes = Vec::new();
         for index in 0..PARTITIONS {
-            let partition = self.broker.topics.partition(&topic(), index).unwrap();
-            let span = Span {
-                from: 0,
-                max_bytes: 1 << 20,
-                at_least_one: true,
-                isolation: Isolation::Committed,
-            };
-            let fetched = partition.read(span).unwrap();
-            let open = fetched.last_stable.offset() < fetched.high_watermark.offset();
-            let aborted = !fetched.aborted.is_empty();
+            let found = self.read(index);
+            let open = found.last_stable < found.end;
+            let aborted = !found.aborted.is_empty();
             outcomes.push((!open).then_some(match aborted {
                 true => Outcome::Abort,
                 false => Outcome::Commit,

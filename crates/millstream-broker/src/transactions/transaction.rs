@@ -23,6 +23,9 @@ use crate::log::{Marker, Outcome};
 /// The epoch of the coordinator: there is one for ever.
 const COORDINATOR_EPOCH: i32 = 0;
 
+/// Most of what takes part in one transaction, so that its record is always one that the journal takes.
+const MAX_SCOPE_BYTES: usize = 16 << 20;
+
 /// The last epoch that a client gets; one more is left for fencing it.
 const LAST_EPOCH: i16 = i16::MAX - 1;
 
@@ -91,6 +94,12 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
+    /// Nothing.
+    pub(crate) const EMPTY: Scope = Scope {
+        topics: BTreeMap::new(),
+        groups: BTreeSet::new(),
+    };
+
     /// One partition.
     pub(crate) fn partition(topic: &TopicName, partition: i32) -> Scope {
         let mut scope = Scope::default();
@@ -115,6 +124,14 @@ impl Scope {
                 self.topics.insert(TopicName(own(topic)), partitions);
             }
         }
+    }
+
+    /// About as many bytes as it takes in a record.
+    fn size(&self) -> usize {
+        let topics = self.topics.iter();
+        let topics = topics.map(|(topic, partitions)| topic.len() + 4 * partitions.len());
+        let groups = self.groups.iter().map(|group| group.len());
+        topics.chain(groups).sum()
     }
 
     fn contains(&self, other: &Scope) -> bool {
@@ -217,10 +234,12 @@ impl Transaction {
             return Err(ResponseError::ProducerFenced);
         }
         if self.state == State::Ongoing {
-            return Ok(Init::Abort(self.fenced(now_ms)));
+            // Who names itself may ask again, should it not hear the answer; who does not has fenced everyone before.
+            let previous = known.map(|_| self.producer);
+            return Ok(Init::Abort(self.fenced(previous, now_ms)));
         }
         let producer = match () {
-            () if !is_current => self.producer,
+            () if !is_current && self.producer.epoch <= LAST_EPOCH => self.producer,
             () if self.producer.is_exhausted() => Producer {
                 id: fresh()?,
                 epoch: 0,
@@ -239,11 +258,11 @@ impl Transaction {
         }))
     }
 
-    /// The transaction on its way to being aborted, its producer fenced.
-    fn fenced(&self, now_ms: i64) -> Transaction {
+    /// The transaction on its way to being aborted, its producer fenced; `previous` may go on if it asks for an epoch.
+    fn fenced(&self, previous: Option<Producer>, now_ms: i64) -> Transaction {
         Transaction {
             producer: self.producer.bumped(),
-            previous: None,
+            previous,
             state: State::Prepare(Outcome::Abort),
             changed_at_ms: now_ms,
             ..self.clone()
@@ -279,6 +298,15 @@ impl Transaction {
             State::Ongoing => self.started_at_ms,
             _ => now_ms,
         }
+    }
+
+    /// Whether its record would be too large if `scope` took part as well.
+    pub(crate) fn is_too_large_with(&self, scope: &Scope) -> bool {
+        let before = match self.state {
+            State::Ongoing => self.scope.size(),
+            _ => 0,
+        };
+        before.saturating_add(scope.size()) > MAX_SCOPE_BYTES
     }
 
     /// Partitions and groups take part from now on.
@@ -366,7 +394,7 @@ impl Transaction {
     /// The transaction on its way to being aborted, if it has been open for too long.
     pub(crate) fn timed_out(&self, now_ms: i64) -> Option<Transaction> {
         let open = self.state == State::Ongoing;
-        (open && self.times_out_at() <= now_ms).then(|| self.fenced(now_ms))
+        (open && self.times_out_at() <= now_ms).then(|| self.fenced(Some(self.producer), now_ms))
     }
 
     /// When the open transaction will have been open for too long.
@@ -387,14 +415,18 @@ impl Transaction {
         }
     }
 
-    /// The transaction when all partitions and groups were notified.
-    pub(crate) fn completed(&self, outcome: Outcome, now_ms: i64) -> Transaction {
-        let producer = match self.successor {
+    /// Who the producer is when the transaction is complete.
+    pub(crate) fn producer_after(&self) -> Producer {
+        match self.successor {
             Some(id) => Producer { id, epoch: 0 },
             None => self.producer,
-        };
+        }
+    }
+
+    /// The transaction when all partitions and groups were notified.
+    pub(crate) fn completed(&self, outcome: Outcome, now_ms: i64) -> Transaction {
         Transaction {
-            producer,
+            producer: self.producer_after(),
             successor: None,
             state: State::Complete(outcome),
             scope: Scope::default(),

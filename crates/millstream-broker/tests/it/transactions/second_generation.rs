@@ -4,10 +4,11 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiVersionsRequest, EndTxnRequest, ProducerId};
 
 use super::protocol::{
-    Identity, batch_of, commit_offset, fetch_committed, fetch_offset, init, produce, stable,
-    transactional_id,
+    Identity, batch_of, commit_offset, fetch_committed, fetch_offset, init, init_with, produce,
+    stable, transactional_id,
 };
 use crate::cluster::Cluster;
+use crate::groups::commits::{commit, commit_request};
 use crate::raw::{Client, text};
 use crate::support::{eventually, fresh};
 
@@ -113,4 +114,41 @@ fn offsets_bring_their_group_into_the_transaction() {
     eventually("stable offsets", || {
         (fetch_offset(&mut client, &group, &topic, true) == (7, 0)).then_some(())
     });
+}
+
+#[test]
+fn an_offset_that_was_committed_later_stays_when_the_transaction_ends() {
+    let (mut client, topic) = Cluster::start().with_topic("mixed-offsets", 1);
+    let (id, group) = (fresh("txn"), fresh("group"));
+    let by = init(&mut client, &id);
+    let waiting = commit_offset(&mut client, 5, (&id, &group), by, (&topic, 10));
+    assert_eq!(waiting, 0);
+    let plain = commit_request(&group, &topic, &[(0, 20)]);
+    assert_eq!(commit(&mut client, 7, &plain), [0]);
+    end(&mut client, &id, by, true).unwrap();
+    eventually("stable offsets", || {
+        let found = fetch_offset(&mut client, &group, &topic, true);
+        (found.1 == 0).then(|| assert_eq!(found, (20, 0)))
+    });
+}
+
+#[test]
+fn a_producer_that_asks_for_its_next_epoch_again_is_answered_with_the_same() {
+    let (mut client, topic) = Cluster::start().with_topic("asks-again", 1);
+    let id = fresh("txn");
+    let by = init(&mut client, &id);
+    assert_eq!(
+        produce(&mut client, 12, &id, &topic, batch_of(by, 0, "a")),
+        0
+    );
+    for _ in 0..2 {
+        let next = init_with(&mut client, 5, &id, by, 60_000);
+        assert_eq!(next, Ok((by.0, by.1 + 1)));
+    }
+    let done = stable(&mut client, &topic, 2);
+    assert_eq!(done.aborted_transactions.map(|all| all.len()), Some(1));
+    // Another takes the id over, and the first is of the past.
+    init(&mut client, &id);
+    let fenced = Err(ResponseError::ProducerFenced.code());
+    assert_eq!(init_with(&mut client, 5, &id, by, 60_000), fenced);
 }
