@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::exchange::{Answer, Outgoing, Ticket};
 use crate::fetcher::position::{Position, Start};
 use crate::group::heartbeats::Heartbeats;
-use crate::group::membership::{Change, Membership, Settings};
+use crate::group::membership::{Change, Settings};
 use crate::group::offsets::Settled;
 use crate::machines::Machines;
 use crate::producer::{Delivery, Given, Refused, Sent};
@@ -191,7 +191,7 @@ impl Client {
     /// Becomes a member of a group that reads these topics; `instance` is the name of a static member.
     ///
     /// A thread of its own heartbeats while the caller works, for `max.poll.interval.ms` without a call at most. What the group assigns is told by [`Event::Assigned`]; from where it is read the caller says with [`Client::assign`]. A client is in one group at a
-    /// time: one that was joined before is forgotten.
+    /// time: one that was joined before is forgotten, and its partitions are reported as lost.
     pub fn join(
         &mut self,
         group: &str,
@@ -207,7 +207,7 @@ impl Client {
         };
         let topics = topics.iter().copied().collect();
         let now = self.clock.now();
-        self.machines.membership = Some(Membership::new(settings, topics, now));
+        self.machines.join(settings, topics, now);
         if self.heartbeats.is_none() {
             self.heartbeats = Some(Heartbeats::start(&self.config, self.clock)?);
         }
@@ -249,8 +249,9 @@ impl Client {
         let next = next
             .iter()
             .map(|(topic, partition, position)| ((*topic, *partition), *position));
-        let next = next.collect();
-        self.open_transaction("send offsets")?.offsets(group, next);
+        let claims = self.machines.claims(group, &next.collect::<Vec<_>>());
+        self.open_transaction("send offsets")?
+            .offsets(group, claims);
         Ok(())
     }
 
@@ -288,12 +289,10 @@ impl Client {
         })
     }
 
-    /// Leaves the group; [`Event::Left`] tells when that is done, `request.timeout.ms` later at most.
+    /// Leaves the group, after the commits that were asked for before. Nothing that it has assigned is read from now on; [`Event::Lost`] names it, and [`Event::Left`] tells when the rest is done, `request.timeout.ms` later at most.
     pub fn leave(&mut self) {
         let until = self.clock.now() + self.config.request_timeout;
-        if let Some(membership) = &mut self.machines.membership {
-            membership.leave(until);
-        }
+        self.machines.leave(until);
     }
 
     /// Commits positions for a group: as its member, or, if this client is none, for partitions that are assigned by hand. Returns the number that [`Event::Committed`] will have.
@@ -302,7 +301,8 @@ impl Client {
             .iter()
             .map(|(topic, partition, position)| ((*topic, *partition), *position));
         let now = self.clock.now();
-        self.machines.offsets.commit(group, next.collect(), now)
+        let next: Vec<_> = next.collect();
+        self.machines.commit(group, &next, now)
     }
 
     /// Asks for a group's committed positions. Returns the number that [`Event::Positions`] will have.
@@ -321,7 +321,7 @@ impl Client {
         if let Some(event) = self.next_event() {
             return Ok(Some(event));
         }
-        let deadline = self.clock.now() + timeout;
+        let deadline = self.clock.now().saturating_add(timeout);
         loop {
             let left = deadline.saturating_sub(self.clock.now());
             self.turn(left)?;
@@ -362,14 +362,14 @@ impl Client {
 
     fn next_change(&mut self) -> Option<Event> {
         let membership = self.machines.membership.as_mut()?;
-        let change = membership.changes.pop_front()?;
+        let change = membership.next_change()?;
         if let Change::Revoked(places) | Change::Lost(places) = &change {
             for place in places {
                 self.machines.fetcher.unassign(*place);
             }
         }
         Some(match change {
-            Change::Assigned(places) => Event::Assigned(places),
+            Change::Assigned(_, places) => Event::Assigned(places),
             Change::Revoked(places) => Event::Revoked(places),
             Change::Lost(places) => Event::Lost(places),
             Change::Left(result) => Event::Left(result),

@@ -14,6 +14,7 @@ use kafka_protocol::messages::{
 
 use crate::clock::{Time, backoff, earlier};
 use crate::config::Resolved;
+use crate::error::Error;
 use crate::exchange::{Answer, Lane, Node, Outgoing, Owner, Step, Target, Ticket};
 use crate::wire::api::{Call, Reply};
 use crate::wire::text;
@@ -57,6 +58,8 @@ enum Coordinator {
     Wanted { from: Time, attempts: u32 },
     Asked { attempts: u32 },
     Known(Node),
+    /// It was refused for good; whoever asks after that time asks the cluster again.
+    Refused(ResponseError, Time),
 }
 
 /// What is known of the cluster.
@@ -185,8 +188,9 @@ impl Cluster {
         let coordinators = self.coordinators.entry(role).or_default();
         match coordinators.get(name) {
             Some(Coordinator::Known(node)) => Some(*node),
-            Some(_) => None,
-            None => {
+            Some(Coordinator::Refused(_, until)) if now < *until => None,
+            Some(Coordinator::Wanted { .. } | Coordinator::Asked { .. }) => None,
+            Some(Coordinator::Refused(..)) | None => {
                 let wanted = Coordinator::Wanted {
                     from: now,
                     attempts: 0,
@@ -195,6 +199,23 @@ impl Cluster {
                 None
             }
         }
+    }
+
+    /// Why there is no coordinator, and will be none.
+    pub(crate) fn coordinator_refusal(&self, role: Role, name: &str) -> Option<Error> {
+        let coordinators = self.coordinators.get(&role)?;
+        let Coordinator::Refused(code, _) = coordinators.get(name)? else {
+            return None;
+        };
+        let kind = match role {
+            Role::Group => "group",
+            Role::Transaction => "transactional id",
+        };
+        Some(Error::Broker {
+            api: "FindCoordinator",
+            place: format!("{kind} `{name}`"),
+            code: *code,
+        })
     }
 
     /// The coordinator is another one, or cannot be reached.
@@ -313,10 +334,7 @@ impl Cluster {
             self.nodes.retain(|node, _| *node < 0);
         }
         for broker in metadata.brokers {
-            let address = match broker.host.contains(':') {
-                true => format!("[{}]:{}", broker.host.as_str(), broker.port),
-                false => format!("{}:{}", broker.host.as_str(), broker.port),
-            };
+            let address = address(broker.host.as_str(), broker.port);
             self.nodes.insert(broker.node_id.0, address);
         }
         let mut complete = true;
@@ -340,29 +358,41 @@ impl Cluster {
             Some(Coordinator::Asked { attempts }) => *attempts,
             _ => 0,
         };
-        let node = match answer {
+        let found = match answer {
             Ok(Reply::FindCoordinator(response)) => self.coordinator_of(&response),
-            _ => None,
+            _ => Err(None),
         };
-        let coordinator = node.map_or(
-            Coordinator::Wanted {
-                from: now + backoff(self.config.retry_backoff, attempts),
+        let pause = backoff(self.config.retry_backoff, attempts);
+        let coordinator = match found {
+            Ok(node) => Coordinator::Known(node),
+            Err(Some(code)) if !code.is_retriable() => Coordinator::Refused(code, now + pause),
+            Err(_) => Coordinator::Wanted {
+                from: now + pause,
                 attempts: attempts + 1,
             },
-            Coordinator::Known,
-        );
+        };
         let coordinators = self.coordinators.entry(role).or_default();
         coordinators.insert(name, coordinator);
     }
 
-    fn coordinator_of(&mut self, response: &FindCoordinatorResponse) -> Option<Node> {
-        let found = response.coordinators.first()?;
+    fn coordinator_of(
+        &mut self,
+        response: &FindCoordinatorResponse,
+    ) -> Result<Node, Option<ResponseError>> {
+        let found = response.coordinators.first().ok_or(None)?;
         if found.error_code != 0 {
-            return None;
+            return Err(ResponseError::try_from_code(found.error_code));
         }
-        let address = format!("{}:{}", found.host.as_str(), found.port);
+        let address = address(found.host.as_str(), found.port);
         self.nodes.entry(found.node_id.0).or_insert(address);
-        Some(found.node_id.0)
+        Ok(found.node_id.0)
+    }
+}
+
+fn address(host: &str, port: i32) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 

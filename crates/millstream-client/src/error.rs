@@ -174,6 +174,12 @@ pub enum Error {
         /// The partition.
         partition: i32,
     },
+    /// What was asked for has failed, but may have been done all the same, or in part: an earlier attempt was lost.
+    #[error("{error}; it may have been done all the same")]
+    PossiblyDone {
+        /// What was said last.
+        error: Box<Error>,
+    },
     /// No answer in time.
     #[error("{what} took longer than {millis} ms")]
     TimedOut {
@@ -243,6 +249,16 @@ impl Error {
         }
     }
 
+    /// The same for an operation of which an earlier attempt may have succeeded.
+    pub(crate) fn in_doubt(self, doubt: bool) -> Self {
+        match doubt && self.outcome() == Outcome::NotApplied {
+            true => Self::PossiblyDone {
+                error: Box::new(self),
+            },
+            false => self,
+        }
+    }
+
     /// What a caller can do about it.
     pub fn class(&self) -> Class {
         match self {
@@ -268,6 +284,7 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::Group { .. } => Class::Fatal,
             Self::Aborted { .. } => Class::Abortable,
+            Self::PossiblyDone { error } => error.class(),
             Self::Broker { code, .. } => class_of(*code),
         }
     }
@@ -280,7 +297,8 @@ impl Error {
             | Self::Send { .. }
             | Self::Frame { .. }
             | Self::Response { .. }
-            | Self::Absurd { .. } => Outcome::Unknown,
+            | Self::Absurd { .. }
+            | Self::PossiblyDone { .. } => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }

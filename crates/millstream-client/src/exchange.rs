@@ -30,7 +30,9 @@ pub(crate) enum Lane {
     Control,
     Produce,
     Fetch,
+    /// A coordinator holds the answer to a join for as long as the group waits for others.
     Group,
+    Offsets,
 }
 
 /// Where a request goes.

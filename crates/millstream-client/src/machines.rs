@@ -2,12 +2,15 @@
 //!
 //! The driver and the simulation both run exactly this: what differs between them is only who moves the bytes and who makes up the time.
 
+use std::collections::BTreeSet;
+
 use crate::clock::{Time, earlier};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Topic};
 use crate::config::Resolved;
 use crate::exchange::{Answer, Outgoing, Owner, Step, Ticket};
-use crate::fetcher::Fetcher;
-use crate::group::membership::Membership;
+use crate::fetcher::position::Position;
+use crate::fetcher::{Fetcher, Place};
+use crate::group::membership::{Claim, Membership, Settings};
 use crate::group::offsets::Offsets;
 use crate::producer::Producer;
 use crate::transaction::Transaction;
@@ -38,6 +41,45 @@ impl Machines {
         }
     }
 
+    /// Becomes a member of a group. Of a membership before, nothing is left but what its application must give up.
+    pub(crate) fn join(&mut self, settings: Settings, topics: BTreeSet<Topic>, now: Time) {
+        let before = self.membership.take();
+        for place in before.iter().flat_map(Membership::known) {
+            self.fetcher.unassign(*place);
+        }
+        self.membership = Some(match before {
+            None => Membership::new(settings, topics, now),
+            Some(before) => before.replaced(settings, topics, now),
+        });
+    }
+
+    /// Leaves the group; nothing that it had assigned is read any more.
+    pub(crate) fn leave(&mut self, until: Time) {
+        if let Some(membership) = &mut self.membership {
+            for place in membership.known() {
+                self.fetcher.unassign(*place);
+            }
+            membership.leave(until);
+        }
+    }
+
+    /// Commits positions for a group.
+    pub(crate) fn commit(&mut self, group: &str, next: &[(Place, Position)], now: Time) -> u64 {
+        let claims = self.claims(group, next);
+        self.offsets.commit(group, claims, now)
+    }
+
+    /// What is committed as of now: by whom partitions are owned is what the application knows at this moment.
+    pub(crate) fn claims(&self, group: &str, next: &[(Place, Position)]) -> Vec<Claim> {
+        let member = self.membership.as_ref().filter(|one| one.group() == group);
+        let claims = next.iter().map(|(place, position)| Claim {
+            place: *place,
+            position: *position,
+            tenure: member.and_then(|one| one.tenure(*place)),
+        });
+        claims.collect()
+    }
+
     /// Lets every machine act; its requests are appended to `out`.
     pub(crate) fn step(&mut self, now: Time, out: &mut Vec<Outgoing>) {
         let step = &mut Step { now, out };
@@ -49,7 +91,8 @@ impl Machines {
             .step(step, &mut self.cluster, self.transaction.as_mut());
         self.fetcher.step(step, &mut self.cluster);
         if let Some(membership) = &mut self.membership {
-            membership.step(step, &mut self.cluster);
+            let commits = self.offsets.is_busy(membership.group());
+            membership.step(step, &mut self.cluster, commits);
         }
         self.offsets
             .step(step, &mut self.cluster, self.membership.as_ref());

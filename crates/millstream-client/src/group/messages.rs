@@ -2,8 +2,6 @@
 //!
 //! Only formats are here; when a request is sent, and to whom, `membership` decides.
 
-use std::collections::BTreeSet;
-
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -91,7 +89,10 @@ pub(super) fn member(theirs: &JoinGroupResponseMember) -> Result<Member, Malform
 }
 
 /// Places by the names of their topics.
-pub(super) fn named(cluster: &Cluster, places: &BTreeSet<Place>) -> Partitions {
+pub(super) fn named<'a>(
+    cluster: &Cluster,
+    places: impl Iterator<Item = &'a Place>,
+) -> Partitions {
     let mut partitions = Partitions::new();
     for (topic, number) in places {
         let numbers = partitions.entry(cluster.name(*topic).to_owned());

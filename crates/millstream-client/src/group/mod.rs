@@ -11,3 +11,5 @@ pub(crate) mod offsets;
 mod protocol;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::membership::{Identity, Membership};
+use super::membership::{Claim, Identity, Membership, refusal};
 use super::protocol::NO_GENERATION;
 use crate::clock::{Time, backoff, earlier};
 use crate::cluster::{Cluster, Role, by_topic};
@@ -30,9 +30,12 @@ use crate::fetcher::position::Position;
 use crate::wire::api::{Call, Reply};
 use crate::wire::{first_refusal, text};
 
+/// Attempts with a topic that the coordinator does not know.
+const UNKNOWN_TOPIC: u32 = 5;
+
 #[derive(Debug)]
 enum Task {
-    Commit(Vec<(Place, Position)>),
+    Commit(Vec<Claim>),
     Read(Vec<Place>),
 }
 
@@ -84,7 +87,7 @@ impl Offsets {
         }
     }
 
-    pub(crate) fn commit(&mut self, group: &str, next: Vec<(Place, Position)>, now: Time) -> u64 {
+    pub(crate) fn commit(&mut self, group: &str, next: Vec<Claim>, now: Time) -> u64 {
         self.push(group, Task::Commit(next), now)
     }
 
@@ -108,6 +111,12 @@ impl Offsets {
         self.numbers
     }
 
+    /// Whether commits of a group are not settled.
+    pub(crate) fn is_busy(&self, group: &str) -> bool {
+        let mut jobs = self.jobs.iter().filter(|job| job.group == group);
+        jobs.any(|job| matches!(job.task, Task::Commit(_)))
+    }
+
     /// When it wants to act next.
     pub(crate) fn wake_at(&self) -> Option<Time> {
         let job = self.jobs.front().filter(|job| job.asked.is_none())?;
@@ -129,11 +138,14 @@ impl Offsets {
         if job.asked.is_some() || step.now < job.retry_at {
             return;
         }
+        if let Some(error) = cluster.coordinator_refusal(Role::Group, &job.group) {
+            return self.finish(Err(error));
+        }
         let membership = membership.filter(|one| one.group() == job.group);
         let call = match &job.task {
             Task::Read(places) => Call::OffsetFetch(read_request(cluster, &job.group, places)),
             Task::Commit(next) => {
-                if let Some(error) = membership.and_then(|one| one.refusal(next, cluster)) {
+                if let Some(error) = refusal(membership, &job.group, next, cluster) {
                     return self.finish(Err(error));
                 }
                 let committer = match membership.map(Membership::committer) {
@@ -159,7 +171,7 @@ impl Offsets {
                 number: self.numbers,
             },
             target: Target::Node(node),
-            lane: Lane::Group,
+            lane: Lane::Offsets,
             call,
             patience: self.request_timeout,
         });
@@ -171,13 +183,8 @@ impl Offsets {
             && job.asked.is_none()
             && now >= job.began + self.give_up
         {
-            let outcome = if job.doubt {
-                Outcome::Unknown
-            } else {
-                Outcome::NotApplied
-            };
             let what = format!("a request to the coordinator of group `{}`", job.group);
-            let error = Error::timed_out(what, self.give_up, outcome);
+            let error = Error::timed_out(what, self.give_up, Outcome::NotApplied);
             self.finish(Err(error));
         }
     }
@@ -198,70 +205,121 @@ impl Offsets {
             return;
         };
         job.asked = None;
-        let code = match &answer {
-            Ok(Reply::OffsetCommit(reply)) => commit_code(reply),
-            Ok(Reply::OffsetFetch(reply)) => read_code(reply),
-            Ok(_) => ResponseError::UnknownServerError.code(),
-            Err(Loss::Impossible(_)) => 0,
-            Err(Loss::NotSent) => ResponseError::CoordinatorNotAvailable.code(),
-            Err(Loss::Unknown) => {
-                job.doubt = true;
-                ResponseError::CoordinatorNotAvailable.code()
+        let verdict = match answer {
+            Ok(reply) => job.verdict(&reply, cluster),
+            Err(Loss::Impossible(error)) => Verdict::Failed(error),
+            Err(loss) => {
+                job.doubt |= matches!(loss, Loss::Unknown);
+                Verdict::Again(ResponseError::CoordinatorNotAvailable)
             }
         };
         let sent_as = job.sent_as.take();
-        match (ResponseError::try_from_code(code), answer) {
-            (Some(code), _) if sent_as.is_some() && is_of_another_generation(code) => {
+        match verdict {
+            Verdict::Done(found) => self.finish(Ok(found)),
+            Verdict::Failed(error) => self.finish(Err(error)),
+            Verdict::Again(code) => {
                 job.retry_at = now + backoff(self.retry_backoff, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
+                if matches!(
+                    code,
+                    ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable
+                ) {
+                    cluster.coordinator_lost(Role::Group, &job.group, now);
+                }
                 // Refused in the generation that still holds: the group has gone on without this member.
-                if let Some(membership) = membership
+                if is_of_another_generation(code)
+                    && let Some(membership) = membership
                     && membership.committer() == sent_as.as_ref()
                 {
                     membership.commit_refused(code, now, cluster);
                 }
             }
-            (Some(code), _) if code.is_retriable() => {
-                job.retry_at = now + backoff(self.retry_backoff, job.attempts);
-                job.attempts = job.attempts.saturating_add(1);
-                cluster.coordinator_lost(Role::Group, &job.group, now);
-            }
-            (Some(code), _) => {
-                let error = Error::Broker {
-                    api: match job.task {
-                        Task::Commit(_) => "OffsetCommit",
-                        Task::Read(_) => "OffsetFetch",
-                    },
-                    place: format!("group `{}`", job.group),
-                    code,
-                };
-                self.finish(Err(error));
-            }
-            (None, Err(Loss::Impossible(error))) => self.finish(Err(error)),
-            (None, Ok(Reply::OffsetFetch(reply))) => {
-                let positions = positions(&reply, cluster);
-                self.finish(Ok(positions));
-            }
-            (None, _) => self.finish(Ok(BTreeMap::new())),
         }
     }
 
-    fn finish(&mut self, result: Result<BTreeMap<Place, Position>, Error>) {
+    fn finish(&mut self, result: Result<Found, Error>) {
         let Some(job) = self.jobs.pop_front() else {
             return;
         };
+        let result = result.map_err(|error| error.in_doubt(job.doubt));
         self.settled.push_back(match job.task {
             Task::Commit(_) => Settled::Committed(job.number, result.map(drop)),
             Task::Read(places) => {
                 let found = result.map(|positions| {
                     let places = places.into_iter();
                     places
-                        .map(|place| (place, positions.get(&place).copied()))
+                        .map(|place| (place, positions.get(&place).copied().flatten()))
                         .collect()
                 });
                 Settled::Read(job.number, found)
             }
         });
+    }
+}
+
+/// Where something is committed, and where nothing is.
+type Found = BTreeMap<Place, Option<Position>>;
+
+/// What an answer means for a job.
+enum Verdict {
+    Done(Found),
+    Again(ResponseError),
+    Failed(Error),
+}
+
+impl Job {
+    /// What the coordinator says of all that was asked for. What it does not name was not done.
+    fn verdict(&mut self, reply: &Reply, cluster: &Cluster) -> Verdict {
+        let codes = match (&mut self.task, reply) {
+            (Task::Commit(claims), Reply::OffsetCommit(reply)) => {
+                let codes = commit_codes(reply, cluster);
+                let all = claims.len();
+                claims.retain(|claim| codes.get(&claim.place) != Some(&0));
+                // What was committed is neither repeated nor denied.
+                self.doubt |= claims.len() < all && !claims.is_empty();
+                let silent = ResponseError::CoordinatorNotAvailable.code();
+                let code = |claim: &Claim| codes.get(&claim.place).copied().unwrap_or(silent);
+                claims.iter().map(code).collect()
+            }
+            (Task::Read(places), Reply::OffsetFetch(reply)) => {
+                let found = positions(reply, cluster);
+                let code = read_code(reply);
+                if code == 0 && places.iter().all(|place| found.contains_key(place)) {
+                    return Verdict::Done(found);
+                }
+                let silent = ResponseError::CoordinatorNotAvailable.code();
+                vec![if code == 0 { silent } else { code }]
+            }
+            _ => vec![ResponseError::UnknownServerError.code()],
+        };
+        let codes = codes.into_iter().filter_map(ResponseError::try_from_code);
+        let codes: Vec<_> = codes.collect();
+        let is_final = |code: &&ResponseError| !self.may_repeat(**code);
+        match (codes.iter().find(is_final), codes.first()) {
+            (Some(code), _) => Verdict::Failed(self.refused(*code)),
+            (None, Some(code)) => Verdict::Again(*code),
+            (None, None) => Verdict::Done(Found::new()),
+        }
+    }
+
+    fn may_repeat(&self, code: ResponseError) -> bool {
+        match code {
+            // It may be so new that the coordinator has not heard of it, or it is gone.
+            ResponseError::UnknownTopicOrPartition => self.attempts < UNKNOWN_TOPIC,
+            code if is_of_another_generation(code) => self.sent_as.is_some(),
+            code => code.is_retriable(),
+        }
+    }
+
+    fn refused(&self, code: ResponseError) -> Error {
+        Error::Broker {
+            api: match self.task {
+                Task::Commit(_) => "OffsetCommit",
+                Task::Read(_) => "OffsetFetch",
+            },
+            place: format!("group `{}`", self.group),
+            code,
+        }
     }
 }
 
@@ -274,9 +332,15 @@ fn is_of_another_generation(code: ResponseError) -> bool {
     )
 }
 
-fn commit_code(reply: &OffsetCommitResponse) -> i16 {
-    let partitions = reply.topics.iter().flat_map(|topic| &topic.partitions);
-    first_refusal(partitions.map(|one| one.error_code))
+fn commit_codes(reply: &OffsetCommitResponse, cluster: &Cluster) -> BTreeMap<Place, i16> {
+    let mut codes = BTreeMap::new();
+    for topic in &reply.topics {
+        if let Some(known) = cluster.find(topic.name.0.as_str()) {
+            let partitions = topic.partitions.iter();
+            codes.extend(partitions.map(|one| ((known, one.partition_index), one.error_code)));
+        }
+    }
+    codes
 }
 
 fn read_code(reply: &OffsetFetchResponse) -> i16 {
@@ -290,7 +354,7 @@ fn read_code(reply: &OffsetFetchResponse) -> i16 {
     first_refusal(groups.chain(partitions))
 }
 
-fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> BTreeMap<Place, Position> {
+fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> Found {
     let topics = reply.groups.iter().flat_map(|group| &group.topics);
     let mut found = BTreeMap::new();
     for topic in topics {
@@ -298,13 +362,12 @@ fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> BTreeMap<Place, 
             continue;
         };
         for one in &topic.partitions {
-            if one.committed_offset >= 0 {
-                let position = Position {
-                    offset: one.committed_offset,
-                    epoch: one.committed_leader_epoch,
-                };
-                found.insert((known, one.partition_index), position);
-            }
+            let position = Position {
+                offset: one.committed_offset,
+                epoch: one.committed_leader_epoch,
+            };
+            let is_committed = position.offset >= 0;
+            found.insert((known, one.partition_index), is_committed.then_some(position));
         }
     }
     found
@@ -313,15 +376,15 @@ fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> BTreeMap<Place, 
 fn commit_request(
     cluster: &Cluster,
     group: &str,
-    next: &[(Place, Position)],
+    next: &[Claim],
 ) -> OffsetCommitRequest {
-    let partitions = next.iter().map(|((topic, partition), position)| {
+    let partitions = next.iter().map(|claim| {
         let partition = OffsetCommitRequestPartition::default()
-            .with_partition_index(*partition)
-            .with_committed_offset(position.offset)
-            .with_committed_leader_epoch(position.epoch)
+            .with_partition_index(claim.place.1)
+            .with_committed_offset(claim.position.offset)
+            .with_committed_leader_epoch(claim.position.epoch)
             .with_committed_metadata(Some(StrBytes::default()));
-        (*topic, partition)
+        (claim.place.0, partition)
     });
     let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
         OffsetCommitRequestTopic::default()

@@ -26,8 +26,7 @@ use crate::config::Resolved;
 use crate::error::Error;
 use crate::exchange::{Lane, Node, Outgoing, Owner, Step, Target, Ticket};
 use crate::fetcher::Place;
-use crate::fetcher::position::Position;
-use crate::group::membership::Membership;
+use crate::group::membership::{Claim, Membership, refusal};
 use crate::producer::Producer;
 use crate::wire::api::Call;
 
@@ -56,7 +55,7 @@ enum State {
 #[derive(Debug)]
 struct Offsets {
     group: String,
-    next: Vec<(Place, Position)>,
+    next: Vec<Claim>,
     /// Whether the coordinator has the group among what is part of the transaction.
     added: bool,
 }
@@ -164,7 +163,7 @@ impl Transaction {
     }
 
     /// Commits these positions with the transaction.
-    pub(crate) fn offsets(&mut self, group: &str, next: Vec<(Place, Position)>) {
+    pub(crate) fn offsets(&mut self, group: &str, next: Vec<Claim>) {
         self.parts.offsets.push_back(Offsets {
             group: group.to_owned(),
             next,
@@ -262,7 +261,7 @@ impl Transaction {
             return self.ask_coordinator(step, cluster, Asked::Group, call);
         }
         let member = membership.filter(|one| one.group() == offsets.group);
-        if let Some(error) = member.and_then(|one| one.refusal(&offsets.next, cluster)) {
+        if let Some(error) = refusal(member, &offsets.group, &offsets.next, cluster) {
             return self.break_off(error);
         }
         // The group decides who owns what; its coordinator would refuse the commit.
@@ -295,9 +294,8 @@ impl Transaction {
 
     fn send(&mut self, step: &mut Step<'_>, node: Node, asked: Asked, call: Call) {
         self.numbers += 1;
-        // A coordinator may hold a join, and what follows on its connection, for as long as a group rebalances.
         let lane = match asked {
-            Asked::Offsets => Lane::Group,
+            Asked::Offsets => Lane::Offsets,
             _ => Lane::Control,
         };
         self.asked = Some((self.numbers, asked));

@@ -18,8 +18,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::{Ended, Identity};
 use crate::cluster::{Cluster, by_topic};
 use crate::fetcher::Place;
-use crate::fetcher::position::Position;
-use crate::group::membership::Membership;
+use crate::group::membership::{Claim, Membership};
 use crate::wire::api::Call;
 use crate::wire::{millis, text};
 
@@ -73,15 +72,15 @@ pub(super) fn offsets(
     (producer, epoch): Identity,
     (cluster, member): (&Cluster, Option<&Membership>),
     group: &str,
-    next: &[(Place, Position)],
+    next: &[Claim],
 ) -> Call {
-    let partitions = next.iter().map(|((topic, number), position)| {
+    let partitions = next.iter().map(|claim| {
         let partition = TxnOffsetCommitRequestPartition::default()
-            .with_partition_index(*number)
-            .with_committed_offset(position.offset)
-            .with_committed_leader_epoch(position.epoch)
+            .with_partition_index(claim.place.1)
+            .with_committed_offset(claim.position.offset)
+            .with_committed_leader_epoch(claim.position.epoch)
             .with_committed_metadata(Some(StrBytes::default()));
-        (*topic, partition)
+        (claim.place.0, partition)
     });
     let topics = by_topic(partitions).into_iter().map(|(topic, partitions)| {
         TxnOffsetCommitRequestTopic::default()

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 
 use super::super::messages;
 use super::super::protocol::{NO_GENERATION, decode_assignment};
-use super::{Identity, Membership, State};
+use super::{Identity, Membership, Plan, Pulse, State};
 use crate::clock::Time;
 use crate::cluster::{Cluster, Role};
 use crate::error::Error;
@@ -55,7 +55,7 @@ impl Membership {
             None => self.joined(&joined, now, cluster),
             Some(ResponseError::MemberIdRequired) => {
                 self.identity.id = joined.member_id.to_string();
-                self.want(now);
+                self.again(now);
             }
             Some(code) => self.failed(code, "JoinGroup", now, cluster),
         }
@@ -66,10 +66,14 @@ impl Membership {
             id: joined.member_id.to_string(),
             generation: joined.generation_id,
         };
-        self.pulse.heard = now;
+        // A heartbeat of the generation before says nothing about this one, and is not waited for.
+        self.pulse = Pulse {
+            asked: None,
+            due: now,
+            heard: now,
+        };
         self.planned.clear();
-        let leads = joined.leader == joined.member_id && !joined.skip_assignment;
-        let members = match leads {
+        let members: Result<Vec<_>, _> = match joined.leader == joined.member_id {
             true => joined.members.iter().map(messages::member).collect(),
             false => Ok(Vec::new()),
         };
@@ -78,7 +82,11 @@ impl Membership {
                 for topic in members.iter().flat_map(|one| &one.subscription.topics) {
                     cluster.topic(topic, now);
                 }
-                self.state = State::Planning(members, now + self.settings.request_timeout);
+                let plan = Plan {
+                    members,
+                    only_watches: joined.skip_assignment,
+                };
+                self.state = State::Planning(plan, now + self.settings.request_timeout);
             }
             Err(source) => self.end(Err(self.malformed(source))),
         }
@@ -118,8 +126,10 @@ impl Membership {
         self.attempts = 0;
         self.pulse.heard = now;
         self.pulse.due = now + self.settings.config.heartbeat_interval;
-        let revoked: Vec<_> = self.owned.difference(&places).copied().collect();
-        let added: Vec<_> = places.difference(&self.owned).copied().collect();
+        let held = |place: &&Place| self.owned.contains_key(place);
+        let added: Vec<_> = places.iter().filter(|one| !held(one)).copied().collect();
+        let owned = self.owned.keys();
+        let revoked: Vec<_> = owned.filter(|one| !places.contains(one)).copied().collect();
         if revoked.is_empty() {
             self.state = State::Stable;
             self.add(added);
@@ -178,7 +188,7 @@ impl Membership {
 
     fn failed(&mut self, code: ResponseError, api: &'static str, now: Time, cluster: &mut Cluster) {
         match code {
-            ResponseError::RebalanceInProgress => self.want(now),
+            ResponseError::RebalanceInProgress => self.again(now),
             ResponseError::UnknownMemberId | ResponseError::IllegalGeneration => {
                 if code == ResponseError::UnknownMemberId {
                     self.identity.id.clear();

@@ -18,7 +18,7 @@ mod answers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::assignor::Member;
+use super::assignor::{Assignments, Member};
 use super::heartbeats::Beat;
 use super::messages;
 use super::protocol::{NO_GENERATION, Subscription};
@@ -58,11 +58,23 @@ impl Identity {
     }
 }
 
+/// One ownership of partitions: whatever is lost and assigned again is another one.
+pub(crate) type Tenure = u64;
+
+/// A position to commit, and the ownership under which the application has read the records before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    pub(crate) place: Place,
+    pub(crate) position: Position,
+    /// `None` if this client was no member, or the partition was not the member's as far as its application knew.
+    pub(crate) tenure: Option<Tenure>,
+}
+
 /// What the application is told.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// These partitions are added.
-    Assigned(Vec<Place>),
+    Assigned(Tenure, Vec<Place>),
     /// These are to be given up: the group waits for [`Membership::release`].
     Revoked(Vec<Place>),
     /// These belong to others by now.
@@ -71,16 +83,24 @@ pub(crate) enum Change {
     Left(Result<(), Error>),
 }
 
+/// For whom the leader shares out partitions; for nobody in any other member.
+#[derive(Debug, Default)]
+struct Plan {
+    members: Vec<Member>,
+    /// The coordinator has an assignment already (KIP-814): the leader only watches the topics.
+    only_watches: bool,
+}
+
 #[derive(Debug)]
 enum State {
     /// A join is due.
     Wanted,
     Joining(u64),
-    /// This member leads, and waits until the partitions of every topic are known, or the time is over.
-    Planning(Vec<Member>, Time),
+    /// A member that leads waits until the partitions of every topic are known, or the time is over.
+    Planning(Plan, Time),
     Syncing(u64),
     Stable,
-    /// The application has to give up the first partitions; the others are added after that.
+    /// The application has to give up the first partitions, as soon as it knows; the others are added after that.
     Revoking(Vec<Place>, Vec<Place>),
     /// The request that leaves, once it is sent, and when it is given up.
     Leaving(Option<u64>, Time),
@@ -103,7 +123,9 @@ pub(crate) struct Membership {
     topics: BTreeSet<Topic>,
     identity: Identity,
     state: State,
-    owned: BTreeSet<Place>,
+    owned: BTreeMap<Place, Tenure>,
+    /// What the application owns by the changes that it was given so far.
+    known: BTreeMap<Place, Tenure>,
     pulse: Pulse,
     retry_at: Time,
     attempts: u32,
@@ -111,7 +133,7 @@ pub(crate) struct Membership {
     planned: BTreeMap<Topic, Option<i32>>,
     numbers: u64,
     stepped: Time,
-    pub(crate) changes: VecDeque<Change>,
+    changes: VecDeque<Change>,
 }
 
 impl Membership {
@@ -121,7 +143,8 @@ impl Membership {
             topics,
             identity: Identity::unknown(),
             state: State::Wanted,
-            owned: BTreeSet::new(),
+            owned: BTreeMap::new(),
+            known: BTreeMap::new(),
             pulse: Pulse::default(),
             retry_at: now,
             attempts: 0,
@@ -140,15 +163,48 @@ impl Membership {
         self.settings.instance.as_deref()
     }
 
-    /// Why these positions cannot be committed: a partition is no longer this member's.
-    pub(crate) fn refusal(&self, next: &[(Place, Position)], cluster: &Cluster) -> Option<Error> {
-        let mut places = next.iter().map(|(place, _)| *place);
-        let (topic, partition) = places.find(|place| !self.owned.contains(place))?;
-        Some(Error::NotAssigned {
-            group: self.settings.group.clone(),
-            topic: cluster.name(topic).to_owned(),
-            partition,
-        })
+    /// A new membership in the place of this one: what the application knows to be its own is lost, and answers to this one's requests find nothing.
+    pub(crate) fn replaced(self, settings: Settings, topics: BTreeSet<Topic>, now: Time) -> Self {
+        let lost: Vec<_> = self.known.keys().copied().collect();
+        let mut next = Self::new(settings, topics, now);
+        next.numbers = self.numbers;
+        next.known = self.known;
+        if !lost.is_empty() {
+            next.changes.push_back(Change::Lost(lost));
+        }
+        next
+    }
+
+    /// What the application knows to be its own.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Place> {
+        self.known.keys()
+    }
+
+    /// The ownership of a partition, as far as the application knows.
+    pub(crate) fn tenure(&self, place: Place) -> Option<Tenure> {
+        self.known.get(&place).copied()
+    }
+
+    /// Whether nothing but what the application knew when it committed has happened to the partition.
+    pub(crate) fn holds(&self, claim: &Claim) -> bool {
+        claim.tenure.is_some() && self.owned.get(&claim.place).copied() == claim.tenure
+    }
+
+    /// What the application is told next; from then on it knows.
+    pub(crate) fn next_change(&mut self) -> Option<Change> {
+        let change = self.changes.pop_front()?;
+        match &change {
+            Change::Assigned(tenure, places) => {
+                self.known.extend(places.iter().map(|place| (*place, *tenure)));
+            }
+            Change::Lost(places) => {
+                for place in places {
+                    self.known.remove(place);
+                }
+            }
+            Change::Revoked(_) | Change::Left(_) => {}
+        }
+        Some(change)
     }
 
     /// As whom offsets are committed; `None` while the group decides, when a coordinator refuses commits.
@@ -180,9 +236,15 @@ impl Membership {
 
     /// The application has ended its work on the partitions that were revoked.
     pub(crate) fn release(&mut self) {
+        let unseen = |change: &Change| matches!(change, Change::Revoked(_));
+        if self.changes.iter().any(unseen) {
+            // What it has ended is something else that was revoked earlier.
+            return;
+        }
         if let State::Revoking(revoked, added) = &mut self.state {
             let (revoked, added) = (std::mem::take(revoked), std::mem::take(added));
-            self.owned.retain(|place| !revoked.contains(place));
+            self.owned.retain(|place, _| !revoked.contains(place));
+            self.known.retain(|place, _| !revoked.contains(place));
             self.add(added);
             self.want(self.stepped);
         }
@@ -192,10 +254,6 @@ impl Membership {
     pub(crate) fn leave(&mut self, until: Time) {
         match self.state {
             State::Leaving(..) | State::Out => {}
-            // A static member keeps its place for a session, and one without an id is not there.
-            _ if self.settings.instance.is_some() || self.identity.id.is_empty() => {
-                self.end(Ok(()));
-            }
             _ => self.state = State::Leaving(None, until),
         }
     }
@@ -222,13 +280,21 @@ impl Membership {
         owns.then(|| self.pulse.heard + self.settings.config.session_timeout)
     }
 
-    pub(crate) fn step(&mut self, step: &mut Step<'_>, cluster: &mut Cluster) {
+    /// `commits` of this group that were asked for are not settled: whoever leaves waits for them.
+    pub(crate) fn step(&mut self, step: &mut Step<'_>, cluster: &mut Cluster, commits: bool) {
         self.stepped = step.now;
+        if !matches!(self.state, State::Out)
+            && let Some(error) = cluster.coordinator_refusal(Role::Group, &self.settings.group)
+        {
+            return self.end(Err(error));
+        }
         match &self.state {
             State::Out | State::Joining(_) | State::Syncing(_) => {}
             State::Leaving(asked, until) => {
                 let (asked, until) = (*asked, *until);
-                self.step_leaving(asked, until, step, cluster);
+                if !commits || step.now >= until {
+                    self.step_leaving(asked, until, step, cluster);
+                }
             }
             State::Planning(..) => self.plan(step, cluster),
             State::Wanted | State::Stable | State::Revoking(..) => {
@@ -251,7 +317,10 @@ impl Membership {
         step: &mut Step<'_>,
         cluster: &mut Cluster,
     ) {
-        if step.now >= until {
+        // A static member keeps its place for a session, and one without an id is not there.
+        if self.settings.instance.is_some() || self.identity.id.is_empty() {
+            self.end(Ok(()));
+        } else if step.now >= until {
             let what = format!("leaving group `{}`", self.settings.group);
             let after = self.settings.request_timeout;
             self.end(Err(Error::timed_out(what, after, Outcome::Unknown)));
@@ -267,7 +336,7 @@ impl Membership {
     /// Joins, unless an eager member has partitions that it must give up first.
     fn join(&mut self, step: &mut Step<'_>, cluster: &mut Cluster) {
         if !self.settings.config.strategy.is_cooperative() && !self.owned.is_empty() {
-            let all = self.owned.iter().copied().collect();
+            let all = self.owned.keys().copied().collect();
             self.revoke(all, Vec::new());
             return;
         }
@@ -280,7 +349,7 @@ impl Membership {
                 .iter()
                 .map(|topic| cluster.name(*topic).to_owned())
                 .collect(),
-            owned: messages::named(cluster, &self.owned),
+            owned: messages::named(cluster, self.owned.keys()),
             generation: self.identity.generation,
         };
         let call = messages::join(&self.settings, &self.identity, &subscription);
@@ -292,9 +361,10 @@ impl Membership {
 
     /// Shares out the partitions, as soon as those of every topic are known.
     fn plan(&mut self, step: &mut Step<'_>, cluster: &mut Cluster) {
-        let State::Planning(members, until) = &self.state else {
+        let State::Planning(plan, until) = &self.state else {
             return;
         };
+        let members = &plan.members;
         let mut counts = BTreeMap::new();
         let mut planned = BTreeMap::new();
         let mut complete = true;
@@ -310,7 +380,10 @@ impl Membership {
         if !complete && step.now < *until {
             return;
         }
-        let assignments = self.settings.config.strategy.assign(members, &counts);
+        let assignments = match plan.only_watches {
+            true => Assignments::new(),
+            false => self.settings.config.strategy.assign(members, &counts),
+        };
         self.planned = planned;
         let call = messages::sync(&self.settings, &self.identity, &assignments);
         self.sync(step, cluster, call);
@@ -335,7 +408,8 @@ impl Membership {
         }
         if self.pulse.asked.is_none() && step.now >= self.pulse.due {
             let call = Call::Heartbeat(messages::heartbeat(&self.settings, &self.identity));
-            let patience = self.settings.config.session_timeout;
+            // One that finds no answer leaves time to look for the coordinator and to be heard by it.
+            let patience = self.settings.config.session_timeout / 3;
             self.pulse.asked = self.send(step, cluster, (Lane::Group, patience), call);
         }
     }
@@ -363,6 +437,16 @@ impl Membership {
         Some(self.numbers)
     }
 
+    /// Joins again: at once, but when that was done already, after a pause.
+    fn again(&mut self, now: Time) {
+        if self.attempts == 0 {
+            self.attempts = 1;
+            self.want(now);
+        } else {
+            self.retry(now);
+        }
+    }
+
     fn want(&mut self, at: Time) {
         self.state = State::Wanted;
         self.retry_at = at;
@@ -377,8 +461,10 @@ impl Membership {
 
     fn add(&mut self, added: Vec<Place>) {
         if !added.is_empty() {
-            self.owned.extend(&added);
-            self.changes.push_back(Change::Assigned(added));
+            self.numbers += 1;
+            let tenure = self.numbers;
+            self.owned.extend(added.iter().map(|place| (*place, tenure)));
+            self.changes.push_back(Change::Assigned(tenure, added));
         }
     }
 
@@ -390,11 +476,11 @@ impl Membership {
     /// All partitions belong to others by now; a join is due.
     fn lose(&mut self, now: Time) {
         self.forget();
-        self.want(now);
+        self.again(now);
     }
 
     fn forget(&mut self) {
-        let lost: Vec<_> = std::mem::take(&mut self.owned).into_iter().collect();
+        let lost: Vec<_> = std::mem::take(&mut self.owned).into_keys().collect();
         self.planned.clear();
         if !lost.is_empty() {
             self.changes.push_back(Change::Lost(lost));
@@ -403,11 +489,27 @@ impl Membership {
 
     /// No longer a member, for good.
     fn end(&mut self, result: Result<(), Error>) {
-        if result.is_err() {
-            self.forget();
-        }
-        self.owned.clear();
+        self.forget();
         self.state = State::Out;
         self.changes.push_back(Change::Left(result));
     }
+}
+
+/// Why these positions cannot be committed: a partition is not this member's, or has not been all the time since its records were read.
+pub(crate) fn refusal(
+    membership: Option<&Membership>,
+    group: &str,
+    claims: &[Claim],
+    cluster: &Cluster,
+) -> Option<Error> {
+    let good = |claim: &&Claim| match membership {
+        Some(membership) => membership.holds(claim),
+        None => claim.tenure.is_none(),
+    };
+    let (topic, partition) = claims.iter().find(|claim| !good(claim))?.place;
+    Some(Error::NotAssigned {
+        group: group.to_owned(),
+        topic: cluster.name(topic).to_owned(),
+        partition,
+    })
 }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::exchange::{Lane, Loss, Outgoing, Ticket};
 use crate::fetcher::Place;
 use crate::fetcher::position::Position;
-use crate::group::membership::{Change, Membership, Settings};
+use crate::group::membership::{Change, Settings};
 use crate::machines::Machines;
 use crate::wire::api::{Call, Reply};
 
@@ -156,7 +156,7 @@ impl World {
             retry_backoff: config.retry_backoff,
             config: config.group,
         };
-        machines.membership = Some(Membership::new(settings, topics.into(), self.now));
+        machines.join(settings, topics.into(), self.now);
         self.apps.push(App {
             machines,
             owned: BTreeSet::new(),
@@ -189,12 +189,12 @@ impl World {
 
     fn next_change(&mut self, who: usize) -> Option<Change> {
         let membership = self.apps[who].machines.membership.as_mut();
-        membership.unwrap().changes.pop_front()
+        membership.unwrap().next_change()
     }
 
     fn note(&mut self, who: usize, change: Change) {
         match change {
-            Change::Assigned(places) => {
+            Change::Assigned(_, places) => {
                 for place in places {
                     let owner = self
                         .apps
@@ -369,7 +369,7 @@ impl World {
             app.leaving = true;
             // Whoever leaves has ended its work.
             app.owned.clear();
-            app.machines.membership.as_mut().unwrap().leave(until);
+            app.machines.leave(until);
         } else if present.len() > 1 && self.chance(self.faults.crash) {
             self.happened.insert("crashed");
             self.apps[who].gone = true;
@@ -385,8 +385,8 @@ impl World {
     fn commit(&mut self, who: usize) {
         let owned: Vec<_> = self.apps[who].owned.iter().copied().collect();
         if let Some(place) = self.random.choice(owned) {
-            let offsets = &mut self.apps[who].machines.offsets;
-            offsets.commit(GROUP, vec![(place, Position::at(1))], self.now);
+            let machines = &mut self.apps[who].machines;
+            machines.commit(GROUP, &[(place, Position::at(1))], self.now);
         }
     }
 
