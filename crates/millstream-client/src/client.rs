@@ -140,11 +140,12 @@ impl Client {
     }
 
     fn try_send(&mut self, topic: Topic, record: &Outbound<'_>) -> Result<Sent, Refused> {
+        let clock = self.clock;
         let given = Given {
             key: record.key,
             value: record.value,
             timestamp: record.timestamp.unwrap_or(self.wall_millis),
-            now: self.now,
+            now: &|| clock.now(),
         };
         let Machines {
             producer, cluster, ..
@@ -323,8 +324,13 @@ impl Client {
         }
         let deadline = self.clock.now().saturating_add(timeout);
         loop {
+            // What the machines have to say by themselves is not waited for.
+            self.begin_turn();
+            if let Some(event) = self.next_event() {
+                return Ok(Some(event));
+            }
             let left = deadline.saturating_sub(self.clock.now());
-            self.turn(left)?;
+            self.end_turn(left)?;
             let event = self.next_event();
             if event.is_some() || left.is_zero() {
                 return Ok(event);
@@ -388,9 +394,17 @@ impl Client {
 
     /// One turn: the machines act, bytes move, answers are heard.
     fn turn(&mut self, timeout: Duration) -> Result<(), Error> {
+        self.begin_turn();
+        self.end_turn(timeout)
+    }
+
+    fn begin_turn(&mut self) {
         self.calls = 0;
         self.tick();
         self.act();
+    }
+
+    fn end_turn(&mut self, timeout: Duration) -> Result<(), Error> {
         let wake = self.machines.wake_at();
         let until = wake.map_or(timeout, |wake| wake.saturating_sub(self.now));
         let clock = self.clock;
@@ -420,6 +434,12 @@ impl Client {
             .submit(&mut self.outgoing, &self.machines.cluster, self.now);
     }
 
+    /// As if the caller had worked for so long since the last call.
+    #[cfg(test)]
+    fn pass(&mut self, time: Duration) {
+        self.clock = self.clock.ahead(time);
+    }
+
     fn tick(&mut self) {
         self.now = self.clock.now();
         self.wall_millis = Clock::wall_millis();
@@ -432,3 +452,6 @@ fn flat(positions: Vec<((Topic, i32), Option<Position>)>) -> Vec<(Topic, i32, Op
         .map(|((topic, partition), position)| (topic, partition, position))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,13 @@ impl Clock {
         self.began.elapsed()
     }
 
+    #[cfg(test)]
+    pub(crate) fn ahead(self, time: Duration) -> Self {
+        Self {
+            began: self.began.checked_sub(time).unwrap(),
+        }
+    }
+
     /// Milliseconds since 1970, for the timestamps of records.
     pub(crate) fn wall_millis() -> i64 {
         SystemTime::now()

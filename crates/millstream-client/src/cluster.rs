@@ -55,8 +55,13 @@ pub(crate) enum Role {
 
 #[derive(Debug)]
 enum Coordinator {
-    Wanted { from: Time, attempts: u32 },
-    Asked { attempts: u32 },
+    Wanted {
+        from: Time,
+        attempts: u32,
+    },
+    Asked {
+        attempts: u32,
+    },
     Known(Node),
     /// It was refused for good; whoever asks after that time asks the cluster again.
     Refused(ResponseError, Time),

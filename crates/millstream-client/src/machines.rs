@@ -87,8 +87,17 @@ impl Machines {
             let membership = self.membership.as_ref();
             transaction.step(step, &mut self.cluster, &mut self.producer, membership);
         }
+        let busy = !self.producer.is_idle();
         self.producer
             .step(step, &mut self.cluster, self.transaction.as_mut());
+        if let Some(transaction) = &mut self.transaction
+            && busy
+            && self.producer.is_idle()
+        {
+            // What its end has waited for was given up just now.
+            let membership = self.membership.as_ref();
+            transaction.step(step, &mut self.cluster, &mut self.producer, membership);
+        }
         self.fetcher.step(step, &mut self.cluster);
         if let Some(membership) = &mut self.membership {
             let commits = self.offsets.is_busy(membership.group());

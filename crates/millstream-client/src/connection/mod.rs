@@ -46,6 +46,9 @@ struct InFlight {
     deadline: Time,
 }
 
+/// A connection by which something has just arrived is not given up for so long: the rest of an answer may follow.
+const ARRIVING: Time = Time::from_secs(1);
+
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -58,6 +61,8 @@ pub(crate) struct Connection {
     correlation_id: i32,
     waiting: VecDeque<(Outgoing, Time)>,
     in_flight: VecDeque<InFlight>,
+    /// Until then it is not given up.
+    spared_until: Time,
     /// Bytes for the socket.
     pub(crate) outgoing: Vec<u8>,
     /// What came of requests, for the driver to hand on.
@@ -76,6 +81,7 @@ impl Connection {
             correlation_id: 0,
             waiting: VecDeque::new(),
             in_flight: VecDeque::new(),
+            spared_until: Time::ZERO,
             outgoing: Vec::new(),
             answers: Vec::new(),
         }
@@ -133,6 +139,7 @@ impl Connection {
         let until = now + backoff(self.backoff, self.failures);
         self.failures = self.failures.saturating_add(1);
         self.state = State::Down { until };
+        self.spared_until = Time::ZERO;
         self.outgoing.clear();
         for request in std::mem::take(&mut self.in_flight) {
             if let Some(ticket) = request.ticket {
@@ -265,14 +272,22 @@ impl Connection {
         }
     }
 
+    /// Bytes have arrived.
+    pub(crate) fn heard(&mut self, now: Time) {
+        self.spared_until = now + ARRIVING;
+    }
+
+    /// The moment at which a request has waited too long, whichever comes first: one behind a join has a deadline of its own.
+    fn deadline(&self) -> Option<Time> {
+        let deadlines = self.in_flight.iter().map(|request| request.deadline);
+        deadlines.min().map(|at| at.max(self.spared_until))
+    }
+
     /// Whether something is overdue, so that the socket must be given up.
     pub(crate) fn is_overdue(&self, now: Time) -> bool {
         match self.state {
             State::Opening { deadline } => deadline <= now,
-            _ => self
-                .in_flight
-                .front()
-                .is_some_and(|request| request.deadline <= now),
+            _ => self.deadline().is_some_and(|deadline| deadline <= now),
         }
     }
 
@@ -283,6 +298,6 @@ impl Connection {
             State::Opening { deadline } => Some(deadline),
             _ => None,
         };
-        earlier(own, self.in_flight.front().map(|request| request.deadline))
+        earlier(own, self.deadline())
     }
 }

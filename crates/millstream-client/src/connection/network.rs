@@ -5,7 +5,7 @@
 //! the memory from which its records are lent.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Write};
 use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::config::Resolved;
 use crate::exchange::{Answer, Lane, Loss, Node, Outgoing, Target, Ticket};
 use crate::wire::frame::{FrameReader, Progress};
 
+/// Sockets that are heard of at once.
+const EVENTS: usize = 256;
 /// Output that is kept for the next use of a connection.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -50,7 +52,7 @@ impl Network {
         Ok(Self {
             config: config.clone(),
             poll,
-            events: Events::with_capacity(64),
+            events: Events::with_capacity(EVENTS),
             links: Vec::new(),
             places: HashMap::new(),
             answers: Vec::new(),
@@ -67,7 +69,7 @@ impl Network {
                 Target::Node(node) => Some(node),
                 Target::Any => self.reachable(cluster, request.lane, now),
             };
-            match node.and_then(|node| self.link(node, request.lane, cluster)) {
+            match node.and_then(|node| self.link((node, request.lane), cluster, now)) {
                 Some(link) => link.machine.submit(request, now),
                 None => self.answers.push((request.ticket, Err(Loss::NotSent))),
             }
@@ -95,7 +97,12 @@ impl Network {
             .or_else(|| cluster.nodes().next())
     }
 
-    fn link(&mut self, node: Node, lane: Lane, cluster: &Cluster) -> Option<&mut Link> {
+    fn link(
+        &mut self,
+        (node, lane): (Node, Lane),
+        cluster: &Cluster,
+        now: Time,
+    ) -> Option<&mut Link> {
         let address = cluster.address(node)?;
         let fresh = |config: &Resolved| Link {
             machine: Connection::new(address, config),
@@ -110,6 +117,9 @@ impl Network {
         });
         let link = self.links.get_mut(place)?;
         if link.machine.address() != address && link.stream.is_none() {
+            // What waits in it, or has come back and is not collected, is told before it goes.
+            link.machine.closed(now);
+            self.answers.append(&mut link.machine.answers);
             *link = fresh(&self.config);
         }
         Some(link)
@@ -147,20 +157,30 @@ impl Network {
                 link.ready(now);
             }
         }
+        // Only once everything that has arrived is read it is known who is late: the caller may have been away for longer than any deadline.
+        if self.events.iter().count() < EVENTS {
+            self.give_up(now);
+        }
         self.tend(now);
         self.collect();
         answers.append(&mut self.answers);
         Ok(())
     }
 
-    /// Opens, writes and gives up what is due.
-    fn tend(&mut self, now: Time) {
-        for (place, link) in self.links.iter_mut().enumerate() {
+    /// Closes connections that were silent for too long.
+    fn give_up(&mut self, now: Time) {
+        for link in &mut self.links {
             if link.machine.is_overdue(now) {
                 let (broker, error) = (link.machine.address(), "no answer in time");
                 tracing::warn!(broker, error, "connection given up");
                 link.close(now);
             }
+        }
+    }
+
+    /// Opens and writes what is due.
+    fn tend(&mut self, now: Time) {
+        for (place, link) in self.links.iter_mut().enumerate() {
             if link.machine.wants_to_open(now) {
                 link.machine.opening(now);
                 if let Err(error) = link.open(&self.poll, Token(place)) {
@@ -236,10 +256,18 @@ impl Link {
             self.connected = true;
             self.machine.opened(now);
         }
+        let before = self.reader.partial();
         loop {
             match self.reader.read(stream)? {
-                Progress::Frame(frame) => self.machine.frame(&frame, now)?,
-                Progress::Blocked => break,
+                Progress::Frame(frame) => {
+                    self.machine.frame(&frame, now)?;
+                }
+                Progress::Blocked => {
+                    if self.reader.partial() > before {
+                        self.machine.heard(now);
+                    }
+                    break;
+                }
                 Progress::Closed => {
                     let source = ErrorKind::UnexpectedEof.into();
                     return Err(Error::Receive { source });
@@ -254,26 +282,41 @@ impl Link {
         let Some(stream) = self.stream.as_mut().filter(|_| self.connected) else {
             return;
         };
-        while let Some(rest) = self
-            .machine
-            .outgoing
-            .get(self.written..)
-            .filter(|rest| !rest.is_empty())
-        {
-            match stream.write(rest) {
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    let broker = self.machine.address();
-                    tracing::warn!(broker, %error, "connection lost");
-                    self.close(now);
-                    return;
-                }
-            }
+        let output = &mut self.machine.outgoing;
+        if let Err(source) = write_some(output, &mut self.written, stream) {
+            let (broker, error) = (self.machine.address(), Error::Send { source });
+            tracing::warn!(broker, %error, "connection lost");
+            self.close(now);
         }
-        self.written = 0;
-        self.machine.outgoing.clear();
-        self.machine.outgoing.shrink_to(KEPT_BYTES);
     }
 }
+
+/// Writes as much as the socket takes, and keeps only what it has not taken.
+fn write_some(
+    output: &mut Vec<u8>,
+    written: &mut usize,
+    socket: &mut impl Write,
+) -> std::io::Result<()> {
+    while let Some(rest) = output.get(*written..).filter(|rest| !rest.is_empty()) {
+        match socket.write(rest) {
+            Ok(count) => *written += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // A socket that is never quite done would otherwise keep all that was ever written.
+                if *written > output.len() / 2 {
+                    output.drain(..*written);
+                    *written = 0;
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    *written = 0;
+    output.clear();
+    output.shrink_to(KEPT_BYTES);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,27 @@ fn an_api_that_the_broker_lacks_is_refused_by_name_and_others_go_on() {
     );
     assert_eq!(fates(&mut connection), [(1, "impossible"), (2, "reply")]);
 }
+
+/// What is behind a join that the coordinator holds is not waited for as long as the join.
+#[test]
+fn a_deadline_behind_a_longer_one_is_heeded() {
+    let mut connection = ready();
+    let join = Outgoing {
+        patience: SECOND * 330,
+        ..heartbeat(1)
+    };
+    connection.submit(join, SECOND);
+    connection.submit(heartbeat(2), SECOND);
+    assert_eq!(connection.wake_at(), Some(SECOND * 2));
+    assert!(connection.is_overdue(SECOND * 2));
+}
+
+#[test]
+fn a_connection_by_which_an_answer_arrives_is_not_given_up_in_the_middle_of_it() {
+    let mut connection = ready();
+    connection.submit(heartbeat(1), SECOND);
+    connection.heard(SECOND * 50);
+    assert!(!connection.is_overdue(SECOND * 50));
+    assert_eq!(connection.wake_at(), Some(SECOND * 51));
+    assert!(connection.is_overdue(SECOND * 51));
+}

@@ -89,10 +89,7 @@ pub(super) fn member(theirs: &JoinGroupResponseMember) -> Result<Member, Malform
 }
 
 /// Places by the names of their topics.
-pub(super) fn named<'a>(
-    cluster: &Cluster,
-    places: impl Iterator<Item = &'a Place>,
-) -> Partitions {
+pub(super) fn named<'a>(cluster: &Cluster, places: impl Iterator<Item = &'a Place>) -> Partitions {
     let mut partitions = Partitions::new();
     for (topic, number) in places {
         let numbers = partitions.entry(cluster.name(*topic).to_owned());

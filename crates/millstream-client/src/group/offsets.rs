@@ -367,17 +367,16 @@ fn positions(reply: &OffsetFetchResponse, cluster: &Cluster) -> Found {
                 epoch: one.committed_leader_epoch,
             };
             let is_committed = position.offset >= 0;
-            found.insert((known, one.partition_index), is_committed.then_some(position));
+            found.insert(
+                (known, one.partition_index),
+                is_committed.then_some(position),
+            );
         }
     }
     found
 }
 
-fn commit_request(
-    cluster: &Cluster,
-    group: &str,
-    next: &[Claim],
-) -> OffsetCommitRequest {
+fn commit_request(cluster: &Cluster, group: &str, next: &[Claim]) -> OffsetCommitRequest {
     let partitions = next.iter().map(|claim| {
         let partition = OffsetCommitRequestPartition::default()
             .with_partition_index(claim.place.1)

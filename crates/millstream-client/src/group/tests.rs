@@ -330,7 +330,13 @@ fn offsets_of_an_earlier_ownership_break_their_transaction() {
     story.reply("AddOffsetsToTxn", Reply::AddOffsetsToTxn(group));
     story.later(Duration::from_secs(1));
     assert!(!story.apis().contains(&"TxnOffsetCommit"));
-    let ended = story.machines.transaction.as_mut().unwrap().ended.pop_front();
+    let ended = story
+        .machines
+        .transaction
+        .as_mut()
+        .unwrap()
+        .ended
+        .pop_front();
     let error = ended.unwrap().unwrap_err();
     assert_eq!(error.class(), crate::error::Class::Abortable);
 }
@@ -377,7 +383,10 @@ fn whoever_leaves_or_joins_another_group_reads_nothing_of_the_first_any_more() {
         }
         assert!(story.machines.fetcher.reading(place).is_none());
         if !replace {
-            story.reply("LeaveGroup", Reply::LeaveGroup(LeaveGroupResponse::default()));
+            story.reply(
+                "LeaveGroup",
+                Reply::LeaveGroup(LeaveGroupResponse::default()),
+            );
             assert_eq!(story.changes(), ["lost [0]", "left"]);
         } else {
             assert_eq!(story.changes(), ["lost [0]"]);
@@ -401,12 +410,17 @@ fn answers_to_a_membership_before_find_nothing() {
 #[test]
 fn what_was_committed_before_leaving_is_committed_first() {
     let mut story = Story::owning();
-    story.machines.commit(GROUP, &[((story.topic, 0), Position::at(9))], story.now);
+    story
+        .machines
+        .commit(GROUP, &[((story.topic, 0), Position::at(9))], story.now);
     story.machines.leave(story.now + SESSION);
     story.step();
     assert_eq!(story.apis(), ["OffsetCommit"]);
     story.reply("OffsetCommit", committed(&[(0, 0)]));
-    story.reply("LeaveGroup", Reply::LeaveGroup(LeaveGroupResponse::default()));
+    story.reply(
+        "LeaveGroup",
+        Reply::LeaveGroup(LeaveGroupResponse::default()),
+    );
     assert_eq!(story.settled().len(), 1);
 }
 

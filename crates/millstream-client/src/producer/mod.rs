@@ -31,12 +31,13 @@ use partition::Partition;
 const REQUESTS: usize = 5;
 
 /// A record as the application gives it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Given<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) timestamp: i64,
-    pub(crate) now: Time,
+    /// The clock, which is read once a batch: the client may not have acted for as long as a handler takes.
+    pub(crate) now: &'a dyn Fn() -> Time,
 }
 
 /// What batches must keep to.

@@ -123,7 +123,7 @@ impl Partition {
         }
         let (builder, _) = self
             .open
-            .get_or_insert_with(|| (Builder::with_capacity(limits.room), given.now));
+            .get_or_insert_with(|| (Builder::with_capacity(limits.room), (given.now)()));
         let before = builder.size();
         builder.append(given.timestamp, given.key, given.value, headers);
         let taken = if builder.count() == 1 {

@@ -57,11 +57,12 @@ impl Story {
     fn batches(&mut self, count: u64) {
         for _ in 0..count {
             let value = self.next.to_be_bytes();
+            let now = self.now;
             let given = Given {
                 key: None,
                 value: Some(&value),
                 timestamp: 0,
-                now: self.now,
+                now: &|| now,
             };
             self.partition.append(&given, &[], 100, &self.limits);
             self.partition.tick(self.now, &self.limits);

@@ -189,11 +189,12 @@ impl World {
     fn send(&mut self) {
         while self.next < RECORDS && self.send_at <= self.now {
             let value = self.next.to_be_bytes();
+            let now = self.now;
             let given = Given {
                 key: None,
                 value: Some(&value),
                 timestamp: 0,
-                now: self.now,
+                now: &|| now,
             };
             let partition = self.random.i32(0..PARTITIONS);
             let place = (self.topic, Some(partition));

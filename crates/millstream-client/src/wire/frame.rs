@@ -76,6 +76,11 @@ impl FrameReader {
         Ok(Progress::Frame(Bytes::from(std::mem::take(&mut self.body))))
     }
 
+    /// Bytes of a frame that is not complete.
+    pub fn partial(&self) -> usize {
+        self.known + self.filled
+    }
+
     /// The largest frame that it reads.
     pub fn limit(&self) -> usize {
         self.limit

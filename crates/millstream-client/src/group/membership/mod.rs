@@ -195,7 +195,8 @@ impl Membership {
         let change = self.changes.pop_front()?;
         match &change {
             Change::Assigned(tenure, places) => {
-                self.known.extend(places.iter().map(|place| (*place, *tenure)));
+                self.known
+                    .extend(places.iter().map(|place| (*place, *tenure)));
             }
             Change::Lost(places) => {
                 for place in places {
@@ -463,7 +464,8 @@ impl Membership {
         if !added.is_empty() {
             self.numbers += 1;
             let tenure = self.numbers;
-            self.owned.extend(added.iter().map(|place| (*place, tenure)));
+            self.owned
+                .extend(added.iter().map(|place| (*place, tenure)));
             self.changes.push_back(Change::Assigned(tenure, added));
         }
     }
