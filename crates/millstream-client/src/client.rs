@@ -119,8 +119,11 @@ impl Client {
         loop {
             match self.try_send(topic, record) {
                 Ok(sent) => {
-                    if self.machines.producer.is_urgent() {
-                        self.turn(Duration::ZERO)?;
+                    if self.machines.producer.is_urgent()
+                        && let Err(error) = self.turn(Duration::ZERO)
+                    {
+                        // The record is taken all the same; the next call says so as well.
+                        tracing::warn!(%error, "sockets cannot be waited for");
                     }
                     return Ok(sent);
                 }

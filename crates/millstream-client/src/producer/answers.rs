@@ -56,8 +56,8 @@ impl Producer {
                 }),
             };
             let first_backoff = self.retry_backoff;
-            if let Some((partition, _)) = self.partition(topic, partition, 0) {
-                partition.answered(first, verdict, now, first_backoff);
+            if let Some((partition, limits)) = self.partition(topic, partition, 0) {
+                partition.answered(first, verdict, now, first_backoff, limits);
             }
         }
         self.report(cluster);
@@ -76,6 +76,8 @@ impl Producer {
         let refused = match answer {
             Ok(Reply::InitProducerId(reply)) => {
                 match ResponseError::try_from_code(reply.error_code) {
+                    // An id that is none would write without idempotence.
+                    None if reply.producer_id.0 < 0 => None,
                     None => {
                         self.identity = Identity::Known(reply.producer_id.0);
                         return;

@@ -439,17 +439,13 @@ impl Producer {
                 let Some((partition, _)) = self.partition(*topic, *number, 0) else {
                     continue;
                 };
-                match partition.take(step.now, id, &limits) {
-                    Ok(Some((first, bytes))) => {
-                        size += bytes.len();
-                        batches.push((*topic, *number, first));
-                        let data = PartitionProduceData::default()
-                            .with_index(*number)
-                            .with_records(Some(bytes));
-                        topics.entry(*topic).or_default().push(data);
-                    }
-                    Ok(None) => {}
-                    Err(error) => partition.fail_all(&error.to_string()),
+                if let Some((first, bytes)) = partition.take(step.now, id, &limits) {
+                    size += bytes.len();
+                    batches.push((*topic, *number, first));
+                    let data = PartitionProduceData::default()
+                        .with_index(*number)
+                        .with_records(Some(bytes));
+                    topics.entry(*topic).or_default().push(data);
                 }
             }
             if batches.is_empty() {

@@ -6,6 +6,8 @@
 //!   partition's own: a bump here makes no other partition fail.
 //! - OUT_OF_ORDER is a loss of the broker's state only for the oldest batch; for a later one it follows from an earlier failure.
 //! - A batch that may be in the log keeps its sequence until the broker has said what became of it. If it is given up, its outcome is unknown.
+//! - A batch of which a copy may still be on its way is never numbered anew: it could then be written twice.
+//! - A batch that its topic finds too large goes again in halves, with the same sequences.
 //! - The first batch of an epoch, or after a pause, goes alone: a broker without a state for this producer accepts any sequence,
 //!   so a second batch could otherwise overtake the first.
 
@@ -20,6 +22,7 @@ use crate::clock::{Time, backoff};
 use crate::error::{Error, Outcome};
 use crate::wire::batch::Producer as Stamp;
 use crate::wire::builder::{Builder, HeaderPair, Sealed};
+use crate::wire::records::Records;
 
 /// Batches of one partition in flight, at most: a broker remembers the last five.
 const WINDOW: usize = 5;
@@ -104,6 +107,8 @@ pub(crate) struct Partition {
     settled: Option<Time>,
     retry_at: Time,
     attempts: u32,
+    /// Bytes of a batch that its topic takes, once it has refused a larger one.
+    most: Option<usize>,
     pub(crate) delivered: Vec<Delivered>,
 }
 
@@ -116,8 +121,9 @@ impl Partition {
         most: usize,
         limits: &Limits,
     ) -> (u64, usize) {
+        let size = limits.batch_size.min(self.most.unwrap_or(usize::MAX));
         if let Some((builder, _)) = &self.open
-            && (builder.size() + most > limits.batch_size || builder.is_full())
+            && (builder.size() + most > size || builder.is_full())
         {
             self.close();
         }
@@ -201,14 +207,14 @@ impl Partition {
         now: Time,
         id: (i64, i16),
         limits: &Limits,
-    ) -> Result<Option<(u64, Bytes)>, Error> {
+    ) -> Option<(u64, Bytes)> {
         if self.gap && limits.transactional {
             // The transaction is aborted, and the next one has another epoch.
-            return Ok(None);
+            return None;
         }
         if self.recovering {
             if self.in_flight > 0 || now < self.retry_at {
-                return Ok(None);
+                return None;
             }
             self.recovering = false;
         }
@@ -216,14 +222,12 @@ impl Partition {
             self.bump();
         }
         if self.is_exhausted(id.0) {
-            return Ok(None);
+            return None;
         }
         let settled = self.settled.is_some_and(|at| now < at + SETTLED);
         let window = if settled && !self.gap { WINDOW } else { 1 };
         let waiting = |batch: &&mut Batch| batch.state == State::Waiting;
-        let Some(batch) = self.queue.iter_mut().take(window).find(waiting) else {
-            return Ok(None);
-        };
+        let batch = self.queue.iter_mut().take(window).find(waiting)?;
         let (id, epoch) = *self.identity.get_or_insert(id);
         let stamp = *batch.stamp.get_or_insert_with(|| {
             let stamp = Stamp {
@@ -234,10 +238,18 @@ impl Partition {
             self.sequence = after(self.sequence, batch.count);
             stamp
         });
-        let bytes = batch.seal(stamp, limits)?;
-        batch.state = State::InFlight;
-        self.in_flight += 1;
-        Ok(Some((batch.first, bytes)))
+        let first = batch.first;
+        match batch.seal(stamp, limits) {
+            Ok(bytes) => {
+                batch.state = State::InFlight;
+                self.in_flight += 1;
+                Some((first, bytes))
+            }
+            Err(error) => {
+                self.give_up(first, error.to_string());
+                None
+            }
+        }
     }
 
     /// Whether its epochs are used up, so that it needs another producer id.
@@ -245,8 +257,17 @@ impl Partition {
         self.exhausted == Some(id)
     }
 
-    /// Starts the sequence at 0 in a new epoch: nothing that is queued is in the log.
+    /// Starts the sequence at 0 in a new epoch. What may be in the log, or may still get there, is given up.
     fn bump(&mut self) {
+        let queue = std::mem::take(&mut self.queue);
+        for batch in queue {
+            if batch.astray {
+                let reason = "the broker no longer knows whether it was written".to_owned();
+                self.fail(batch, reason);
+            } else {
+                self.queue.push_back(batch);
+            }
+        }
         self.gap = false;
         self.settled = None;
         self.sequence = 0;
@@ -279,6 +300,7 @@ impl Partition {
         verdict: Verdict,
         now: Time,
         first_backoff: Time,
+        limits: &Limits,
     ) {
         let Some(place) = self.queue.iter().position(|batch| batch.first == first) else {
             return;
@@ -302,7 +324,15 @@ impl Partition {
             Verdict::NotSent => Next::Again,
             Verdict::Lost => Next::Doubt,
             Verdict::Impossible(error) => Next::Refused(error.to_string()),
-            Verdict::Failed(code) => next(code, place == 0),
+            Verdict::Failed(code) => match next(code, place == 0) {
+                // Written again it could be there twice; and the sequences of a transaction are not begun anew in it.
+                Next::Renumber if batch.astray || limits.transactional => {
+                    Next::Refused(code.to_string())
+                }
+                Next::TooLarge if batch.count > 1 => Next::Split,
+                Next::TooLarge => Next::Refused(code.to_string()),
+                next => next,
+            },
         };
         self.recovering = true;
         match next {
@@ -317,12 +347,38 @@ impl Partition {
                 batch.doubt = false;
                 self.gap = true;
             }
-            Next::Refused(reason) => {
-                self.gap = true;
-                if let Some(batch) = self.queue.remove(place) {
-                    self.fail(batch, reason);
-                }
-                self.settle();
+            Next::Split => self.split(place, limits),
+            Next::TooLarge => {}
+            Next::Refused(reason) => self.give_up(first, reason),
+        }
+    }
+
+    /// A batch will not be written; what is behind it needs another epoch.
+    fn give_up(&mut self, first: u64, reason: String) {
+        let place = self.queue.iter().position(|batch| batch.first == first);
+        if let Some(batch) = place.and_then(|place| self.queue.remove(place)) {
+            self.gap = true;
+            self.fail(batch, reason);
+        }
+        self.settle();
+    }
+
+    /// Two batches in the place of one: nothing of it is in the log, so the sequences stay what they were.
+    fn split(&mut self, place: usize, limits: &Limits) {
+        let Some(batch) = self.queue.remove(place) else {
+            return;
+        };
+        self.most = Some(batch.size / 2);
+        match batch.halves() {
+            Ok((one, other)) => {
+                self.queue.insert(place, other);
+                self.queue.insert(place, one);
+            }
+            Err(batch) => {
+                let first = batch.first;
+                self.queue.insert(place, batch);
+                let limit = limits.batch_size;
+                self.give_up(first, format!("the topic takes no batch of {limit} bytes"));
             }
         }
     }
@@ -368,8 +424,13 @@ impl Partition {
     /// Gives everything up that is not in flight.
     pub(crate) fn fail_all(&mut self, reason: &str) {
         self.close();
-        if self.in_flight == 0 {
-            for batch in std::mem::take(&mut self.queue) {
+        if self.in_flight > 0 {
+            return;
+        }
+        while let Some(batch) = self.queue.front() {
+            if matches!(batch.state, State::Done(_)) {
+                self.settle();
+            } else if let Some(batch) = self.queue.pop_front() {
                 self.gap |= batch.stamp.is_some();
                 self.fail(batch, reason.to_owned());
             }
@@ -378,6 +439,54 @@ impl Partition {
 }
 
 impl Batch {
+    /// The first and the second half of its records; the batch itself, if it does not read as it was written.
+    fn halves(self) -> Result<(Self, Self), Self> {
+        let count = self.count / 2;
+        let Some((one, other)) = self.copied(count) else {
+            return Err(self);
+        };
+        let size = one.size().min(self.size);
+        let half = |content, first, count, size, stamp| Self {
+            content: Content::Plain(content),
+            first,
+            count,
+            created: self.created,
+            size,
+            state: State::Waiting,
+            stamp,
+            doubt: self.doubt,
+            astray: self.astray,
+        };
+        let second = self.stamp.map(|stamp| Stamp {
+            sequence: after(stamp.sequence, count),
+            ..stamp
+        });
+        let behind = self.first + u64::from(count.unsigned_abs());
+        Ok((
+            half(one, self.first, count, size, self.stamp),
+            half(other, behind, self.count - count, self.size - size, second),
+        ))
+    }
+
+    /// Its records in two builders, so many in the first one.
+    fn copied(&self, count: i32) -> Option<(Builder, Builder)> {
+        let Content::Sealed(sealed) = &self.content else {
+            return None;
+        };
+        let plain = sealed.plain().ok()?;
+        let (mut one, mut other) = (Builder::default(), Builder::default());
+        for record in Records::new(*sealed.header(), &plain) {
+            let record = record.ok()?;
+            let headers: Vec<_> = record.headers.into_iter().collect();
+            let half = match one.count() < count {
+                true => &mut one,
+                false => &mut other,
+            };
+            half.append(record.timestamp, record.key, record.value, &headers);
+        }
+        (one.count() + other.count() == self.count).then_some((one, other))
+    }
+
     fn seal(&mut self, stamp: Stamp, limits: &Limits) -> Result<Bytes, Error> {
         if let Content::Plain(builder) = &mut self.content {
             let sealed =
@@ -395,6 +504,7 @@ impl Batch {
 }
 
 /// What follows from an error.
+#[derive(Debug)]
 enum Next {
     /// It is not in the log; again.
     Again,
@@ -404,6 +514,10 @@ enum Next {
     OutOfOrder,
     /// The broker does not know what came before; again, in a new epoch.
     Renumber,
+    /// Not in the log, and never will be as one batch.
+    TooLarge,
+    /// Again, in halves.
+    Split,
     /// Not in the log, and never will be.
     Refused(String),
 }
@@ -418,6 +532,7 @@ fn next(code: ResponseError, oldest: bool) -> Next {
         | ResponseError::UnknownTopicOrPartition
         | ResponseError::ThrottlingQuotaExceeded
         | ResponseError::CorruptMessage => Next::Again,
+        ResponseError::MessageTooLarge | ResponseError::RecordListTooLarge => Next::TooLarge,
         ResponseError::UnknownServerError => Next::Doubt,
         code if code.is_retriable() => Next::Doubt,
         code => Next::Refused(code.to_string()),

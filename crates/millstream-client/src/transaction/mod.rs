@@ -20,10 +20,10 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::clock::{Time, backoff};
+use crate::clock::{Time, backoff, earlier};
 use crate::cluster::{Cluster, Role};
 use crate::config::Resolved;
-use crate::error::Error;
+use crate::error::{Error, Outcome};
 use crate::exchange::{Lane, Node, Outgoing, Owner, Step, Target, Ticket};
 use crate::fetcher::Place;
 use crate::group::membership::{Claim, Membership, refusal};
@@ -77,6 +77,7 @@ pub(crate) struct Transaction {
     timeout: Duration,
     request_timeout: Duration,
     retry_backoff: Duration,
+    give_up: Duration,
     state: State,
     identity: Option<Identity>,
     /// The producer id is not known, or must get another epoch.
@@ -99,6 +100,16 @@ struct Parts {
     offsets: VecDeque<Offsets>,
     /// Whether the coordinator may have an open transaction: something became part of it, or may have.
     known: bool,
+    end: End,
+}
+
+/// How far the end of the open transaction is.
+#[derive(Debug, Default)]
+struct End {
+    /// When its outcome is told, whatever it is.
+    give_up_at: Option<Time>,
+    /// Whether the coordinator may have committed: a request that said so found no answer.
+    doubt: bool,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +126,7 @@ impl Transaction {
             timeout: config.transaction_timeout,
             request_timeout: config.request_timeout,
             retry_backoff: config.retry_backoff,
+            give_up: config.max_block,
             state: State::Ready,
             identity: None,
             renew: true,
@@ -179,8 +191,12 @@ impl Transaction {
 
     /// When it wants to act next.
     pub(crate) fn wake_at(&self) -> Option<Time> {
-        let waits = self.asked.is_none() && self.retry.at > self.retry.stepped;
-        waits.then_some(self.retry.at)
+        if self.asked.is_some() {
+            return None;
+        }
+        let later = |at: &Time| *at > self.retry.stepped;
+        let retry = Some(self.retry.at).filter(later);
+        earlier(retry, self.parts.end.give_up_at.filter(later))
     }
 
     pub(crate) fn step(
@@ -194,6 +210,7 @@ impl Transaction {
         if let Some(reason) = producer.take_failure() {
             self.break_off(Error::Aborted { reason });
         }
+        self.look_after(step.now, cluster);
         match self.state {
             State::Ending(Ended::Committed) if self.broken.is_some() => self.report_broken(),
             State::Ending(Ended::Committed) => producer.hurry_if_busy(),
@@ -207,6 +224,28 @@ impl Transaction {
         }
         if self.asked.is_none() && step.now >= self.retry.at {
             self.ask(step, cluster, producer, membership);
+        }
+    }
+
+    /// Notices what no answer says: a coordinator that there will never be, and an end that nobody hears for too long.
+    fn look_after(&mut self, now: Time, cluster: &Cluster) {
+        if self.asked.is_some() || self.state == State::Failed {
+            return;
+        }
+        if let Some(error) = cluster.coordinator_refusal(Role::Transaction, &self.id) {
+            return self.fail(error.in_doubt(self.parts.end.doubt));
+        }
+        if let Some(offsets) = self.parts.offsets.front()
+            && let Some(error) = cluster.coordinator_refusal(Role::Group, &offsets.group)
+        {
+            self.break_off(error);
+        }
+        if self.is_ending() {
+            let give_up_at = now + self.give_up;
+            let give_up_at = *self.parts.end.give_up_at.get_or_insert(give_up_at);
+            if now >= give_up_at {
+                self.expire();
+            }
         }
     }
 
@@ -325,6 +364,7 @@ impl Transaction {
 
     fn report_broken(&mut self) {
         self.state = State::Open;
+        self.parts.end = End::default();
         let reason = self
             .broken
             .as_ref()
@@ -340,6 +380,22 @@ impl Transaction {
         self.parts = Parts::default();
         self.retry = Retry::default();
         self.ended.push_back(Ok(how));
+    }
+
+    /// What nobody hears for too long is told as far as it is known.
+    fn expire(&mut self) {
+        let State::Ending(how) = self.state else {
+            return;
+        };
+        let what = format!("the end of a transaction of `{}`", self.id);
+        let error = Error::timed_out(what, self.give_up, Outcome::NotApplied);
+        match how {
+            Ended::Committed if !self.parts.end.doubt => self.break_off(error),
+            _ => {
+                let error = error.in_doubt(self.parts.end.doubt);
+                self.fail(error);
+            }
+        }
     }
 
     fn fail(&mut self, error: Error) {

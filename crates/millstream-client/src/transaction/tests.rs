@@ -9,14 +9,17 @@ use kafka_protocol::messages::add_partitions_to_txn_response::{
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{
     AddPartitionsToTxnResponse, EndTxnResponse, FindCoordinatorResponse, InitProducerIdResponse,
+    TopicName,
 };
 
 use super::*;
 use crate::cluster::Topic;
 use crate::config::Config;
+use crate::error::{Class, Outcome};
 use crate::exchange::{Answer, Loss};
 use crate::machines::Machines;
 use crate::wire::api::Reply;
+use crate::wire::text;
 
 struct Story {
     machines: Machines,
@@ -78,8 +81,18 @@ fn coordinator() -> Reply {
 }
 
 fn added(code: i16) -> Reply {
-    let partition = AddPartitionsToTxnPartitionResult::default().with_partition_error_code(code);
-    let topic = AddPartitionsToTxnTopicResult::default().with_results_by_partition(vec![partition]);
+    added_each(&[(0, code)])
+}
+
+fn added_each(codes: &[(i32, i16)]) -> Reply {
+    let partitions = codes.iter().map(|(number, code)| {
+        AddPartitionsToTxnPartitionResult::default()
+            .with_partition_index(*number)
+            .with_partition_error_code(*code)
+    });
+    let topic = AddPartitionsToTxnTopicResult::default()
+        .with_name(TopicName(text("topic")))
+        .with_results_by_partition(partitions.collect());
     let reply =
         AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(vec![topic]);
     Reply::AddPartitionsToTxn(reply)
@@ -124,4 +137,145 @@ fn what_became_part_of_a_transaction_is_ended_at_its_coordinator() {
     story.transaction().end(Ended::Committed);
     story.answer("EndTxn", Ok(Reply::EndTxn(EndTxnResponse::default())));
     assert_eq!(story.ended(), Some(Ended::Committed));
+}
+
+fn ends(code: ResponseError) -> Answer {
+    let reply = EndTxnResponse::default().with_error_code(code.code());
+    Ok(Reply::EndTxn(reply))
+}
+
+/// A transaction that has a part, and is being committed.
+fn committing() -> Story {
+    let mut story = Story::begun();
+    let place = (story.topic, 0);
+    assert!(!story.transaction().admits(place));
+    story.answer("AddPartitionsToTxn", Ok(added(0)));
+    story.transaction().end(Ended::Committed);
+    story
+}
+
+impl Story {
+    fn failed(&mut self) -> Error {
+        self.transaction().ended.pop_front().unwrap().unwrap_err()
+    }
+}
+
+/// confluentinc/librdkafka#4016: what may be committed can be neither aborted nor done again before its outcome is known.
+#[test]
+fn a_commit_that_may_have_been_applied_is_never_told_as_one_to_abort() {
+    for code in [
+        ResponseError::UnknownServerError,
+        ResponseError::InvalidProducerIdMapping,
+        ResponseError::ProducerFenced,
+        ResponseError::InvalidTxnState,
+    ] {
+        let mut story = committing();
+        story.answer("EndTxn", Err(Loss::Unknown));
+        story.answer("FindCoordinator", Ok(coordinator()));
+        story.answer("EndTxn", ends(code));
+        let error = story.failed();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+        assert!(error.class() != Class::Abortable, "{error}");
+        assert!(!story.transaction().is_open());
+    }
+}
+
+#[test]
+fn a_server_error_to_a_commit_says_nothing_of_its_outcome() {
+    let mut story = committing();
+    story.answer("EndTxn", ends(ResponseError::UnknownServerError));
+    let error = story.failed();
+    assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    assert!(error.class() != Class::Abortable, "{error}");
+}
+
+/// apache/kafka#23204: the coordinator has aborted by time-out. That was rolled back, and the next transaction may succeed.
+#[test]
+fn a_transaction_that_the_coordinator_has_aborted_by_time_out_was_rolled_back() {
+    let mut story = committing();
+    story.answer("EndTxn", ends(ResponseError::InvalidProducerEpoch));
+    let error = story.failed();
+    assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+    assert_eq!(error.class(), Class::Fenced, "{error}");
+}
+
+/// apache/kafka#18467: an abort without anything in it, after a commit, must not fence its own producer.
+#[test]
+fn an_empty_abort_after_a_commit_asks_nobody_and_keeps_the_epoch() {
+    let mut story = committing();
+    story.answer("EndTxn", Ok(Reply::EndTxn(EndTxnResponse::default())));
+    assert_eq!(story.ended(), Some(Ended::Committed));
+    story.transaction().begin();
+    story.transaction().end(Ended::Aborted);
+    assert_eq!(story.step().len(), 0);
+    assert_eq!(story.ended(), Some(Ended::Aborted));
+    assert_eq!(story.transaction().identity(), Some((7, 0)));
+}
+
+#[test]
+fn a_coordinator_that_is_refused_for_good_ends_the_transaction() {
+    let config = Config::default().set("transactional.id", "id").unwrap();
+    let mut machines = Machines::new(&config.resolve());
+    let topic = machines.cluster.topic("topic", Time::ZERO);
+    let mut story = Story {
+        machines,
+        topic,
+        now: Time::ZERO,
+    };
+    story.transaction().begin();
+    let code = ResponseError::TransactionalIdAuthorizationFailed.code();
+    let refused = Coordinator::default().with_error_code(code);
+    let reply = FindCoordinatorResponse::default().with_coordinators(vec![refused]);
+    story.answer("FindCoordinator", Ok(Reply::FindCoordinator(reply)));
+    story.step();
+    let error = story.failed();
+    assert!(
+        error
+            .to_string()
+            .starts_with("FindCoordinator of transactional id `id` failed"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_end_that_no_coordinator_hears_is_told_in_time() {
+    let mut story = committing();
+    story.answer("EndTxn", Err(Loss::Unknown));
+    for _ in 0..200 {
+        for request in story.step() {
+            let loss = Err(Loss::NotSent);
+            story.machines.answer(request.ticket, loss, story.now);
+        }
+    }
+    assert_eq!(story.failed().outcome(), Outcome::Unknown);
+}
+
+/// The coordinator has not heard of one of the topics yet, and has not tried the others.
+#[test]
+fn partitions_that_were_not_tried_because_of_another_are_asked_for_again() {
+    let mut story = Story::begun();
+    for partition in 0..2 {
+        let place = (story.topic, partition);
+        assert!(!story.transaction().admits(place));
+    }
+    let codes = [
+        ResponseError::OperationNotAttempted,
+        ResponseError::UnknownTopicOrPartition,
+    ];
+    let codes: Vec<_> = (0..).zip(codes.map(|code| code.code())).collect();
+    story.answer("AddPartitionsToTxn", Ok(added_each(&codes)));
+    story.answer("AddPartitionsToTxn", Ok(added_each(&[(0, 0), (1, 0)])));
+    let place = (story.topic, 1);
+    assert!(story.transaction().admits(place));
+}
+
+#[test]
+fn a_partition_that_the_answer_does_not_name_is_not_part_of_the_transaction() {
+    let mut story = Story::begun();
+    let place = (story.topic, 0);
+    assert!(!story.transaction().admits(place));
+    story.answer("AddPartitionsToTxn", Ok(added_each(&[])));
+    assert!(!story.transaction().admits(place));
+    story.answer("AddPartitionsToTxn", Ok(added(0)));
+    assert!(story.transaction().admits(place));
 }

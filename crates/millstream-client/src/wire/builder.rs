@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::batch::{HEADER_BYTES, Header, Producer};
 use super::compression::Compression;
-use super::varint;
+use super::{Malformed, varint};
 use crate::Error;
 
 /// The largest offset delta and sequence step of one batch.
@@ -145,6 +145,19 @@ impl Sealed {
     /// The header that was written.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Its records, uncompressed.
+    pub fn plain(&self) -> Result<Bytes, Malformed> {
+        let body = self.bytes.slice(HEADER_BYTES..);
+        match self.header.compression()? {
+            Compression::None => Ok(body),
+            compression => {
+                let mut plain = Vec::new();
+                compression.decompress(&body, &mut plain, usize::MAX)?;
+                Ok(Bytes::from(plain))
+            }
+        }
     }
 
     /// Seals it again for another producer epoch and sequence.
