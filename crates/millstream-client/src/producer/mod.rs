@@ -4,6 +4,7 @@
 //! partition is decided in [`partition`]; here requests are put together for each broker, five in flight at most.
 
 mod answers;
+mod batch;
 pub(crate) mod partition;
 #[cfg(test)]
 mod tests;

@@ -17,48 +17,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
+use super::batch::{Batch, Content, State, after};
 use super::{Given, Limits};
 use crate::clock::{Time, backoff};
 use crate::error::{Error, Outcome};
 use crate::wire::batch::Producer as Stamp;
-use crate::wire::builder::{Builder, HeaderPair, Sealed};
-use crate::wire::records::Records;
+use crate::wire::builder::{Builder, HeaderPair};
 
 /// Batches of one partition in flight, at most: a broker remembers the last five.
 const WINDOW: usize = 5;
 /// After a pause of this length the next batch goes alone.
 const SETTLED: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting,
-    InFlight,
-    /// Acknowledged at this offset, -1 if the broker did not say it; an earlier one is not.
-    Done(i64),
-}
-
-#[derive(Debug)]
-enum Content {
-    Plain(Builder),
-    Sealed(Sealed),
-}
-
-#[derive(Debug)]
-struct Batch {
-    content: Content,
-    /// The number of its first record.
-    first: u64,
-    count: i32,
-    created: Time,
-    size: usize,
-    state: State,
-    /// Its place in the sequence, once it has one.
-    stamp: Option<Stamp>,
-    /// Whether it may be in the log.
-    doubt: bool,
-    /// Whether a copy of it may still be on its way, whatever a broker has said since.
-    astray: bool,
-}
 
 /// What became of consecutive records.
 #[derive(Debug)]
@@ -438,71 +407,6 @@ impl Partition {
     }
 }
 
-impl Batch {
-    /// The first and the second half of its records; the batch itself, if it does not read as it was written.
-    fn halves(self) -> Result<(Self, Self), Self> {
-        let count = self.count / 2;
-        let Some((one, other)) = self.copied(count) else {
-            return Err(self);
-        };
-        let size = one.size().min(self.size);
-        let half = |content, first, count, size, stamp| Self {
-            content: Content::Plain(content),
-            first,
-            count,
-            created: self.created,
-            size,
-            state: State::Waiting,
-            stamp,
-            doubt: self.doubt,
-            astray: self.astray,
-        };
-        let second = self.stamp.map(|stamp| Stamp {
-            sequence: after(stamp.sequence, count),
-            ..stamp
-        });
-        let behind = self.first + u64::from(count.unsigned_abs());
-        Ok((
-            half(one, self.first, count, size, self.stamp),
-            half(other, behind, self.count - count, self.size - size, second),
-        ))
-    }
-
-    /// Its records in two builders, so many in the first one.
-    fn copied(&self, count: i32) -> Option<(Builder, Builder)> {
-        let Content::Sealed(sealed) = &self.content else {
-            return None;
-        };
-        let plain = sealed.plain().ok()?;
-        let (mut one, mut other) = (Builder::default(), Builder::default());
-        for record in Records::new(*sealed.header(), &plain) {
-            let record = record.ok()?;
-            let headers: Vec<_> = record.headers.into_iter().collect();
-            let half = match one.count() < count {
-                true => &mut one,
-                false => &mut other,
-            };
-            half.append(record.timestamp, record.key, record.value, &headers);
-        }
-        (one.count() + other.count() == self.count).then_some((one, other))
-    }
-
-    fn seal(&mut self, stamp: Stamp, limits: &Limits) -> Result<Bytes, Error> {
-        if let Content::Plain(builder) = &mut self.content {
-            let sealed =
-                std::mem::take(builder).seal(limits.compression, stamp, limits.transactional)?;
-            self.content = Content::Sealed(sealed);
-        }
-        Ok(match &mut self.content {
-            Content::Sealed(sealed) => {
-                sealed.restamp(stamp);
-                sealed.bytes().clone()
-            }
-            Content::Plain(_) => Bytes::new(),
-        })
-    }
-}
-
 /// What follows from an error.
 #[derive(Debug)]
 enum Next {
@@ -536,15 +440,5 @@ fn next(code: ResponseError, oldest: bool) -> Next {
         ResponseError::UnknownServerError => Next::Doubt,
         code if code.is_retriable() => Next::Doubt,
         code => Next::Refused(code.to_string()),
-    }
-}
-
-/// Sequences begin at 0 again after the largest one.
-fn after(sequence: i32, count: i32) -> i32 {
-    let room = i32::MAX - sequence;
-    if count > room {
-        count - room - 1
-    } else {
-        sequence + count
     }
 }
