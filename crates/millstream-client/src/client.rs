@@ -181,10 +181,10 @@ impl Client {
         self.machines.fetcher.pause((topic, partition), false);
     }
 
-    /// Where a partition is read, if it is.
+    /// Where a partition is read, if it is, and as soon as that is known.
     pub fn position(&self, topic: Topic, partition: i32) -> Option<Position> {
         let reading = self.machines.fetcher.reading((topic, partition))?;
-        Some(reading.position)
+        reading.known_position()
     }
 
     #[cfg(test)]

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 
-use super::position::{Fetch, Position, Reading, Stage};
+use super::position::{Fetch, Position, Reading};
 use super::{Fetcher, Place};
 use crate::clock::Time;
 use crate::cluster::{Cluster, Leader};
 use crate::error::Error;
 use crate::exchange::Node;
+use crate::wire::Malformed;
 use crate::wire::fetched::{Fetched, FetchedPartition};
 
 impl Fetcher {
@@ -36,12 +37,16 @@ impl Fetcher {
                 code,
                 ResponseError::FetchSessionIdNotFound | ResponseError::InvalidFetchSessionEpoch
             );
-            for (place, generation) in asked.iter().filter(|_| !gone) {
+            let broker = self.brokers.get_mut(&node);
+            let at_once =
+                gone && broker.is_some_and(|one| !std::mem::replace(&mut one.forgot, true));
+            for (place, generation) in asked.iter().filter(|_| !at_once) {
                 self.again(*place, *generation, now);
             }
             return;
         }
         if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.forgot = false;
             broker.session.answered(fetched.session_id);
         }
         for partition in fetched.partitions {
@@ -70,8 +75,19 @@ impl Fetcher {
             None => {
                 reading.attempts = 0;
                 reading.high_watermark = fetched.high_watermark;
-                if reading.stage == Stage::Fetching && reading.keep(fetched) && !reading.paused {
-                    self.make_ready(place);
+                let paused = reading.paused;
+                match reading.keep(fetched) {
+                    Ok(true) if !paused => self.make_ready(place),
+                    Ok(_) => {}
+                    Err(source) => {
+                        let error = Error::Records {
+                            topic: cluster.name(place.0).to_owned(),
+                            partition: place.1,
+                            offset: reading.ahead.offset,
+                            source,
+                        };
+                        self.halt(place, error);
+                    }
                 }
             }
             Some(ResponseError::OffsetOutOfRange) => {
@@ -82,7 +98,11 @@ impl Fetcher {
                     self.again(place, generation, now);
                 }
             }
-            Some(code) if code.is_retriable() => {
+            // A log that is damaged is damaged the next time as well; what a broker cannot name may be gone then.
+            Some(code)
+                if code == ResponseError::UnknownServerError
+                    || code.is_retriable() && code != ResponseError::CorruptMessage =>
+            {
                 if let Some((node, epoch)) = fetched.leader {
                     cluster.moved(place.0, place.1, Leader { node, epoch });
                 }
@@ -103,13 +123,14 @@ impl Fetcher {
 }
 
 impl Reading {
-    /// Keeps what was fetched; whether there is something to take.
-    fn keep(&mut self, fetched: FetchedPartition) -> bool {
-        let Some(ahead) = last(&fetched.records) else {
-            return false;
-        };
+    /// Keeps what was fetched; whether there is something to take. Records that do not reach the offset that was asked for are damage: asked for again they would come again.
+    fn keep(&mut self, fetched: FetchedPartition) -> Result<bool, Malformed> {
+        if fetched.records.is_empty() {
+            return Ok(false);
+        }
+        let ahead = last(&fetched.records).ok_or(Malformed::Short)?;
         if ahead.offset <= self.ahead.offset {
-            return false;
+            return Err(Malformed::Behind);
         }
         self.ahead = ahead;
         self.buffered += fetched.records.len();
@@ -124,7 +145,7 @@ impl Reading {
             aborted,
             started: false,
         });
-        true
+        Ok(true)
     }
 }
 

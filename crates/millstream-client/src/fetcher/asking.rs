@@ -110,7 +110,10 @@ impl Fetcher {
             return;
         };
         if offset < 0 {
-            // No record is so new: what comes next is.
+            // No record is so new: what comes next is. A log without an end is asked again, after a pause.
+            if reading.stage == Stage::Seeking(Start::Latest) {
+                return self.again(place, generation, now);
+            }
             reading.asked = false;
             reading.stage = Stage::Seeking(Start::Latest);
             return;
@@ -154,17 +157,21 @@ impl Fetcher {
             );
             return;
         }
-        let leader = cluster.leader(place.0, place.1).map_or(-1, |one| one.epoch);
         let next = self.generations + 1;
         let Some(reading) = self.still(place, generation) else {
             return;
         };
+        if let Stage::Validating(asked) = reading.stage {
+            reading.validated = asked;
+        }
         reading.asked = false;
         reading.attempts = 0;
         reading.stage = Stage::Fetching;
-        reading.validated = leader;
-        // -1: the leader knows nothing of such an epoch, so nothing can be said.
-        if end < 0 || end >= reading.ahead.offset {
+        // -1: the leader's log has no such epoch. It is another log, or one that was truncated further back than anybody can say.
+        if end < 0 {
+            return self.out_of_range(place, cluster);
+        }
+        if end >= reading.ahead.offset {
             return;
         }
         // What was fetched ahead and not taken is not told of: nobody has seen it.

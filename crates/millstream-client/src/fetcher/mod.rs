@@ -42,6 +42,17 @@ pub(crate) enum Told {
     Halted(Place, Error),
 }
 
+impl Told {
+    fn place(&self) -> Place {
+        match self {
+            Self::Gone(place, ..) | Self::Truncated(place, ..) | Self::Halted(place, _) => *place,
+        }
+    }
+}
+
+/// Attempts with a partition that the topic does not have: it may be so new that metadata lacks it.
+const MISSING: u32 = 5;
+
 #[derive(Debug)]
 enum Asked {
     Fetch(Node, Vec<(Place, u64)>),
@@ -52,6 +63,8 @@ enum Asked {
 #[derive(Debug, Default)]
 struct Broker {
     session: Session,
+    /// It has thrown the last session away.
+    forgot: bool,
     fetching: bool,
     quiet_until: Time,
 }
@@ -111,7 +124,13 @@ impl Fetcher {
     /// Reads a partition no longer.
     pub(crate) fn unassign(&mut self, place: Place) {
         self.readings.remove(&place);
+        self.forget(place);
+    }
+
+    /// What was fetched or told of an earlier position is not returned any more.
+    fn forget(&mut self, place: Place) {
         self.ready.retain(|ready| *ready != place);
+        self.told.retain(|told| told.place() != place);
     }
 
     /// Goes on somewhere else; a partition that is not assigned is left alone.
@@ -119,6 +138,7 @@ impl Fetcher {
         let generation = self.generation();
         if let Some(reading) = self.readings.get_mut(&place) {
             reading.seek(generation, start);
+            self.forget(place);
         }
     }
 
@@ -150,6 +170,8 @@ impl Fetcher {
             };
             match taken {
                 Ok(Some(chunk)) => {
+                    // The others have their turn before it has another one.
+                    self.ready.rotate_left(1);
                     self.urgent |= self.brokers.values().any(|broker| !broker.fetching);
                     return Some(chunk);
                 }
@@ -158,7 +180,6 @@ impl Fetcher {
                     self.urgent = true;
                 }
                 Err(source) => {
-                    self.ready.pop_front();
                     let offset = self
                         .readings
                         .get(&place)
@@ -177,9 +198,10 @@ impl Fetcher {
     }
 
     fn halt(&mut self, place: Place, error: Error) {
+        let generation = self.generation();
         if let Some(reading) = self.readings.get_mut(&place) {
-            reading.drop_fetched();
-            reading.stage = Stage::Halted;
+            reading.halt(generation);
+            self.ready.retain(|ready| *ready != place);
             self.told.push_back(Told::Halted(place, error));
         }
     }
@@ -199,26 +221,44 @@ impl Fetcher {
         self.urgent = false;
         self.stepped = step.now;
         let mut by_node: BTreeMap<Node, Vec<Place>> = BTreeMap::new();
-        let mut questions = Vec::new();
+        let (mut questions, mut missing) = (Vec::new(), Vec::new());
         for (place, reading) in &mut self.readings {
             let Some(leader) = cluster.leader(place.0, place.1) else {
-                if reading.stage != Stage::Halted {
-                    cluster.stale(step.now);
+                let there = |count| (0..count).contains(&place.1);
+                if reading.stage == Stage::Halted || reading.retry_at > step.now {
+                    continue;
+                }
+                cluster.stale(step.now);
+                if !cluster.partitions(place.0).is_none_or(there) {
+                    reading.retry_at = step.now + backoff(self.retry_backoff, reading.attempts);
+                    reading.attempts = reading.attempts.saturating_add(1);
+                    if reading.attempts > MISSING {
+                        missing.push(*place);
+                    }
                 }
                 continue;
             };
-            reading.led_by(leader.epoch);
+            if reading.led_by(leader.epoch, self.generations + 1) {
+                self.generations += 1;
+            }
             if reading.retry_at > step.now {
                 continue;
             }
             match reading.stage {
                 Stage::Fetching => by_node.entry(leader.node).or_default().push(*place),
-                Stage::Seeking(_) | Stage::Validating if !reading.asked => {
+                Stage::Seeking(_) | Stage::Validating(_) if !reading.asked => {
                     reading.asked = true;
                     questions.push((*place, leader));
                 }
                 _ => {}
             }
+        }
+        for place in missing {
+            let error = Error::NoPartition {
+                topic: cluster.name(place.0).to_owned(),
+                partition: place.1,
+            };
+            self.halt(place, error);
         }
         for (place, leader) in questions {
             self.ask(step, cluster, place, leader);
@@ -345,9 +385,11 @@ impl Fetcher {
     }
 
     fn impossible(&mut self, asked: &[(Place, u64)], error: &Error) {
-        for (place, _) in asked {
+        for (place, generation) in asked {
             let reason = error.to_string();
-            self.halt(*place, Error::Refused { reason });
+            if self.still(*place, *generation).is_some() {
+                self.halt(*place, Error::Refused { reason });
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 //! Halted: nothing is fetched until a seek
 //! ```
 //!
-//! Every seek, and every change of what is assigned, begins a new generation. An answer that belongs to an earlier one finds nothing.
+//! Every seek, halt, change of leader and change of what is assigned begins a new generation. An answer that belongs to an earlier one finds nothing.
 
 use std::collections::VecDeque;
 
@@ -52,8 +52,8 @@ impl Position {
 pub(crate) enum Stage {
     /// An offset is asked for.
     Seeking(Start),
-    /// The log of a new leader is compared with the position.
-    Validating,
+    /// The log of the leader of this epoch is compared with the position.
+    Validating(i32),
     Fetching,
     /// Nothing is fetched until a seek.
     Halted,
@@ -162,7 +162,7 @@ impl Reading {
                 self.ahead = position;
                 self.stage = match position.epoch {
                     -1 => Stage::Fetching,
-                    _ => Stage::Validating,
+                    _ => Stage::Validating(-1),
                 };
             }
             start => self.stage = Stage::Seeking(start),
@@ -177,14 +177,37 @@ impl Reading {
         self.ahead = self.position;
     }
 
-    /// The leader has another epoch: the position is compared with its log before anything more is fetched.
-    pub(crate) fn led_by(&mut self, epoch: i32) {
-        if self.stage == Stage::Fetching && self.validated < epoch {
-            if self.ahead.epoch < 0 || self.validated < 0 && self.ahead.epoch == epoch {
-                self.validated = epoch;
-            } else {
-                self.stage = Stage::Validating;
+    /// The position, once it is known.
+    pub(crate) fn known_position(&self) -> Option<Position> {
+        let sought = matches!(self.stage, Stage::Seeking(_));
+        (!sought && self.position.offset >= 0).then_some(self.position)
+    }
+
+    /// The leader has another epoch: the position is compared with its log before anything more is fetched, and what the leader before says counts no longer.
+    /// Whether that begins a generation.
+    pub(crate) fn led_by(&mut self, epoch: i32, next: u64) -> bool {
+        match self.stage {
+            Stage::Fetching if self.validated < epoch => {
+                let same = self.validated < 0 && self.ahead.epoch == epoch;
+                if self.ahead.epoch < 0 || same {
+                    self.validated = epoch;
+                } else {
+                    self.stage = Stage::Validating(epoch);
+                }
             }
+            Stage::Validating(asked) if asked < epoch => self.stage = Stage::Validating(epoch),
+            _ => return false,
         }
+        self.asked = false;
+        self.generation = next;
+        true
+    }
+
+    /// Nothing is fetched until a seek.
+    pub(crate) fn halt(&mut self, generation: u64) {
+        self.drop_fetched();
+        self.generation = generation;
+        self.asked = false;
+        self.stage = Stage::Halted;
     }
 }

@@ -36,27 +36,31 @@ impl Reading {
             fetch.started = true;
             let taken = before - rest.len();
             let (header, body) = (batch.header, fetch.records.slice_ref(batch.body));
+            let from = self.position.offset;
             let skipped = skipped(fetch, &mut self.aborting, &header, &body);
+            let handed_out = !skipped && header.count > 0 && header.next_offset() > from;
+            // What does not decompress is not passed over: the position stays in front of it.
+            let data = match handed_out {
+                true => Some(plain(&header, body, limit)?),
+                false => None,
+            };
             fetch.records = fetch.records.slice(taken..);
             self.buffered = self.buffered.saturating_sub(taken);
-            let from = self.position.offset;
-            if header.next_offset() <= from {
-                continue;
+            if header.next_offset() > from {
+                self.position = Position {
+                    offset: header.next_offset(),
+                    epoch: header.leader_epoch,
+                };
             }
-            self.position = Position {
-                offset: header.next_offset(),
-                epoch: header.leader_epoch,
-            };
-            if skipped || header.count == 0 {
-                continue;
+            if let Some(data) = data {
+                return Ok(Some(Chunk {
+                    topic,
+                    partition,
+                    data,
+                    header,
+                    from,
+                }));
             }
-            return Ok(Some(Chunk {
-                topic,
-                partition,
-                data: plain(&header, body, limit)?,
-                header,
-                from,
-            }));
         }
         Ok(None)
     }

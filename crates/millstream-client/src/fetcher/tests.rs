@@ -227,7 +227,7 @@ fn plain(from: i64, count: i32) -> Vec<u8> {
 
 fn of(partition: i32, records: Vec<u8>) -> FetchedPartition {
     FetchedPartition {
-        topic: TOPIC.to_owned(),
+        topic: TOPIC.into(),
         partition,
         error: 0,
         high_watermark: 1000,
@@ -491,12 +491,13 @@ fn a_damaged_batch_halts_its_partition_by_name_and_no_other() {
         story.told(),
         ["0 halted: failed to read the records of `topic` partition 0 at offset 10"]
     );
-    assert_eq!(story.fetch().1, [(1, 1, EPOCH)]);
-    story
-        .fetcher
-        .seek((story.topic, 0), Start::Offset(Position::at(12)));
+    let (number, parts) = story.fetch();
+    assert_eq!(parts, [(1, 1, EPOCH)]);
+    story.seek(0, 12);
     story.now += Duration::from_secs(1);
     assert_eq!(story.fetches(), [], "one request at a time");
+    story.answer(number, Vec::new());
+    assert_eq!(story.fetch().1, [(0, 12, EPOCH), (1, 1, EPOCH)]);
 }
 
 #[test]
@@ -583,4 +584,236 @@ fn after_a_lost_answer_the_session_names_everything_again() {
     story.reply(number, Err(Loss::Unknown));
     story.now += Duration::from_secs(2);
     assert_eq!(story.fetch().1, [(0, 1, EPOCH), (1, 0, EPOCH)]);
+}
+
+impl Story {
+    fn seek(&mut self, partition: i32, offset: i64) {
+        let start = Start::Offset(Position::at(offset));
+        self.fetcher.seek((self.topic, partition), start);
+    }
+
+    /// The question that goes out now, before anything is fetched.
+    fn question(&mut self) -> u64 {
+        let out = self.out();
+        let apis: Vec<_> = out.iter().map(|one| one.call.api().name()).collect();
+        assert_eq!(apis, ["OffsetForLeaderEpoch"]);
+        out[0].ticket.number
+    }
+
+    fn answer_epoch(&mut self, number: u64, end: i64) {
+        let found = EpochEndOffset::default()
+            .with_leader_epoch(EPOCH)
+            .with_end_offset(end);
+        let topic = OffsetForLeaderTopicResult::default().with_partitions(vec![found]);
+        let reply = OffsetForLeaderEpochResponse::default().with_topics(vec![topic]);
+        self.reply(number, Ok(Reply::OffsetForLeaderEpoch(reply)));
+    }
+}
+
+/// A batch with a true checksum that does not decompress.
+fn undecodable(from: i64) -> Vec<u8> {
+    batch(from, 2, (-1, 5), None)
+}
+
+#[test]
+fn a_batch_that_does_not_decompress_is_not_passed_over() {
+    let mut story = Story::begun();
+    story.assign(0, 10);
+    let (number, _) = story.fetch();
+    story.answer(number, vec![of(0, undecodable(10))]);
+    assert_eq!(story.taken(), []);
+    assert_eq!(
+        story.told(),
+        ["0 halted: failed to read the records of `topic` partition 0 at offset 10"]
+    );
+    let reading = story.fetcher.reading((story.topic, 0)).unwrap();
+    assert_eq!(reading.position.offset, 10);
+}
+
+#[test]
+fn a_partition_with_a_backlog_does_not_starve_another() {
+    let mut story = Story::with(&[("max.partition.fetch.bytes", "1000")]);
+    story.assign(0, 0);
+    story.assign(1, 0);
+    let (number, _) = story.fetch();
+    let ten = |from: i64| {
+        (0..10)
+            .flat_map(|place: i64| plain(from + place, 1))
+            .collect()
+    };
+    let parts = vec![of(0, ten(0)), of(1, plain(0, 1))];
+    story.answer(number, parts);
+    let mut seen = Vec::new();
+    let mut backlog = 10;
+    for _ in 0..12 {
+        let Some(chunk) = story.fetcher.take(&story.cluster) else {
+            break;
+        };
+        seen.push(chunk.partition);
+        for (number, _) in story.fetches() {
+            story.answer(number, vec![of(0, ten(backlog))]);
+            backlog += 10;
+        }
+    }
+    assert!(seen.contains(&1), "{seen:?}");
+}
+
+#[test]
+fn an_answer_of_a_leader_of_before_is_not_taken_for_one_of_its_successor() {
+    let mut story = Story::begun();
+    story.assign(0, 100);
+    let (number, parts) = story.fetch();
+    assert_eq!(parts, [(0, 100, EPOCH)]);
+    story.led_by(1, EPOCH + 1);
+    let (newer, _) = story.fetch();
+    story.answer(number, vec![of(0, plain(100, 5))]);
+    assert_eq!(story.taken(), [], "records that no leader has confirmed");
+    story.answer(newer, vec![of(0, plain(100, 5))]);
+    assert_eq!(story.taken().len(), 5);
+}
+
+#[test]
+fn a_second_election_during_a_question_is_asked_about_as_well() {
+    let mut story = read_to_105();
+    story.led_by(1, EPOCH + 1);
+    let number = story.question();
+    story.led_by(0, EPOCH + 2);
+    story.answer_epoch(number, 400);
+    let number = story.question();
+    story.answer_epoch(number, 103);
+    assert_eq!(story.told(), ["0 truncated 105 to 103"]);
+}
+
+/// The topic was deleted and made again under the same name: its epochs begin anew.
+#[test]
+fn a_log_that_knows_nothing_of_the_epoch_is_another_log() {
+    let mut story = read_to_105();
+    story.led_by(1, EPOCH + 1);
+    story.epoch_ended(0, -1, -1);
+    story.offset_is(0, 3);
+    assert_eq!(story.told(), ["0 gone 105..3"]);
+}
+
+#[test]
+fn a_leader_of_before_does_not_say_where_the_log_of_its_successor_ends() {
+    let mut story = read_to_105();
+    let (number, _) = story.fetch();
+    story.led_by(1, EPOCH + 1);
+    let question = story.question();
+    story.answer(number, vec![failed(0, ResponseError::OffsetOutOfRange)]);
+    story.answer_epoch(question, 103);
+    assert_eq!(story.told(), ["0 truncated 105 to 103"]);
+}
+
+#[test]
+fn a_halted_partition_waits_for_a_seek_whatever_is_answered() {
+    let mut story = Story::begun();
+    story.assign(0, 100);
+    let (number, _) = story.fetch();
+    let mut damaged = plain(105, 2);
+    damaged[70] ^= 1;
+    let records = [plain(100, 5), damaged].concat();
+    story.answer(number, vec![of(0, records)]);
+    assert!(story.fetcher.take(&story.cluster).is_some());
+    story.led_by(1, EPOCH + 1);
+    let question = story.question();
+    assert_eq!(story.taken(), []);
+    assert_eq!(story.told().len(), 1);
+    story.answer_epoch(question, 400);
+    assert_eq!(story.fetches(), []);
+    story.seek(0, 107);
+    assert_eq!(story.fetch().1, [(0, 107, EPOCH + 1)]);
+}
+
+#[test]
+fn records_that_do_not_reach_the_position_are_damage() {
+    let mut story = Story::begun();
+    story.assign(0, 100);
+    let (number, _) = story.fetch();
+    story.answer(number, vec![of(0, plain(0, 1))]);
+    assert_eq!(story.fetches(), []);
+    assert_eq!(story.told().len(), 1);
+}
+
+#[test]
+fn an_end_of_a_log_that_is_not_there_is_asked_for_again_after_a_pause() {
+    let mut story = Story::begun();
+    story.fetcher.assign((story.topic, 0), Start::Latest);
+    story.offset_is(0, -1);
+    assert_eq!(story.out().len(), 0);
+    story.now += Duration::from_secs(2);
+    assert_eq!(story.out().len(), 1);
+}
+
+#[test]
+fn a_session_that_is_never_found_is_begun_anew_after_a_pause() {
+    let mut story = Story::begun();
+    story.assign(0, 0);
+    let mut fetches = 0;
+    for _ in 0..20 {
+        for (number, _) in story.fetches() {
+            fetches += 1;
+            let gone = Fetched {
+                error: ResponseError::FetchSessionIdNotFound.code(),
+                ..Fetched::default()
+            };
+            story.reply(number, Ok(Reply::Fetch(gone)));
+        }
+    }
+    assert!(fetches <= 2, "{fetches} requests at once");
+}
+
+#[test]
+fn a_partition_that_its_topic_does_not_have_is_told() {
+    let mut story = Story::begun();
+    story.assign(7, 0);
+    story.out();
+    assert_eq!(
+        story.told(),
+        Vec::<String>::new(),
+        "it may be so new that metadata lacks it"
+    );
+    for _ in 0..10 {
+        story.now += Duration::from_secs(2);
+        story.out();
+    }
+    assert_eq!(story.told(), ["7 halted: topic `topic` has no partition 7"]);
+}
+
+#[test]
+fn what_was_told_of_an_earlier_position_is_not_returned_after_a_seek() {
+    let mut story = Story::begun();
+    story.assign(0, 100);
+    let (number, _) = story.fetch();
+    story.answer(number, vec![of(0, plain(0, 1))]);
+    story.seek(0, 5);
+    assert_eq!(story.told(), Vec::<String>::new());
+}
+
+#[test]
+fn a_server_error_is_asked_again_and_a_damaged_log_is_told() {
+    let mut story = Story::begun();
+    story.assign(0, 0);
+    let (number, _) = story.fetch();
+    story.answer(number, vec![failed(0, ResponseError::UnknownServerError)]);
+    assert_eq!(story.told(), Vec::<String>::new());
+    story.now += Duration::from_secs(2);
+    let (number, _) = story.fetch();
+    story.answer(number, vec![failed(0, ResponseError::CorruptMessage)]);
+    assert_eq!(story.told().len(), 1);
+}
+
+#[test]
+fn a_position_that_is_sought_is_not_known() {
+    let mut story = Story::begun();
+    story.fetcher.assign((story.topic, 0), Start::Latest);
+    let known = |story: &Story| {
+        let reading = story.fetcher.reading((story.topic, 0)).unwrap();
+        reading.known_position().map(|one| one.offset)
+    };
+    assert_eq!(known(&story), None);
+    story.offset_is(0, 40);
+    assert_eq!(known(&story), Some(40));
+    story.fetcher.seek((story.topic, 0), Start::Earliest);
+    assert_eq!(known(&story), None);
 }

@@ -44,12 +44,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// The first and the second half of its records; the batch itself, if it does not read as it was written.
-    pub(super) fn halves(self) -> Result<(Self, Self), Self> {
+    /// The first and the second half of its records; `None` if it does not read as it was written.
+    pub(super) fn halves(&self) -> Option<(Self, Self)> {
         let count = self.count / 2;
-        let Some((one, other)) = self.copied(count) else {
-            return Err(self);
-        };
+        let (one, other) = self.copied(count)?;
         let size = one.size().min(self.size);
         let half = |content, first, count, size, stamp| Self {
             content: Content::Plain(content),
@@ -67,7 +65,7 @@ impl Batch {
             ..stamp
         });
         let behind = self.first + u64::from(count.unsigned_abs());
-        Ok((
+        Some((
             half(one, self.first, count, size, self.stamp),
             half(other, behind, self.count - count, self.size - size, second),
         ))

@@ -334,21 +334,17 @@ impl Partition {
 
     /// Two batches in the place of one: nothing of it is in the log, so the sequences stay what they were.
     fn split(&mut self, place: usize, limits: &Limits) {
-        let Some(batch) = self.queue.remove(place) else {
+        let Some(batch) = self.queue.get(place) else {
             return;
         };
         self.most = Some(batch.size / 2);
-        match batch.halves() {
-            Ok((one, other)) => {
-                self.queue.insert(place, other);
-                self.queue.insert(place, one);
-            }
-            Err(batch) => {
-                let first = batch.first;
-                self.queue.insert(place, batch);
-                let limit = limits.batch_size;
-                self.give_up(first, format!("the topic takes no batch of {limit} bytes"));
-            }
+        if let Some((one, other)) = batch.halves() {
+            self.queue.remove(place);
+            self.queue.insert(place, other);
+            self.queue.insert(place, one);
+        } else {
+            let (first, limit) = (batch.first, limits.batch_size);
+            self.give_up(first, format!("the topic takes no batch of {limit} bytes"));
         }
     }
 

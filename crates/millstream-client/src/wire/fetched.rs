@@ -3,10 +3,15 @@
 //! Written by hand, because it is the one large response: the generated decoder would reserve memory by the counts in it, of which a lie costs
 //! hundreds of bytes for each byte of the frame. Source: Kafka's protocol guide, "Fetch API".
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Malformed;
 use super::cursor::Cursor;
+
+/// The longest name that a topic can have.
+const NAME_BYTES: usize = 249;
 
 /// A decoded response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub struct Fetched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedPartition {
     /// Its topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// Its number.
     pub partition: i32,
     /// 0 if there is none.
@@ -61,11 +66,19 @@ impl Fetched {
             partitions: Vec::new(),
         };
         for _ in 0..cursor.compact_length()?.unwrap_or(0) {
-            let topic = cursor.compact_text()?;
+            let name = cursor.compact_text()?;
+            if name.len() > NAME_BYTES {
+                return Err(Malformed::Length {
+                    length: i64::try_from(name.len()).unwrap_or(i64::MAX),
+                    available: NAME_BYTES,
+                });
+            }
+            // One name for all partitions: memory follows the bytes of the frame.
+            let topic: Arc<str> = name.into();
             for _ in 0..cursor.compact_length()?.unwrap_or(0) {
                 fetched
                     .partitions
-                    .push(partition(topic, &mut cursor, frame)?);
+                    .push(partition(&topic, &mut cursor, frame)?);
             }
             cursor.tags(|_, _| Ok(()))?;
         }
@@ -76,12 +89,12 @@ impl Fetched {
 }
 
 fn partition(
-    topic: &str,
+    topic: &Arc<str>,
     cursor: &mut Cursor<'_>,
     frame: &Bytes,
 ) -> Result<FetchedPartition, Malformed> {
     let mut fetched = FetchedPartition {
-        topic: topic.to_owned(),
+        topic: Arc::clone(topic),
         partition: cursor.i32()?,
         error: cursor.i16()?,
         high_watermark: cursor.i64()?,

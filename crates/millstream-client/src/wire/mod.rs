@@ -102,6 +102,9 @@ pub enum Malformed {
         /// How many.
         count: usize,
     },
+    /// Records that end before the offset that was asked for.
+    #[error("the records end before the offset that was asked for")]
+    Behind,
     /// A response that does not decode.
     #[error("response does not decode")]
     Response,

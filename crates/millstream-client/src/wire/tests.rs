@@ -447,7 +447,7 @@ fn a_fetch_response_is_read_as_kafka_protocol_writes_it() {
         panic!("a fetch response that does not decode");
     };
     let partition = fetched::FetchedPartition {
-        topic: "topic".to_owned(),
+        topic: "topic".into(),
         partition: 3,
         error: 6,
         high_watermark: 100,
@@ -466,4 +466,32 @@ fn a_fetch_response_is_read_as_kafka_protocol_writes_it() {
         partitions: vec![partition],
     };
     assert_eq!(fetched, expected);
+}
+
+/// A name of a megabyte for ten thousand partitions would take ten gigabytes if each had its own.
+#[test]
+fn the_partitions_of_a_fetch_response_share_the_name_of_their_topic() {
+    use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use kafka_protocol::messages::{FetchResponse, TopicName};
+    use kafka_protocol::protocol::{Encodable, StrBytes};
+    let frame = |name: String| {
+        let partition = |number| PartitionData::default().with_partition_index(number);
+        let topic = FetchableTopicResponse::default()
+            .with_topic(TopicName(StrBytes::from_string(name)))
+            .with_partitions((0..3).map(partition).collect());
+        let response = FetchResponse::default().with_responses(vec![topic]);
+        let mut frame = vec![0, 0, 0, 42, 0];
+        response.encode(&mut frame, 12).unwrap();
+        Bytes::from(frame)
+    };
+    let fetched = Fetched::decode(&frame("t".repeat(249))).unwrap();
+    let names: Vec<_> = fetched
+        .partitions
+        .iter()
+        .map(|one| one.topic.as_ptr())
+        .collect();
+    assert_eq!(names, [names[0]; 3]);
+    let long = Fetched::decode(&frame("t".repeat(250)));
+    let (length, available) = (250, 249);
+    assert_eq!(long, Err(Malformed::Length { length, available }));
 }
