@@ -139,7 +139,8 @@ impl Context {
         OpenRecord(self.place)
     }
 
-    /// Closes a record that was kept open: it is done once the effects of this handler are acknowledged.
+    /// Closes a record that was kept open: it is done once the effects of this handler are acknowledged. If the cluster refuses those of
+    /// a timer for good, the partition is halted.
     pub fn close(&mut self, record: OpenRecord) {
         if record.0 == self.place {
             self.requests.keep_open = false;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use crate::reader::Undecodable;
 use crate::record::Position;
+use crate::topic::Partition;
 
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +149,20 @@ pub enum Error {
         /// The record.
         position: Position,
         /// Why its dead letter was not written.
+        #[source]
+        source: Box<Error>,
+    },
+    /// The cluster will never take a record of a timer that closes records kept open: its partition stands still, and they are not
+    /// committed.
+    #[error(
+        "service `{service}` halted partition {partition}: a timer's record that closes others is refused"
+    )]
+    TimerRefused {
+        /// The service.
+        service: String,
+        /// The partition number.
+        partition: Partition,
+        /// Why it was refused.
         #[source]
         source: Box<Error>,
     },

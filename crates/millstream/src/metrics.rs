@@ -43,7 +43,7 @@ pub const REBALANCES: &str = "millstream_rebalances_total";
 pub const REWINDS: &str = "millstream_rewinds_total";
 /// Times reading was paused because effects are not acknowledged, by service.
 pub const BACKPRESSURE: &str = "millstream_backpressure_total";
-/// Partitions stopped because a dead letter could not be written, by service.
+/// Partitions stopped because a dead letter, or a timer's record that closes others, could not be written, by service.
 pub const PARTITIONS_HALTED: &str = "millstream_partitions_halted";
 /// Partitions held that have records and give none, by service.
 pub const PARTITIONS_STALLED: &str = "millstream_partitions_stalled";

@@ -89,7 +89,7 @@ impl OnError {
     }
 
     /// The share of an input's records, 0 to 1, that may go to its dead-letter topic before the service stops: a bad
-    /// deployment must not drain a topic. It is taken over the latest 10,000 records of a thread, and ten records always may.
+    /// deployment must not drain a topic. It is taken over the latest 10,000 records of a thread, and ten records always may; one that is replayed counts once.
     /// Default: 0.1; 1 is no limit.
     #[must_use]
     pub const fn dead_letter_limit(mut self, share: f64) -> Self {

@@ -92,7 +92,7 @@ fn declared() -> [(Error, &'static str); 10] {
 }
 
 /// Errors of a service that runs.
-fn running() -> [(Error, &'static str); 10] {
+fn running() -> [(Error, &'static str); 11] {
     let service = || text("totals");
     [
         (
@@ -175,6 +175,16 @@ fn running() -> [(Error, &'static str); 10] {
                 }),
             },
             "service `totals` halted a partition at calls[2]@17: the dead letter cannot be written",
+        ),
+        (
+            Error::TimerRefused {
+                service: service(),
+                partition: Partition(2),
+                source: Box::new(Error::UnknownTopic {
+                    topic: text("totals"),
+                }),
+            },
+            "service `totals` halted partition 2: a timer's record that closes others is refused",
         ),
         (
             Error::Thread {

@@ -7,15 +7,19 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::log::Log;
 use crate::metrics::COMMITS_FAILED;
 use crate::topic::{NextOffset, TopicPartition};
 
 use super::Core;
+use super::partition::StartOfGroup;
 
 /// A commit that was not answered for so long is taken for lost; the next one covers it.
 const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// Between two attempts to commit where the group begins.
+const START_AGAIN: Duration = Duration::from_millis(500);
 
 /// When to commit next, and whether an answer is outstanding.
 pub(super) struct Commits {
@@ -45,6 +49,9 @@ impl<S> Core<S> {
             return;
         }
         self.schedule.commits.next = self.now.plus(self.schedule.commits.every);
+        if self.is_any_starting() {
+            self.commit_soon();
+        }
         let asked = self.schedule.commits.asked;
         if asked.is_some_and(|asked| self.now.since(asked) < LOST_AFTER) {
             return;
@@ -86,15 +93,29 @@ impl<S> Core<S> {
         result
     }
 
+    /// A start that is not committed does not wait for the schedule.
+    pub(super) fn commit_soon(&mut self) {
+        let soon = self.now.plus(START_AGAIN);
+        self.schedule.commits.next = self.schedule.commits.next.min(soon);
+    }
+
     /// An asynchronous commit was answered.
-    pub(super) fn committed(
+    pub(super) fn committed<L: Log>(
         &mut self,
+        log: &L,
         offsets: &[(TopicPartition, NextOffset)],
         result: Result<(), Error>,
     ) {
         self.schedule.commits.asked = None;
         match result {
-            Ok(()) => self.note(offsets),
+            Ok(()) => {
+                self.note(offsets);
+                let partitions = offsets.iter().map(|(source, _)| source.partition);
+                self.started(log, &partitions.collect::<Vec<_>>());
+            }
+            Err(error) if error.class() == Class::Fatal && self.is_any_starting() => {
+                self.fail(error);
+            }
             Err(error) => {
                 // Whatever was taken for committed goes with the next one.
                 for slot in self.table.slots_mut() {
@@ -110,6 +131,9 @@ impl<S> Core<S> {
             let id = self.slot_of_source(source).map(|slot| slot.id);
             if let Some(slot) = id.and_then(|id| self.table.slot_mut(id)) {
                 slot.positions.committed = Some(*offset);
+                if slot.positions.start == StartOfGroup::Uncommitted && slot.to_commit().is_none() {
+                    slot.positions.start = StartOfGroup::Fixed;
+                }
             }
         }
     }

@@ -4,12 +4,14 @@
 //! it came from (`crate::dead_letter` reads them). It is an effect like any other: the input is committed after the dead letter is acknowledged. A bad
 //! deployment must not drain a topic into its dead letters, so their share of the latest records is bounded.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::context::Extras;
 use crate::dead_letter::{ATTEMPTS, ERROR, OFFSET, PARTITION, REASON, SERVICE, TIMESTAMP, TOPIC};
 use crate::log::Message;
 use crate::record::Headers;
+use crate::topic::{NextOffset, Offset, Partition};
 
 use super::failure::Failure;
 
@@ -47,6 +49,8 @@ pub(crate) fn headers(message: &dyn Message) -> Headers {
 pub(crate) struct Share {
     pub(crate) seen: u64,
     pub(crate) dead: u64,
+    /// The records counted as dead that are not known to be done: a replay, or the next assignment, brings them again.
+    counted: BTreeMap<Partition, BTreeSet<Offset>>,
 }
 
 /// So many dead letters are always let pass: a share says nothing about a handful.
@@ -63,6 +67,25 @@ impl Share {
             self.seen /= 2;
             self.dead /= 2;
         }
+    }
+
+    /// A record is to be dead-lettered: whether it was not before. What is done up to `watermark` does not come again.
+    pub(crate) fn is_first(
+        &mut self,
+        partition: Partition,
+        offset: Offset,
+        watermark: Option<NextOffset>,
+    ) -> bool {
+        let counted = self.counted.entry(partition).or_default();
+        if let Some(next) = watermark {
+            *counted = counted.split_off(&Offset::new(next.get()));
+        }
+        counted.insert(offset)
+    }
+
+    /// The offsets of a partition may belong to other records now.
+    pub(crate) fn forget(&mut self, partition: Partition) {
+        self.counted.remove(&partition);
     }
 
     /// One more is to be dead-lettered: whether that is still within `limit`. The count is taken either way.

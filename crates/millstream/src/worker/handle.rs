@@ -46,7 +46,7 @@ impl<S> Core<S> {
         };
         // Also when it is not taken now: a replay must find it again.
         slot.positions.first.get_or_insert(offset);
-        if !unit.hold.is_free() || slot.paused {
+        if !unit.is_free() || slot.paused {
             slot.positions.missed.get_or_insert(offset);
             return;
         }
@@ -66,8 +66,11 @@ impl<S> Core<S> {
         };
         if attempt == 1 {
             slot.meters.read.add(1);
-            if let Some(share) = self.dead_letters.get_mut(slot.input) {
-                share.saw(1);
+            if slot.positions.seen < Some(offset) {
+                slot.positions.seen = Some(offset);
+                if let Some(share) = self.dead_letters.get_mut(slot.input) {
+                    share.saw(1);
+                }
             }
         }
         let place = slot.next_place();
@@ -154,16 +157,15 @@ impl<S> Core<S> {
         attempts: u32,
         failure: &Failure,
     ) {
-        let Some(slot) = self.table.slot_mut(id) else {
+        let Some(slot) = self.table.slot(id) else {
             return;
         };
-        let (input, source) = (slot.input, slot.source.clone());
-        let is_first = slot.refused.is_first_dead_letter(message.offset());
+        let (input, source, watermark) = (slot.input, slot.source.clone(), slot.ring.watermark());
         let limit = self.definition.policy(&source.topic).dead_letter_limit;
         let Some(share) = self.dead_letters.get_mut(input) else {
             return;
         };
-        if is_first && !share.admits(limit) {
+        if share.is_first(source.partition, message.offset(), watermark) && !share.admits(limit) {
             let error = Error::DeadLetterLimit {
                 service: self.definition.name.to_string(),
                 position: position(&source.topic, source.partition, message),

@@ -18,7 +18,7 @@ impl<S> Core<S> {
     pub(super) fn carry_out_pauses<L: Log>(&mut self, log: &L, id: SlotId) {
         for (topic, paused) in std::mem::take(&mut self.context.requests().pauses) {
             let unit = self.table.slot_and_unit(id).map(|(_, unit)| unit);
-            if !unit.is_some_and(|unit| unit.hold.is_free()) {
+            if !unit.is_some_and(|unit| unit.is_free()) {
                 return;
             }
             self.set_input_paused(log, id, &topic, paused);

@@ -105,6 +105,8 @@ struct Schedule {
     /// Units that are not free, so that the usual case needs no look at them.
     held: usize,
     next_tick: Option<Moment>,
+    /// When it is asked again where the group begins, where that is not known.
+    next_ask: Option<Moment>,
     next_meters: Moment,
     /// When it is asked next whether a partition that does not move has records.
     next_watch: Moment,
@@ -138,6 +140,7 @@ impl<S, L: Log> Worker<S, L> {
                 commits: Commits::new(now, definition.settings.commit_every),
                 held: 0,
                 next_tick: None,
+                next_ask: None,
                 next_meters: now.plus(METERS_EVERY),
                 next_watch: now.plus(watchdog::LOOK_EVERY),
             },
@@ -197,13 +200,12 @@ impl<S, L: Log> Worker<S, L> {
     /// False again once everything was taken back, until the next share.
     pub(crate) fn is_ready(&self) -> bool {
         let core = &self.core;
-        core.lifecycle.phase.is_running() && self.log.is_connected() && !core.is_halted()
+        core.lifecycle.phase.is_running() && self.log.is_connected() && core.halted().is_none()
     }
 
     /// Why a partition is halted, if one is.
     pub(crate) fn halted(&self) -> Option<&Error> {
-        let halted = self.core.lifecycle.halted.as_ref();
-        halted.filter(|_| self.core.is_halted())
+        self.core.halted()
     }
 
     /// What has been done so far.
@@ -279,7 +281,7 @@ impl<S> Core<S> {
             Event::Assigned(partitions) => self.assigned(log, partitions),
             Event::Revoked(partitions) => self.revoked(partitions),
             Event::Lost(partitions) => self.lost(log, &partitions),
-            Event::Committed { offsets, result } => self.committed(&offsets, result),
+            Event::Committed { offsets, result } => self.committed(log, &offsets, result),
             Event::OutOfRange {
                 partition,
                 wanted,
@@ -300,6 +302,7 @@ impl<S> Core<S> {
 
     /// Does what its time has come for: retries, replays, timers, the commit.
     fn due<L: Log>(&mut self, log: &L) {
+        self.ask_starts(log);
         if self.schedule.held > 0 {
             self.held_due(log);
         }
@@ -310,8 +313,9 @@ impl<S> Core<S> {
     /// How long a poll may wait before something is due.
     fn until_due(&self, wait: Duration) -> Duration {
         let mut until = wait.min(self.schedule.commits.next().since(self.now));
-        if let Some(tick) = self.schedule.next_tick {
-            until = until.min(tick.since(self.now));
+        let timed = [self.schedule.next_tick, self.schedule.next_ask];
+        for due in timed.into_iter().flatten() {
+            until = until.min(due.since(self.now));
         }
         if let Some(due) = self.next_held() {
             until = until.min(due.since(self.now));
@@ -356,7 +360,7 @@ impl<S> Core<S> {
                 slot.activity.moved = self.now;
             }
             read += moved;
-            let done = slot.done().or(slot.positions.committed);
+            let done = slot.ring.watermark().or(slot.positions.begins);
             // The client knows the ends of what it reads; of the others they are asked for now and then.
             let end = log.end_offset(&slot.source).max(slot.activity.end);
             if let (Some(end), Some(done)) = (end, done) {

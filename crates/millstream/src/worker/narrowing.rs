@@ -152,11 +152,7 @@ impl<S> Core<S> {
 
     /// A group got through: the next one is twice as large.
     pub(super) fn widen(&mut self, partition: Partition) {
-        let slots = self
-            .table
-            .unit(partition)
-            .map_or_else(Vec::new, |unit| unit.slots.clone());
-        for id in slots {
+        for id in self.table.slots_of(partition) {
             let slot = self.table.slot_mut(id);
             if let Some(narrowing) = slot.and_then(|slot| slot.narrowing.as_mut())
                 && std::mem::take(&mut narrowing.sent)

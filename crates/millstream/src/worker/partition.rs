@@ -4,7 +4,10 @@
 //! by input and partition number, without hashing, and by the token of a delivery report. Each slot has an epoch that
 //! changes when it is released or replayed: a report of an older epoch is not about anything that still is.
 
+use std::collections::BTreeMap;
+
 use crate::clock::Moment;
+use crate::error::Error;
 use crate::log::Token;
 use crate::metrics::PartitionMeters;
 use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
@@ -71,7 +74,7 @@ pub(crate) struct Slot {
     pub(crate) paused: bool,
     pub(crate) activity: Activity,
     /// Records kept open that are done once the effects of a place here are acknowledged.
-    pub(crate) closing: Vec<(u64, PlaceId)>,
+    pub(crate) closing: BTreeMap<u64, Vec<PlaceId>>,
     pub(crate) meters: PartitionMeters,
     epoch: u16,
 }
@@ -79,15 +82,28 @@ pub(crate) struct Slot {
 /// Where a slot stands beside what its ring knows.
 #[derive(Default)]
 pub(crate) struct Positions {
+    /// Where reading began: up to there all is done, or none of this group's.
+    pub(crate) begins: Option<NextOffset>,
     /// The first record seen: where a replay starts while nothing is done yet.
     pub(crate) first: Option<Offset>,
+    /// The last record that a handler has seen: those before it only come again.
+    pub(crate) seen: Option<Offset>,
     pub(crate) committed: Option<NextOffset>,
-    /// Where the group begins, as far as that has to be committed: nothing else fixes it.
-    pub(crate) begins: Option<NextOffset>,
-    /// Where the group begins is not known: nobody says where the partition ends.
-    pub(crate) begins_unknown: bool,
+    pub(crate) start: StartOfGroup,
     /// The first record that came while the unit was held: where reading goes on afterwards.
     pub(crate) missed: Option<Offset>,
+}
+
+/// Whether it is fixed where a group begins. No record is handled before it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StartOfGroup {
+    /// By what is committed, or by where the cluster has its first record.
+    #[default]
+    Fixed,
+    /// Not yet: nobody says where the partition ends.
+    Unknown,
+    /// Not yet: it is known, and still to be committed.
+    Uncommitted,
 }
 
 /// Whether a slot moves.
@@ -106,6 +122,8 @@ pub(crate) struct Unit<S> {
     pub(crate) state: S,
     pub(crate) slots: Vec<SlotId>,
     pub(crate) hold: Hold,
+    /// Where the group begins in one of its slots is not fixed: no record is taken, whatever `hold` waits for.
+    pub(crate) is_starting: bool,
     /// Replays since the watermark last moved.
     pub(crate) rewinds: u32,
     /// When each timer is due.
@@ -116,8 +134,6 @@ pub(crate) struct Unit<S> {
 pub(crate) enum Hold {
     /// It does.
     Free,
-    /// Where the group begins is not known, or not committed, yet; tried again at this time.
-    Starting(Moment),
     /// A record waits for its retry.
     Retry(Box<Parked>),
     /// A batch was refused: the next group of records waits until the one before is acknowledged.
@@ -126,15 +142,16 @@ pub(crate) enum Hold {
     Refused,
     /// A delivery failed; the partition is read again from its watermark.
     Rewind(Moment),
-    /// A dead letter could not be written: stopped for good, for an operator to see.
-    Halted,
+    /// An effect that must not be given up cannot be written: stopped for good, for an operator to see why.
+    Halted(Box<Error>),
     /// It is about to be given away.
     Draining,
 }
 
-impl Hold {
+impl<S> Unit<S> {
+    /// Whether it takes records.
     pub(crate) const fn is_free(&self) -> bool {
-        matches!(self, Self::Free)
+        matches!(self.hold, Hold::Free) && !self.is_starting
     }
 }
 
@@ -160,12 +177,8 @@ impl Slot {
     /// An effect of the place `number` is acknowledged; what it closes thereby goes to `closed`. Whether a dead letter is written.
     pub(crate) fn acknowledge(&mut self, number: u64, closed: &mut Vec<PlaceId>) -> bool {
         let is_written = self.ring.acknowledge(number);
-        if !self.closing.is_empty() {
-            let ring = &self.ring;
-            let due = self
-                .closing
-                .extract_if(.., |(place, _)| !ring.is_under_way(*place));
-            closed.extend(due.map(|(_, place)| place));
+        if !self.closing.is_empty() && !self.ring.is_under_way(number) {
+            closed.extend(self.closing.remove(&number).unwrap_or_default());
         }
         is_written
     }
@@ -173,15 +186,12 @@ impl Slot {
     /// Forgets the place `number` and all after it, and that they were to close others: their effects will never be acknowledged.
     pub(crate) fn end_before(&mut self, number: u64) {
         self.ring.end_before(number);
-        self.closing.retain(|(place, _)| *place < number);
+        self.closing.split_off(&number);
     }
 
-    /// Some effects of the place `number` are given up: it is done without them, but closes nothing.
-    pub(crate) fn give_up(&mut self, number: u64, effects: usize) {
-        self.closing.retain(|(place, _)| *place != number);
-        for _ in 0..effects {
-            self.ring.acknowledge(number);
-        }
+    /// Whether records that are kept open are done once the effects of the place `number` are acknowledged.
+    pub(crate) fn closes(&self, number: u64) -> bool {
+        self.closing.contains_key(&number)
     }
 
     /// A record that was kept open is done.
@@ -195,31 +205,23 @@ impl Slot {
         self.ring.watermark().or(first)
     }
 
-    /// Up to where everything is done, or was so when the group began.
-    pub(crate) fn done(&self) -> Option<NextOffset> {
-        self.ring.watermark().or(self.positions.begins)
-    }
-
     /// Whether it is still to be fixed where the group begins.
-    pub(crate) const fn is_starting(&self) -> bool {
-        let begins = self.positions.begins.is_some() || self.positions.begins_unknown;
-        begins && self.positions.committed.is_none()
+    pub(crate) fn is_starting(&self) -> bool {
+        self.positions.start != StartOfGroup::Fixed
     }
 
     /// What is done and not yet known to be committed.
     pub(crate) fn to_commit(&self) -> Option<NextOffset> {
-        let done = self.done()?;
+        let done = self.ring.watermark()?;
         (self.positions.committed != Some(done)).then_some(done)
     }
 
-    /// Everything before `begins` is gone: the group begins there anew.
-    pub(crate) fn begin_at(&mut self, begins: NextOffset) {
-        self.forget();
-        self.ring.restart();
-        self.positions = Positions {
-            begins: Some(begins),
-            ..Positions::default()
-        };
+    /// The group begins at `offset`, which is to be committed before a record is handled. What came before is handled if it is at
+    /// hand, and changes nothing of that.
+    pub(crate) fn begin_at(&mut self, offset: NextOffset) {
+        self.ring.begin_at(offset);
+        self.positions.committed = None;
+        self.positions.start = StartOfGroup::Uncommitted;
     }
 
     /// Forgets what is under way; its reports will find nothing.
@@ -293,6 +295,12 @@ impl<S> Table<S> {
         self.units.get(number(partition)?)?.as_ref()
     }
 
+    /// The slots of a partition number.
+    pub(crate) fn slots_of(&self, partition: Partition) -> Vec<SlotId> {
+        self.unit(partition)
+            .map_or_else(Vec::new, |unit| unit.slots.clone())
+    }
+
     pub(crate) fn unit_mut(&mut self, partition: Partition) -> Option<&mut Unit<S>> {
         self.units.get_mut(number(partition)?)?.as_mut()
     }
@@ -314,7 +322,7 @@ impl<S> Table<S> {
     /// Whether records of a slot are to be taken now.
     pub(crate) fn wants(&self, slot: &Slot) -> bool {
         let unit = self.unit(slot.source.partition);
-        !slot.paused && unit.is_some_and(|unit| unit.hold.is_free())
+        !slot.paused && unit.is_some_and(Unit::is_free)
     }
 
     /// The partitions of a unit that its service wants to read, by name.
@@ -362,7 +370,7 @@ impl<S> Table<S> {
             narrowing: None,
             paused: false,
             activity: Activity::default(),
-            closing: Vec::new(),
+            closing: BTreeMap::new(),
             meters,
             epoch,
         });
@@ -436,6 +444,7 @@ mod tests {
             state: 0,
             slots: Vec::new(),
             hold: Hold::Free,
+            is_starting: false,
             rewinds: 0,
             ticks: Vec::new(),
         });

@@ -18,35 +18,19 @@ use super::partition::{Hold, SlotId};
 
 /// The refused records of a slot.
 #[derive(Debug, Default)]
-pub(crate) struct RefusedRecords(BTreeMap<Offset, Refused>);
-
-#[derive(Debug)]
-struct Refused {
-    failure: Failure,
-    /// Whether it is counted in the share of dead letters: each replay writes its dead letter again.
-    is_counted: bool,
-}
+pub(crate) struct RefusedRecords(BTreeMap<Offset, Failure>);
 
 impl RefusedRecords {
     /// A record is refused; those before the watermark are forgotten.
     fn insert(&mut self, offset: Offset, failure: Failure, watermark: Option<NextOffset>) {
         self.0
             .retain(|offset, _| watermark.is_none_or(|next| NextOffset::at(*offset) >= next));
-        self.0.entry(offset).or_insert(Refused {
-            failure,
-            is_counted: false,
-        });
+        self.0.entry(offset).or_insert(failure);
     }
 
     /// Why a record is refused.
     pub(crate) fn get(&self, offset: Offset) -> Option<&Failure> {
-        self.0.get(&offset).map(|refused| &refused.failure)
-    }
-
-    /// A dead letter for this record is about to be written: whether it is the first.
-    pub(crate) fn is_first_dead_letter(&mut self, offset: Offset) -> bool {
-        let refused = self.0.get_mut(&offset);
-        refused.is_none_or(|refused| !std::mem::replace(&mut refused.is_counted, true))
+        self.0.get(&offset)
     }
 
     /// The offsets may belong to other records now.

@@ -13,7 +13,6 @@ use crate::definition::Definition;
 use crate::error::{Class, Error};
 use crate::log::{Begin, Log};
 use crate::metrics::{Meters, REBALANCES};
-use crate::policy::Start;
 use crate::topic::TopicPartition;
 
 use super::Core;
@@ -37,7 +36,7 @@ pub(super) struct Lifecycle {
     pub(super) phase: Phase,
     /// Why the service cannot go on.
     pub(super) failure: Option<Error>,
-    /// The first dead letter that could not be written; the other partitions go on.
+    /// Why a partition was halted that this member held when it was asked to stop.
     pub(super) halted: Option<Error>,
 }
 
@@ -119,7 +118,14 @@ impl<S> Core<S> {
         if self.is_stopping() {
             return;
         }
-        let all = self.table.slots().map(|slot| slot.source.clone()).collect();
+        let all: Vec<_> = self.table.slots().map(|slot| slot.source.clone()).collect();
+        self.lifecycle.halted = all.iter().find_map(|source| {
+            let unit = self.table.unit_mut(source.partition)?;
+            match std::mem::replace(&mut unit.hold, Hold::Draining) {
+                Hold::Halted(reason) => Some(*reason),
+                _ => None,
+            }
+        });
         let drain = self.drain(all);
         self.lifecycle.phase = Phase::Stopping(drain);
     }
@@ -226,9 +232,7 @@ impl<S> Core<S> {
         let mut numbers: Vec<_> = partitions.iter().map(|source| source.partition).collect();
         numbers.sort_unstable_by_key(|number| number.0);
         numbers.dedup();
-        if self.definition.settings.start != Start::Earliest {
-            self.commit_starts(log, &numbers);
-        }
+        self.commit_starts(log, &numbers);
         for partition in replays {
             self.replay_afresh(log, partition);
         }
@@ -280,6 +284,7 @@ impl<S> Core<S> {
             state,
             slots: Vec::new(),
             hold: Hold::Free,
+            is_starting: false,
             rewinds: 0,
             ticks: ticks.collect(),
         });
@@ -337,15 +342,7 @@ impl<S> Core<S> {
             return;
         };
         let (partitions, since, until) = (drain.partitions.clone(), drain.since, drain.until);
-        let committed = self.commit_and_wait(log, &partitions);
-        // What was lost meanwhile has another holder: there is nothing to commit.
-        let committed = committed.or_else(|error| {
-            if error.is_retriable() || error.class() == Class::Fatal {
-                Err(error)
-            } else {
-                Ok(())
-            }
-        });
+        let committed = self.commit_on_the_way_out(log, &partitions);
         let is_committed = committed.is_ok();
         let passes = committed.as_ref().is_err_and(Error::is_retriable);
         let last = if self.is_stopping() {
@@ -380,6 +377,32 @@ impl<S> Core<S> {
             self.lifecycle.phase = Phase::Stopped;
         } else {
             self.release(log, partitions);
+        }
+    }
+
+    /// Commits what is done in partitions that are given away; fails if what is done may be processed again.
+    fn commit_on_the_way_out<L: Log>(
+        &mut self,
+        log: &L,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Error> {
+        let committed = self.commit_and_wait(log, partitions);
+        match committed.as_ref().map_err(Error::class) {
+            // Another member has the partitions, or this one is not in the group any more: there is nothing to commit.
+            Err(Class::Fenced) => Ok(()),
+            // Of a topic that is gone nothing is left to be processed.
+            Err(Class::Fatal) => {
+                let is_there = |source: &&TopicPartition| {
+                    let count = log.partition_count(&source.topic);
+                    count.is_ok_and(|count| source.partition.0 < count)
+                };
+                let left: Vec<_> = partitions.iter().filter(is_there).cloned().collect();
+                if left.len() == partitions.len() {
+                    return committed;
+                }
+                self.commit_and_wait(log, &left)
+            }
+            _ => committed,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::topic::{NextOffset, Partition};
 use super::Core;
 use super::failure::panic_text;
 use super::handling::Called;
-use super::partition::Hold;
+use super::partition::{Hold, Unit};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -146,22 +146,15 @@ impl<S> Core<S> {
     /// Serves the partitions whose retry or replay is due.
     pub(super) fn held_due<L: Log>(&mut self, log: &L) {
         let now = self.now;
-        let due = self
-            .table
-            .units()
-            .filter_map(|(partition, unit)| match &unit.hold {
-                Hold::Retry(parked) if parked.due <= now => Some(partition),
-                Hold::Starting(due) | Hold::Rewind(due) if *due <= now => Some(partition),
-                Hold::Group if self.may_send_next_group(partition) => Some(partition),
-                Hold::Refused if self.is_settled(partition) => Some(partition),
-                _ => None,
-            });
-        let due: Vec<Partition> = due.collect();
-        let (starting, due): (Vec<_>, Vec<_>) = due.into_iter().partition(|partition| {
-            let unit = self.table.unit(*partition);
-            unit.is_some_and(|unit| matches!(unit.hold, Hold::Starting(_)))
+        let started = self.table.units().filter(|(_, unit)| !unit.is_starting);
+        let due = started.filter_map(|(partition, unit)| match &unit.hold {
+            Hold::Retry(parked) if parked.due <= now => Some(partition),
+            Hold::Rewind(due) if *due <= now => Some(partition),
+            Hold::Group if self.may_send_next_group(partition) => Some(partition),
+            Hold::Refused if self.is_settled(partition) => Some(partition),
+            _ => None,
         });
-        self.start_again(log, &starting);
+        let due: Vec<Partition> = due.collect();
         for partition in due {
             if self.is_blocked() || self.is_stopping() {
                 break;
@@ -199,9 +192,10 @@ impl<S> Core<S> {
         if self.schedule.held == 0 {
             return None;
         }
-        let due = self.table.units().filter_map(|(_, unit)| match &unit.hold {
+        let started = self.table.units().filter(|(_, unit)| !unit.is_starting);
+        let due = started.filter_map(|(_, unit)| match &unit.hold {
             Hold::Retry(parked) => Some(parked.due),
-            Hold::Starting(due) | Hold::Rewind(due) => Some(*due),
+            Hold::Rewind(due) => Some(*due),
             Hold::Group | Hold::Refused => Some(self.now.plus(LOOK_FOR_REPORTS)),
             _ => None,
         });
@@ -210,11 +204,7 @@ impl<S> Core<S> {
 
     /// Reads a partition again from what is done.
     fn replay<L: Log>(&mut self, log: &L, partition: Partition) {
-        let slots = self
-            .table
-            .unit(partition)
-            .map_or_else(Vec::new, |unit| unit.slots.clone());
-        for id in slots {
+        for id in self.table.slots_of(partition) {
             let Some(slot) = self.table.slot_mut(id) else {
                 continue;
             };
@@ -241,11 +231,7 @@ impl<S> Core<S> {
 
     /// Takes records of a partition again, from the first that came while it was held.
     pub(super) fn go_on<L: Log>(&mut self, log: &L, partition: Partition) {
-        let slots = self
-            .table
-            .unit(partition)
-            .map_or_else(Vec::new, |unit| unit.slots.clone());
-        for id in slots {
+        for id in self.table.slots_of(partition) {
             let Some(slot) = self.table.slot_mut(id) else {
                 continue;
             };
@@ -266,7 +252,7 @@ impl<S> Core<S> {
         let free: Vec<Partition> = self
             .table
             .units()
-            .filter(|(_, unit)| unit.hold.is_free())
+            .filter(|(_, unit)| unit.is_free())
             .map(|(partition, _)| partition)
             .collect();
         for partition in free {
@@ -285,24 +271,51 @@ impl<S> Core<S> {
     }
 
     pub(super) fn is_free(&self, partition: Partition) -> bool {
-        self.table
-            .unit(partition)
-            .is_some_and(|unit| unit.hold.is_free())
+        self.table.unit(partition).is_some_and(Unit::is_free)
     }
 
-    /// Whether a partition is stopped for good.
-    pub(super) fn is_halted(&self) -> bool {
-        let mut units = self.table.units();
-        self.schedule.held > 0 && units.any(|(_, unit)| matches!(unit.hold, Hold::Halted))
+    /// Stops a partition for good. On its way out it is not stopped any more; if that is the end of the service, that ends with the
+    /// reason.
+    pub(super) fn halt<L: Log>(&mut self, log: &L, partition: Partition, reason: Error) {
+        let source = std::error::Error::source(&reason).map(ToString::to_string);
+        tracing::error!(
+            service = %self.definition.name,
+            partition = partition.0,
+            error = %reason,
+            source,
+            "partition is halted"
+        );
+        if self.is_stopping() {
+            self.lifecycle.halted.get_or_insert(reason);
+        } else if !self.is_draining(partition) {
+            self.hold(log, partition, Hold::Halted(Box::new(reason)));
+        }
+    }
+
+    fn is_draining(&self, partition: Partition) -> bool {
+        let unit = self.table.unit(partition);
+        unit.is_some_and(|unit| matches!(unit.hold, Hold::Draining))
+    }
+
+    /// Why a partition that is held is stopped for good, if one is.
+    pub(super) fn halted(&self) -> Option<&Error> {
+        if self.schedule.held == 0 {
+            return None;
+        }
+        let mut halted = self.table.units().filter_map(|(_, unit)| match &unit.hold {
+            Hold::Halted(reason) => Some(&**reason),
+            _ => None,
+        });
+        halted.next()
     }
 
     /// Counts the units that stand still, for the quick look and for the gauge.
     pub(super) fn count_held(&mut self) {
-        let units = self.table.units().map(|(_, unit)| &unit.hold);
-        let (held, halted) = units.fold((0, 0_u32), |(held, halted), hold| {
+        let units = self.table.units();
+        let (held, halted) = units.fold((0, 0_u32), |(held, halted), (_, unit)| {
             (
-                held + usize::from(!hold.is_free()),
-                halted + u32::from(matches!(hold, Hold::Halted)),
+                held + usize::from(!unit.is_free()),
+                halted + u32::from(matches!(unit.hold, Hold::Halted(_))),
             )
         });
         self.schedule.held = held;

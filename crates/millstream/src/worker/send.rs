@@ -19,7 +19,7 @@ use crate::topic::Offset;
 
 use super::Core;
 use super::narrowing::Failed;
-use super::partition::{Hold, SlotId, target_of};
+use super::partition::{SlotId, target_of};
 
 /// So long the worker only waits for room; after it, it pauses its partitions and polls.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
@@ -86,8 +86,9 @@ impl<S> Core<S> {
             self.close(closed);
             return;
         }
-        slot.closing
-            .extend(closed.into_iter().map(|place| (number, place)));
+        if !closed.is_empty() {
+            slot.closing.insert(number, closed);
+        }
         self.sending.pending = Some(Pending {
             slot: id,
             number,
@@ -125,10 +126,9 @@ impl<S> Core<S> {
                 Err(SendError::Full) => return false,
                 Err(SendError::Failed(error)) => {
                     let (slot, number) = (pending.slot, pending.number);
-                    let unsent = effects.len() - pending.next;
                     self.sending.pending = None;
                     match error.class() {
-                        Class::Refused => self.undeliverable(log, slot, number, unsent, error),
+                        Class::Refused => self.undeliverable(log, slot, number, error),
                         class => self.undelivered(log, slot, number, class, error),
                     }
                     return true;
@@ -275,7 +275,7 @@ impl<S> Core<S> {
         match class {
             Class::Retriable => self.rewind_later(log, source.partition, &error),
             Class::Abortable => self.rewind_now(log, source.partition, &error),
-            Class::Refused => self.undeliverable(log, id, number, 1, error),
+            Class::Refused => self.undeliverable(log, id, number, error),
             // No record is to blame: what came before is drained and committed, the rest is left to whoever comes next.
             Class::Fenced | Class::Fatal => {
                 slot.end_before(number);
@@ -284,15 +284,9 @@ impl<S> Core<S> {
         }
     }
 
-    /// The cluster will never take an effect: its record is failed when it is read again; a dead letter halts its partition.
-    fn undeliverable<L: Log>(
-        &mut self,
-        log: &L,
-        id: SlotId,
-        number: u64,
-        effects: usize,
-        error: Error,
-    ) {
+    /// The cluster will never take an effect: its record is failed when it is read again. A dead letter halts its partition, and so
+    /// does a timer that closes records; any other timer's effects are given up.
+    fn undeliverable<L: Log>(&mut self, log: &L, id: SlotId, number: u64, error: Error) {
         let Some(slot) = self.table.slot_mut(id) else {
             return;
         };
@@ -300,42 +294,47 @@ impl<S> Core<S> {
         let Some(place) = slot.ring.get(number) else {
             return;
         };
+        let service = self.definition.name.to_string();
         match place.offset {
             _ if place.dead_letter => {
-                tracing::error!(
-                    service = %self.definition.name,
-                    topic = %slot.source.topic,
-                    partition = partition.0,
-                    offset = place.offset.map(Offset::get),
-                    error = %error,
-                    "partition is halted: its dead letter cannot be written"
-                );
-                // It is no longer waited for, not at a drain either; what came before it is.
-                slot.end_before(number);
                 let position = Position {
                     topic: slot.source.topic.clone(),
                     partition,
                     offset: place.offset.unwrap_or(Offset::new(0)),
                 };
-                let service = self.definition.name.to_string();
-                self.lifecycle.halted.get_or_insert(Error::DeadLetter {
+                // It is no longer waited for, not at a drain either; what came before it is.
+                slot.end_before(number);
+                let source = Box::new(error);
+                let reason = Error::DeadLetter {
                     service,
                     position,
-                    source: Box::new(error),
-                });
-                self.hold(log, partition, Hold::Halted);
+                    source,
+                };
+                self.halt(log, partition, reason);
             }
             Some(offset) => self.refused(log, id, number, offset, &error),
             None => {
-                // A timer has no record to fail; what it wrote is given up, counted and told. What it was to close stays open.
-                slot.give_up(number, effects);
                 self.meters.count(TIMERS_FAILED);
                 tracing::error!(
-                    service = %self.definition.name,
+                    service,
                     partition = partition.0,
                     error = %error,
                     "a timer's record was refused"
                 );
+                if slot.closes(number) {
+                    // Its records stay open, and the state that could close them has given them away.
+                    slot.end_before(number);
+                    let source = Box::new(error);
+                    let reason = Error::TimerRefused {
+                        service,
+                        partition,
+                        source,
+                    };
+                    self.halt(log, partition, reason);
+                } else {
+                    // A timer has no record to fail; what it wrote is given up.
+                    slot.ring.give_up(number);
+                }
             }
         }
     }

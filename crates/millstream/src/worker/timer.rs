@@ -35,7 +35,7 @@ impl<S> Core<S> {
 
     /// Finds out which timer is due next.
     pub(super) fn schedule_ticks(&mut self) {
-        let free = self.table.units().filter(|(_, unit)| unit.hold.is_free());
+        let free = self.table.units().filter(|(_, unit)| unit.is_free());
         self.schedule.next_tick = free.flat_map(|(_, unit)| unit.ticks.iter().copied()).min();
     }
 
@@ -47,11 +47,12 @@ impl<S> Core<S> {
             return;
         };
         let now = self.now;
+        let is_free = unit.is_free();
         let (Some(due), Some(slot)) = (unit.ticks.get_mut(timer), unit.slots.first().copied())
         else {
             return;
         };
-        if *due > now || !unit.hold.is_free() {
+        if *due > now || !is_free {
             return;
         }
         *due = now.plus(timer_of.every);

@@ -30,6 +30,8 @@ pub(crate) struct Ring {
     done: usize,
     /// The number of the next place.
     next: u64,
+    /// What comes before this is not on the cluster any more, or is none of the group's.
+    begins: Option<NextOffset>,
     watermark: Option<NextOffset>,
     /// Effects of all places that are not acknowledged.
     under_way: u64,
@@ -137,6 +139,17 @@ impl Ring {
         is_written
     }
 
+    /// The effects of the place `number` are not waited for any more.
+    pub(crate) fn give_up(&mut self, number: u64) {
+        if let Some(place) = self.place_mut(number) {
+            let left = std::mem::take(&mut place.outstanding);
+            self.under_way = self.under_way.saturating_sub(u64::from(left));
+            if left > 0 {
+                self.changed(number);
+            }
+        }
+    }
+
     /// A place may be done now.
     fn changed(&mut self, number: u64) {
         if self
@@ -207,13 +220,14 @@ impl Ring {
         self.under_way = 0;
     }
 
-    /// Forgets all that is under way and the watermark.
-    pub(crate) fn restart(&mut self) {
-        self.clear();
-        self.watermark = None;
+    /// Begins at `offset`: the watermark is there, and records before it do not move it.
+    pub(crate) const fn begin_at(&mut self, offset: NextOffset) {
+        self.begins = Some(offset);
+        self.watermark = Some(offset);
     }
 
-    /// The next offset to read once everything before it is done; `None` until the first record is done.
+    /// The next offset to read once everything before it is done; `None` until the first record is done, unless
+    /// [`begin_at`](Self::begin_at) has set it.
     pub(crate) const fn watermark(&self) -> Option<NextOffset> {
         self.watermark
     }
@@ -248,11 +262,15 @@ impl Ring {
     }
 
     fn advance(&mut self, through: Option<NextOffset>) {
-        self.watermark = through.or(self.watermark);
+        if through.is_some() && through >= self.begins {
+            self.watermark = through;
+        }
     }
 
     /// Where a place lies: as far from the first as its number, unless places in between were merged.
     fn index(&self, number: u64) -> Option<usize> {
+        #[cfg(test)]
+        LOOKED.set(LOOKED.get() + 1);
         let first = self.places.front()?.number;
         let near = usize::try_from(number.checked_sub(first)?).ok()?;
         let is_there = self
@@ -275,6 +293,12 @@ impl Ring {
         let index = self.index(number)?;
         self.places.get_mut(index)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many places were looked for: what must not grow with the square of those that are under way.
+    pub(crate) static LOOKED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

@@ -199,7 +199,10 @@ fn class_of(code: RDKafkaErrorCode) -> Class {
         | Code::InvalidProducerEpoch
         | Code::TransactionCoordinatorFenced
         | Code::FencedInstanceId
-        | Code::FencedMemberEpoch => Class::Fenced,
+        | Code::FencedMemberEpoch
+        // The group goes on without this member.
+        | Code::IllegalGeneration
+        | Code::UnknownMemberId => Class::Fenced,
         Code::Fatal
         | Code::Authentication
         | Code::SaslAuthenticationFailed

@@ -114,7 +114,7 @@ impl World {
             return Some(Err(Error::Kafka {
                 action: "commit offsets".to_owned(),
                 reason: "unknown member".to_owned(),
-                class: Class::Refused,
+                class: Class::Fenced,
                 outcome: Outcome::NotApplied,
             }));
         }
@@ -144,7 +144,7 @@ impl World {
             return Some(Err(Error::Kafka {
                 action: "commit offsets".to_owned(),
                 reason: "unknown topic or partition".to_owned(),
-                class: Class::Refused,
+                class: Class::Fatal,
                 outcome: Outcome::NotApplied,
             }));
         }

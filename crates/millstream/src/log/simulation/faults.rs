@@ -60,6 +60,8 @@ pub struct Faults {
     pub late_record: f64,
     /// There are records, and a poll finds none.
     pub empty_poll: f64,
+    /// The client fetches several records at once, and still gives them when its position is gone from the cluster.
+    pub prefetch: f64,
     /// Retention takes records away, read or not: what a group then misses is lost by design, and counted. For each step.
     pub retention: f64,
 }
@@ -92,6 +94,7 @@ impl Faults {
             failed_seek: 0.0,
             late_record: 0.0,
             empty_poll: 0.0,
+            prefetch: 0.0,
             retention: 0.0,
         }
     }
@@ -123,6 +126,7 @@ impl Faults {
             failed_seek: 0.1,
             late_record: 0.3,
             empty_poll: 0.2,
+            prefetch: 0.3,
             retention: 0.0,
         }
     }

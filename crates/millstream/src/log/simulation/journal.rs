@@ -63,6 +63,8 @@ struct History {
     next: Option<i64>,
     open: BTreeMap<i64, Vec<u64>>,
     done: BTreeSet<i64>,
+    /// Where the group went on when what came before was gone: that is not to be done any more.
+    skipped_to: i64,
 }
 
 /// The journal of a world.
@@ -355,7 +357,7 @@ impl Journal {
         let tick = self.tick_under_way(member, partition);
         let place = (Arc::clone(group), partition.clone());
         let mut history = self.histories.remove(&place).unwrap_or_default();
-        for offset in from.max(start).get()..to.get() {
+        for offset in from.max(start).get().max(history.skipped_to)..to.get() {
             let tries = history.open.get(&offset).map_or(&[][..], Vec::as_slice);
             let done = tries.iter().filter(|call| self.is_done(**call));
             let waits = |call: &&u64| tick.is_none_or(|tick| **call < tick);
@@ -392,33 +394,40 @@ impl Journal {
         (group, partition): (&Arc<str>, &TopicPartition),
         (first, start): (NextOffset, NextOffset),
     ) {
-        let history = self.histories.get(&(Arc::clone(group), partition.clone()));
-        let seen = history.and_then(|history| {
-            let mut skipped = history
-                .open
-                .range(first.get()..start.get().max(first.get()));
-            skipped.find(|(seen, _)| !history.done.contains(seen))
-        });
-        if let Some((seen, _)) = seen {
-            self.broken.push(format!(
-                "{member} begins with {partition} at {start}, but {partition}@{seen} was handled and never committed"
-            ));
-        }
-        self.skip_to(group, partition, start);
+        self.leave_out(member, (group, partition), (first.get(), start.get()));
     }
 
-    /// Retention took everything before `start`: handlers go on there.
+    /// The position of a group is gone, and it goes on at `to`, where the cluster has records from `first` on. If what it left out
+    /// the last time ends on the cluster, nothing that was handled since is left out with it.
     pub(super) fn skip_to(
         &mut self,
-        group: &Arc<str>,
-        partition: &TopicPartition,
-        start: NextOffset,
+        member: MemberId,
+        (group, partition): (&Arc<str>, &TopicPartition),
+        (first, to): (NextOffset, NextOffset),
     ) {
-        let history = self
-            .histories
-            .entry((Arc::clone(group), partition.clone()))
-            .or_default();
-        history.next = Some(history.next.unwrap_or(0).max(start.get()));
+        let history = self.histories.get(&(Arc::clone(group), partition.clone()));
+        let since = history.map_or(0, |history| history.skipped_to);
+        let since = if since < first.get() { to.get() } else { since };
+        self.leave_out(member, (group, partition), (since, to.get()));
+    }
+
+    /// A group leaves out what comes before `to`: nothing of it from `since` on was handled and not committed.
+    fn leave_out(
+        &mut self,
+        member: MemberId,
+        (group, partition): (&Arc<str>, &TopicPartition),
+        (since, to): (i64, i64),
+    ) {
+        let place = (Arc::clone(group), partition.clone());
+        let history = self.histories.entry(place).or_default();
+        let mut left_out = history.open.range(since..to.max(since));
+        if let Some((seen, _)) = left_out.find(|(seen, _)| !history.done.contains(seen)) {
+            self.broken.push(format!(
+                "{member} begins with {partition} at {to}, but {partition}@{seen} was handled and never committed"
+            ));
+        }
+        history.next = Some(history.next.unwrap_or(0).max(to));
+        history.skipped_to = history.skipped_to.max(to);
     }
 
     /// The first broken rule, if one was broken.

@@ -13,7 +13,7 @@ use crate::clock::Moment;
 use crate::error::Error;
 use crate::log::Token;
 use crate::policy::Start;
-use crate::topic::{NextOffset, Partition, TopicPartition};
+use crate::topic::{NextOffset, Offset, Partition, TopicPartition};
 
 /// What a member reads, and how.
 #[derive(Debug, Clone)]
@@ -87,11 +87,29 @@ impl Sent {
 
 #[derive(Debug)]
 pub(super) struct Held {
+    /// What the client fetches next.
     pub(super) next: NextOffset,
+    /// What it has fetched and not given yet.
+    pub(super) fetched: VecDeque<(Offset, Arc<Stored>)>,
     /// So many records still come although the partition is paused.
     pub(super) late: usize,
     /// Out of range, and the service is set to choose no other position: nothing is read.
     pub(super) stuck: bool,
+}
+
+impl Held {
+    /// Drops what was fetched: the next record that is given is the one at `next`.
+    pub(super) fn fetch_from(&mut self, next: NextOffset) {
+        self.next = next;
+        self.fetched.clear();
+    }
+
+    /// Drops what was fetched: it is fetched again.
+    pub(super) fn fetch_again(&mut self) {
+        if let Some((first, _)) = self.fetched.front() {
+            self.fetch_from(NextOffset::at(*first));
+        }
+    }
 }
 
 /// A batch that takes further records.

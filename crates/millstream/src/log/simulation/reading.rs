@@ -3,6 +3,7 @@
 //! The order is librdkafka's: what the group has to say comes before answers to commits, and those before records. Records
 //! come from a random partition of those that have any, in order within each.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::group::Notice;
@@ -91,33 +92,42 @@ impl World {
         let readable = member.held.iter().filter(|(partition, held)| {
             let (_, end) = self.topics.range(partition);
             let flows = held.late > 0 || !member.paused.contains(*partition);
-            flows && !held.stuck && held.next != end && self.topics.has(partition)
+            let has_records = held.next != end || !held.fetched.is_empty();
+            flows && !held.stuck && has_records && self.topics.has(partition)
         });
         let readable: Vec<TopicPartition> =
             readable.map(|(partition, _)| partition.clone()).collect();
         let Some(partition) = self.random.choice(&readable).cloned() else {
             return Event::Idle;
         };
-        let Some(held) = self
-            .members
-            .get_mut(&id)
-            .and_then(|member| member.held.get_mut(&partition))
-        else {
+        let more = match self.chance(self.faults.prefetch) {
+            true => self.random.usize(1..8),
+            false => 0,
+        };
+        let (_, end) = self.topics.range(&partition);
+        let member = self.members.get_mut(&id);
+        let Some(held) = member.and_then(|member| member.held.get_mut(&partition)) else {
             return Event::Idle;
         };
-        match self.topics.read(&partition, held.next) {
-            Some(record) => {
+        for _ in 0..=more {
+            if let Some(record) = self.topics.read(&partition, held.next) {
                 let offset = Offset::new(held.next.get());
+                held.fetched.push_back((offset, record));
                 held.next = offset.next();
-                held.late = held.late.saturating_sub(1);
-                Event::Record(SimulatedMessage {
-                    record,
-                    partition,
-                    offset,
-                })
+            } else if held.next != end {
+                // This is told at once, before what was fetched is given.
+                return self.out_of_range(id, partition);
             }
-            None => self.out_of_range(id, partition),
         }
+        let Some((offset, record)) = held.fetched.pop_front() else {
+            return Event::Idle;
+        };
+        held.late = held.late.saturating_sub(1);
+        Event::Record(SimulatedMessage {
+            record,
+            partition,
+            offset,
+        })
     }
 
     fn out_of_range(&mut self, id: MemberId, partition: TopicPartition) -> Event<SimulatedMessage> {
@@ -135,7 +145,8 @@ impl World {
             Start::Fail => held.stuck = true,
         }
         let (group, next) = (Arc::clone(&member.subscription.group), held.next);
-        self.journal().skip_to(&group, &partition, next);
+        self.journal()
+            .skip_to(id, (&group, &partition), (start, next));
         Event::OutOfRange {
             partition,
             wanted,
@@ -209,6 +220,7 @@ impl World {
         };
         let held = Held {
             next,
+            fetched: VecDeque::new(),
             late: 0,
             stuck,
         };
@@ -268,6 +280,7 @@ impl World {
             };
             held.late = late;
             if paused {
+                held.fetch_again();
                 member.paused.insert(partition.clone());
             } else {
                 member.paused.remove(partition);
@@ -289,7 +302,7 @@ impl World {
         let Some(held) = member.and_then(|member| member.held.get_mut(partition)) else {
             return refused("the partition is not assigned");
         };
-        held.next = offset;
+        held.fetch_from(offset);
         held.late = 0;
         self.journal().forget_ticks(id, partition);
         Ok(())
@@ -307,7 +320,8 @@ impl World {
         let unread = partitions.iter().filter_map(|partition| {
             let (_, end) = self.topics.range(partition);
             let held = member.held.get(partition)?;
-            (held.next < end).then(|| (partition.clone(), end))
+            let is_unread = held.next < end || !held.fetched.is_empty();
+            is_unread.then(|| (partition.clone(), end))
         });
         unread.collect()
     }

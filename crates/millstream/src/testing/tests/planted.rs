@@ -99,11 +99,11 @@ impl Planted {
 
     /// The class of a failure as the mistake has it.
     fn classified(&self, error: Error) -> Error {
-        let taken_for_refusal = match self.mistake {
-            Mistake::BlamesWholeBatches => error.class() == Class::Abortable,
-            Mistake::BlamesRecordsForTheClient => error.class() == Class::Fatal,
-            Mistake::GivesUpRefusedCommits => true,
-            _ => false,
+        let class = match (self.mistake, error.class()) {
+            (Mistake::BlamesWholeBatches, Class::Abortable)
+            | (Mistake::BlamesRecordsForTheClient, Class::Fatal) => Class::Refused,
+            (Mistake::GivesUpRefusedCommits, _) => Class::Fenced,
+            (_, class) => class,
         };
         match error {
             Error::Kafka {
@@ -111,10 +111,10 @@ impl Planted {
                 reason,
                 outcome,
                 ..
-            } if taken_for_refusal => Error::Kafka {
+            } => Error::Kafka {
                 action,
                 reason,
-                class: Class::Refused,
+                class,
                 outcome,
             },
             error => error,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    IN, OTHER, assert_done_is_committed, copied, copy_at_third_attempt, feed, retrying,
+    IN, OTHER, assert_done_is_committed, committed, copied, copy_at_third_attempt, feed, retrying,
     retrying_copier,
 };
 use crate::testing::{Faults, simulate, simulate_with};
@@ -136,5 +136,27 @@ fn partitions_that_are_added_are_read_from_their_start_by_a_service_that_starts_
         feed(world, &IN, 0..40);
         world.run().unwrap();
         assert_eq!(copied(world), (0..40).collect());
+    });
+}
+
+/// Retention overtakes a group that starts at the end and has two inputs, while commits fail, records wait for their retries
+/// and members come and go: where it begins anew is committed, never goes back, and takes no record of the other input along.
+#[test]
+fn a_group_at_the_end_that_retention_overtakes_skips_nothing_else() {
+    let faults = Faults {
+        retention: 0.03,
+        ..Faults::all()
+    };
+    simulate_with(0..100, faults, |world| {
+        let service = retrying_copier().input(&OTHER, copy_at_third_attempt);
+        let service = service.start_from(Start::Latest).threads(2);
+        let running = world.start(service).unwrap();
+        world.run().unwrap();
+        for round in 0..4 {
+            feed(world, &IN, 60 * round..60 * round + 30);
+            feed(world, &OTHER, 60 * round + 30..60 * round + 60);
+            world.run().unwrap();
+        }
+        assert!(committed(world, running) > 0);
     });
 }

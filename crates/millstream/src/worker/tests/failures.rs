@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::refused::refuses_huge;
-use super::{Bench, IN, OUT, SECOND, Script, copier, kafka};
+use super::{Bench, IN, OUT, SECOND, Script, copier, kafka, part};
 use crate::codec::{NoKey, Text};
 use crate::context::Context;
 use crate::error::{Class, ProcessError};
-use crate::log::SendError;
+use crate::log::{Event, Log as _, SendError};
 use crate::policy::OnError;
 use crate::record::Record;
 use crate::service::Service;
-use crate::topic::Topic;
+use crate::topic::{NextOffset, Topic};
 
 const QUICK: OnError = OnError::retry(2).backoff(SECOND, SECOND);
 
@@ -312,4 +312,84 @@ fn only_what_is_acknowledged_is_counted_as_written() {
     assert_eq!(counted(&mut bench), (1, 0));
     bench.log.report(bench.log.sent("in.dlq")[0].token, Ok(()));
     assert_eq!(counted(&mut bench), (2, 1));
+}
+
+fn refuses_dead_letters(log: &Script) {
+    log.refuse(|topic, _| (topic == "in.dlq").then(|| SendError::Failed(kafka(Class::Refused))));
+}
+
+/// Who has it now may cope with it; this member leaves nothing behind.
+#[test]
+fn a_halted_partition_that_was_given_away_is_no_reason_any_more() {
+    let mut bench = bench(OnError::dead_letter());
+    refuses_dead_letters(&bench.log);
+    bench.log.write(0, &["bad"]);
+    bench.log.write(1, &["fine", "bad"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.event(Event::Revoked(vec![part(0)]));
+    bench.settle();
+    bench.log.assign([1]);
+    bench.settle();
+    let halted = bench.worker.halted().map(ToString::to_string).unwrap();
+    assert!(halted.contains(" at in[1]@1: "), "{halted}");
+    bench.log.event(Event::Revoked(vec![part(1)]));
+    bench.settle();
+    bench.worker.stop();
+    bench.settle_to_the_end();
+}
+
+/// Eight of forty are under the ten that always may; that they come again does not make them more.
+#[test]
+fn a_dead_letter_counts_once_however_often_its_partition_is_replayed() {
+    let mut bench = bench(OnError::dead_letter());
+    bench.log.acknowledge_at_once(false);
+    bench.log.write(0, &["fine"; 32]);
+    bench.log.write(0, &["bad"; 8]);
+    bench.log.assign([0]);
+    bench.settle();
+    for round in 1..4 {
+        let last = bench.log.sent("in.dlq").pop().unwrap();
+        bench.log.report(last.token, Err(kafka(Class::Retriable)));
+        bench.settle();
+        bench.after(SECOND);
+        assert_eq!(bench.log.values("in.dlq").len(), 8 * (round + 1));
+    }
+    bench.log.event(Event::Lost(vec![part(0)]));
+    bench.settle();
+    bench.log.seek(&part(0), NextOffset::new(0)).unwrap();
+    bench.log.assign([0]);
+    bench.settle();
+    assert_eq!(bench.log.values("in.dlq").len(), 8 * 5);
+}
+
+/// The group is deleted, the metadata too large: what was done will be processed again.
+#[test]
+fn a_stop_whose_commit_is_refused_is_no_success() {
+    let stopped = |class| {
+        let mut bench = bench(OnError::stop());
+        bench.log.write(0, &["a"]);
+        bench.log.assign([0]);
+        bench.settle();
+        bench.log.commits_fail_with(class);
+        bench.worker.stop();
+        bench
+    };
+    let error = stopped(Class::Refused).failed();
+    assert_eq!(error, "failed to deliver a record: broker said no");
+    stopped(Class::Fenced).settle_to_the_end();
+}
+
+/// Nothing of it is left to be processed again.
+#[test]
+fn a_stop_commits_nothing_of_a_topic_that_is_gone() {
+    let mut bench = bench(OnError::stop());
+    bench.log.write(0, &["a"]);
+    bench.log.write(1, &["x"]);
+    bench.log.assign([0, 1]);
+    bench.settle();
+    bench.log.partition_counts([("in", 0)]);
+    bench.log.commits_fail_with(Class::Fatal);
+    bench.worker.stop();
+    bench.settle_to_the_end();
 }

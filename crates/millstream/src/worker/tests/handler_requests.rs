@@ -10,6 +10,7 @@ use crate::log::SendError;
 use crate::policy::OnError;
 use crate::testing::{Faults, World, simulate, simulate_with};
 use crate::topic::{NextOffset, Partition};
+use crate::worker::watermark::LOOKED;
 use crate::{Context, OpenRecord, ProcessError, Record, Service, Topic};
 
 static STEPS: Topic<String, u32> = Topic::new("steps", &Text, &Json).partitions(3);
@@ -182,9 +183,10 @@ fn refused_records_behind_an_open_one_are_passed_and_count_once() {
     assert_eq!(fold.log.calls().last().unwrap(), "commit in[0]=7");
 }
 
-/// The answer is the timer's, and it is refused: given up like all a timer emits, but what it was to close is not done.
+/// The answer is the timer's, and it is refused. The state has given away what it was to close, so that nobody would ever close it:
+/// the partition is halted and says so.
 #[test]
-fn a_record_stays_open_when_the_timer_that_closes_it_is_refused() {
+fn a_timer_that_closes_a_record_and_is_refused_halts_its_partition() {
     for is_refused_at_once in [true, false] {
         let on_record =
             |open: &mut Vec<OpenRecord>, _: Record<(), String>, context: &mut Context| {
@@ -211,9 +213,18 @@ fn a_record_stays_open_when_the_timer_that_closes_it_is_refused() {
             bench.log.report(sent.token, Err(kafka(Class::Refused)));
         }
         bench.settle();
+        let reason =
+            "service `ticker` halted partition 0: a timer's record that closes others is refused";
+        assert!(!bench.worker.is_ready());
+        assert_eq!(
+            bench.worker.halted().map(ToString::to_string).unwrap(),
+            reason
+        );
         bench.worker.stop();
-        bench.settle_to_the_end();
-        assert_eq!(bench.log.calls(), ["admit in[0]"], "nothing is committed");
+        assert_eq!(bench.failed(), reason);
+        let commits = bench.log.calls().into_iter();
+        let commits = commits.filter(|call| call.starts_with("commit"));
+        assert_eq!(commits.count(), 0);
     }
 }
 
@@ -323,5 +334,35 @@ fn a_service_that_pauses_what_it_does_not_read_is_stopped() {
     assert_eq!(
         world.run().unwrap_err().to_string(),
         "service `wrong` is not valid: it pauses or resumes topic `orders`, which is not an input"
+    );
+}
+
+/// Each record closes the one before: all of them are under way at once when the cluster was away for a moment.
+#[test]
+fn the_work_of_closing_grows_with_what_is_under_way_and_not_with_its_square() {
+    let looked = |count: usize| {
+        let on_record =
+            |open: &mut Vec<OpenRecord>, record: Record<(), String>, context: &mut Context| {
+                open.drain(..).for_each(|record| context.close(record));
+                open.push(context.keep_open());
+                context.emit(&OUT, &(), &record.value)
+            };
+        let service = Service::new("chain", Vec::new).input(&IN, on_record);
+        let mut bench = Bench::new(service.output(&OUT));
+        bench.log.acknowledge_at_once(false);
+        bench.log.write(0, &vec!["x"; count]);
+        bench.log.assign([0]);
+        bench.settle();
+        let before = LOOKED.get();
+        for sent in bench.log.sent("out") {
+            bench.log.report(sent.token, Ok(()));
+        }
+        bench.settle();
+        LOOKED.get() - before
+    };
+    let (once, twice) = (looked(1_000), looked(2_000));
+    assert!(
+        twice < once * 3,
+        "{once} looks for 1,000, {twice} for 2,000"
     );
 }

@@ -167,6 +167,15 @@ impl Script {
         }
     }
 
+    /// The topic of a partition is deleted, and made again with these records.
+    pub(super) fn make_anew(&self, number: i32, values: &[&str]) {
+        self.each(&[part(number)], |part| {
+            part.records.clear();
+            part.next = 0;
+        });
+        self.write(number, values);
+    }
+
     pub(super) fn event(&self, event: Event<OwnedRecord>) {
         self.0.events.borrow_mut().push_back(event);
     }
@@ -423,8 +432,10 @@ impl Log for Script {
         Ok(())
     }
 
-    fn end_offset(&self, _partition: &TopicPartition) -> Option<NextOffset> {
-        None
+    fn end_offset(&self, partition: &TopicPartition) -> Option<NextOffset> {
+        let parts = self.0.parts.borrow();
+        let part = parts.get(partition).filter(|part| !part.paused)?;
+        Some(NextOffset::new(i64::try_from(part.records.len()).ok()?))
     }
 
     fn partition_count(&self, topic: &str) -> Result<i32, Error> {
