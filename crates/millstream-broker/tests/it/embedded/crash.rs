@@ -110,7 +110,7 @@ impl Process {
         Process::start_with(folder, listen, false)
     }
 
-    fn start_with(folder: &Path, listen: &str, fsync: bool) -> Process {
+    pub(super) fn start_with(folder: &Path, listen: &str, fsync: bool) -> Process {
         eventually("a broker starts", || {
             Process::try_start(folder, listen, fsync)
         })

@@ -4,6 +4,7 @@
 //! coin says; between them an idempotent producer writes plain records. Whatever the client could not finish it leaves to the next
 //! producer of the same id. Afterwards a reader of committed records must see each number in all partitions or in none: those whose
 //! commit was acknowledged in all, those whose abort was in none; and the group's offset must be that of the last number seen.
+//! A kill leaves the page cache: what a power cut leaves is simulated beside the coordinator (`transactions/tests/power.rs`).
 //! `CRASH_ROUNDS` says how often the broker is killed, as for `no_acknowledged_record_is_lost_by_a_kill`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,12 +151,21 @@ fn audit(address: SocketAddr, outcomes: &Outcomes, plain: usize) {
 
 #[test]
 fn every_transaction_is_whole_after_kills() {
+    audit_kills(false);
+}
+
+#[test]
+fn every_transaction_is_whole_after_kills_while_it_is_forced_to_the_disk() {
+    audit_kills(true);
+}
+
+fn audit_kills(fsync: bool) {
     let rounds: u32 = variable("CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let mut broker = Process::start(folder.path(), "127.0.0.1:0");
+    let mut broker = Process::start_with(folder.path(), "127.0.0.1:0", fsync);
     let address = broker.address;
     let plain: BaseProducer<Ledger> = idempotent(address);
     let (stop, finished) = (AtomicBool::new(false), AtomicI64::new(0));
@@ -170,7 +180,7 @@ fn every_transaction_is_whole_after_kills() {
             let instant = Deadline::after(Duration::from_micros(random.u64(0..400_000)));
             send(&plain, &mut next, || instant.passed());
             broker.kill();
-            broker = Process::start(folder.path(), &address.to_string());
+            broker = Process::start_with(folder.path(), &address.to_string(), fsync);
         }
         stop.store(true, Ordering::Release);
         plain.flush(Timeout::After(PATIENCE)).unwrap();
