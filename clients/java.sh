@@ -115,13 +115,18 @@ check_a_group_resumes_is_described_reset_and_deleted() {
   [[ $found != *"$group"* ]]
 }
 
-check_members_of_a_running_group_are_shown() {
+check_members_of_a_running_group_are_shown() { two_members heartbeat.interval.ms=300 heartbeat.interval.ms=300; }
+check_members_of_the_new_protocol_are_shown() { two_members group.protocol=consumer group.protocol=consumer; }
+check_members_of_both_protocols_are_one_group() { two_members heartbeat.interval.ms=300 group.protocol=consumer; }
+
+# two_members PROPERTY PROPERTY: each with a property of its own, share four partitions.
+two_members() {
   local topic group member pids=()
   topic=$(fresh java) group=$(fresh group)
   create "$topic" 4
   for member in 1 2; do
     kafka_tool console-consumer --topic "$topic" --group "$group" --timeout-ms 60000 \
-      --consumer-property heartbeat.interval.ms=300 >"$work/members-$member" 2>&1 &
+      --consumer-property "${!member}" >"$work/members-$member" 2>&1 &
     pids+=($!)
   done
   eventually "two members with two partitions each" two_and_two "$group"

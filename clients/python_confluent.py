@@ -155,15 +155,15 @@ def offsets_are_found_by_place_and_by_time():
     equal([(result.offset, result.timestamp) for result in found.values()], [(99, START + 99)])
 
 
-def shared_by_two(assignor):
+# Members of the classic protocol; those of the new one beat when the broker says so.
+CLASSIC = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 300}
+NEW = {"group.protocol": "consumer"}
+
+
+def shared_by_two(**settings):
     name, group = topic(4), fresh("group")
     produce(name, 40, 4)
-    settings = {
-        "group.id": group,
-        "session.timeout.ms": 6000,
-        "heartbeat.interval.ms": 300,
-        "partition.assignment.strategy": assignor,
-    }
+    settings["group.id"] = group
     first, second = consumer(**settings), consumer(**settings)
     seen = []
 
@@ -190,12 +190,50 @@ def shared_by_two(assignor):
 
 @check
 def two_members_share_and_one_takes_over():
-    shared_by_two("range,roundrobin")
+    shared_by_two(**CLASSIC | {"partition.assignment.strategy": "range,roundrobin"})
 
 
 @check
 def two_members_share_by_cooperation():
-    shared_by_two("cooperative-sticky")
+    shared_by_two(**CLASSIC | {"partition.assignment.strategy": "cooperative-sticky"})
+
+
+@check
+def two_members_share_under_the_new_protocol():
+    shared_by_two(**NEW)
+
+
+@check
+def a_group_moves_to_the_new_protocol_member_by_member():
+    name, group = topic(4), fresh("group")
+    produce(name, 40, 4)
+    members = [consumer(**CLASSIC | {"group.id": group}) for _ in range(2)]
+
+    def balanced():
+        for member in members:
+            member.poll(0.05)
+        return all(len(member.assignment()) == 2 for member in members)
+
+    for member in members:
+        member.subscribe([name])
+    eventually("two partitions each", balanced)
+    for i in range(2):
+        members[i].close()
+        members[i] = consumer(**NEW | {"group.id": group})
+        members[i].subscribe([name])
+        eventually(f"two partitions each, {i + 1} of them new", balanced)
+
+    def positions():
+        balanced()
+        return [place.offset for member in members for place in member.position(member.assignment())]
+
+    eventually("all records", lambda: positions() == [10] * 4)
+    for member in members:
+        member.commit(asynchronous=False)
+    found = members[0].committed([TopicPartition(name, partition) for partition in range(4)], 20)
+    equal([place.offset for place in found], [10] * 4)
+    for member in members:
+        member.close()
 
 
 @check

@@ -33,8 +33,9 @@ var (
 		{"a copy in transactions is exact", transactionalCopy},
 		{"a record that is too large is refused by name", tooLarge},
 		{"offsets are found by place and by time", offsets},
-		{"two members share and one takes over", func(ctx context.Context) { share(ctx, kgo.RangeBalancer()) }},
-		{"two members share by cooperation", func(ctx context.Context) { share(ctx, kgo.CooperativeStickyBalancer()) }},
+		{"two members share and one takes over", func(ctx context.Context) { share(ctx, kgo.Balancers(kgo.RangeBalancer())) }},
+		{"two members share by cooperation", func(ctx context.Context) { share(ctx, kgo.Balancers(kgo.CooperativeStickyBalancer())) }},
+		{"two members share under the new protocol", func(ctx context.Context) { share(ctx, kgo.Balancers(kgo.RangeBalancer()), kgo.ServerSideBalancer()) }},
 		{"a group resumes where it committed", resume},
 		{"groups are listed described and deleted", groups},
 		{"topics are created described altered grown and deleted", topics},
@@ -244,7 +245,7 @@ type member struct {
 	owned map[int32]bool
 }
 
-func join(name, group string, balancer kgo.GroupBalancer) *member {
+func join(name, group string, options ...kgo.Opt) *member {
 	m := &member{owned: map[int32]bool{}}
 	change := func(owns bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) {
@@ -258,11 +259,11 @@ func join(name, group string, balancer kgo.GroupBalancer) *member {
 			}
 		}
 	}
-	m.Client = client(
-		kgo.ConsumerGroup(group), kgo.ConsumeTopics(name), kgo.Balancers(balancer), kgo.HeartbeatInterval(300*time.Millisecond),
+	m.Client = client(append(options,
+		kgo.ConsumerGroup(group), kgo.ConsumeTopics(name), kgo.HeartbeatInterval(300*time.Millisecond),
 		kgo.OnPartitionsAssigned(change(true)), kgo.OnPartitionsRevoked(change(false)), kgo.OnPartitionsLost(change(false)),
 		kgo.DisableAutoCommit(),
-	)
+	)...)
 	return m
 }
 
@@ -272,10 +273,10 @@ func (m *member) owns() int {
 	return len(m.owned)
 }
 
-func share(ctx context.Context, balancer kgo.GroupBalancer) {
+func share(ctx context.Context, options ...kgo.Opt) {
 	name, group := topic(ctx, 4, nil), fresh("group")
 	produce(ctx, name, 40, 4)
-	first, second := join(name, group, balancer), join(name, group, balancer)
+	first, second := join(name, group, options...), join(name, group, options...)
 	defer first.Close()
 	eventually(ctx, "two partitions each", func() bool { return first.owns() == 2 && second.owns() == 2 })
 	second.Close()
@@ -286,11 +287,11 @@ func share(ctx context.Context, balancer kgo.GroupBalancer) {
 func resume(ctx context.Context) {
 	name, group := topic(ctx, 1, nil), fresh("group")
 	produce(ctx, name, 30, 1)
-	first := join(name, group, kgo.RangeBalancer())
+	first := join(name, group, kgo.Balancers(kgo.RangeBalancer()))
 	records := read(ctx, first.Client, 30)
 	none(first.CommitRecords(ctx, records[11]))
 	first.Close()
-	second := join(name, group, kgo.RangeBalancer())
+	second := join(name, group, kgo.Balancers(kgo.RangeBalancer()))
 	defer second.Close()
 	equal("first offset", read(ctx, second.Client, 18)[0].Offset, 12)
 }
@@ -298,7 +299,7 @@ func resume(ctx context.Context) {
 func groups(ctx context.Context) {
 	name, group := topic(ctx, 2, nil), fresh("group")
 	produce(ctx, name, 2, 2)
-	m := join(name, group, kgo.RangeBalancer())
+	m := join(name, group, kgo.Balancers(kgo.RangeBalancer()))
 	none(m.CommitRecords(ctx, read(ctx, m.Client, 2)...))
 	adm := admin()
 	defer adm.Close()

@@ -25,10 +25,14 @@ impl Group {
         turn: &mut Turn<'_>,
     ) -> Result<Heard, Refused> {
         if let Kind::Classic(group) = &self.kind
-            && group.state() == classic::State::Empty
             && beat.epoch == 0
         {
-            self.kind = Kind::Consumer(Box::new(consumer::Group::new(self.id.clone())));
+            match group.state() {
+                classic::State::Empty => {
+                    self.kind = Kind::Consumer(Box::new(consumer::Group::new(self.id.clone())));
+                }
+                _ => self.upgrade(turn)?,
+            }
         }
         let Kind::Consumer(group) = &mut self.kind else {
             let text = format!("Group {} is not a consumer group.", self.id.as_str());
@@ -41,7 +45,7 @@ impl Group {
         let id = member.id.clone();
         let gone = match beat.epoch {
             AWAY => group.rest(&id, turn),
-            _ => group.remove(&[id], turn),
+            _ => self.remove(&[id], turn),
         };
         gone.map_err(|unwritten| Refused::new(unwritten.code(), unwritten.to_string()))?;
         Ok(Heard {
@@ -66,9 +70,18 @@ impl Group {
         }
         match &mut self.kind {
             Kind::Classic(group) => group.join(request, waiter, turn),
-            Kind::Consumer(_) => {
-                let code = ResponseError::InconsistentGroupProtocol;
-                waiter.send(join::refused(request.member_id, code)).ok();
+            Kind::Consumer(group) => {
+                let id = request.member_id.clone();
+                let is_static = request.instance_id.is_some();
+                let mut joined = group.join(request, turn);
+                if is_static
+                    && joined.is_ok()
+                    && let Err(unwritten) = self.downgrade_if_all_classic(turn)
+                {
+                    joined = Err(unwritten.code());
+                }
+                let response = joined.unwrap_or_else(|code| join::refused(id, code));
+                waiter.send(response).ok();
             }
         }
     }
@@ -82,9 +95,9 @@ impl Group {
     ) {
         match &mut self.kind {
             Kind::Classic(group) => group.sync(request, waiter, turn),
-            Kind::Consumer(_) => {
-                let code = ResponseError::UnknownMemberId;
-                waiter.send(sync::refused(code)).ok();
+            Kind::Consumer(group) => {
+                let synced = group.sync(&request, turn);
+                waiter.send(synced.unwrap_or_else(sync::refused)).ok();
             }
         }
     }
@@ -102,7 +115,7 @@ impl Group {
                 request.generation_id,
                 turn.now,
             ),
-            Kind::Consumer(_) => Err(ResponseError::UnknownMemberId),
+            Kind::Consumer(group) => group.classic_heartbeat(request, turn),
         }
     }
 
@@ -114,16 +127,7 @@ impl Group {
     ) -> Vec<MemberResponse> {
         match &mut self.kind {
             Kind::Classic(group) => group.leave(leaving, turn),
-            Kind::Consumer(_) => {
-                let unknown = ResponseError::UnknownMemberId.code();
-                let refuse = |one: MemberIdentity| {
-                    MemberResponse::default()
-                        .with_member_id(one.member_id)
-                        .with_group_instance_id(one.group_instance_id)
-                        .with_error_code(unknown)
-                };
-                leaving.into_iter().map(refuse).collect()
-            }
+            Kind::Consumer(group) => group.leave(leaving, turn),
         }
     }
 
@@ -137,9 +141,11 @@ impl Group {
                     return;
                 }
                 note_lost(&self.id, &overdue);
-                if let Err(error) = group.remove(&overdue, turn) {
+                if let Err(error) = self.remove(&overdue, turn) {
                     tracing::warn!(group = self.id.as_str(), %error, "members whose sessions ended stay");
-                    group.put_off(turn.now.steady);
+                    if let Kind::Consumer(group) = &mut self.kind {
+                        group.put_off(turn.now.steady);
+                    }
                 }
             }
         }

@@ -101,7 +101,7 @@ impl Group {
     /// Answers everything that waits: this broker serves the group no longer.
     pub(crate) fn abandon(&mut self) {
         if let Kind::Classic(group) = &mut self.kind {
-            group.abandon();
+            group.abandon(ResponseError::NotCoordinator);
         }
     }
 

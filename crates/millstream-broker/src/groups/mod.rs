@@ -11,9 +11,11 @@
 mod catalogue;
 mod classic;
 mod consumer;
+mod embedded;
 mod events;
 mod group;
 mod ledger;
+mod migration;
 mod offsets;
 mod records;
 mod requests;

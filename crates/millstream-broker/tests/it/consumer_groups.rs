@@ -4,6 +4,7 @@
 //! the coordinator a moment after they were created.
 
 mod epochs;
+mod migration;
 mod moving;
 mod offsets;
 mod requests;

@@ -135,6 +135,13 @@ impl Group {
         self.find_out_subscription();
     }
 
+    /// Makes a stable group of members that were assigned elsewhere.
+    pub(crate) fn settle(&mut self, members: Vec<Member>, now: i64) {
+        self.restore(members, now);
+        self.protocol = self.elect_protocol();
+        self.find_out_subscription();
+    }
+
     pub(crate) fn state(&self) -> State {
         self.state
     }
@@ -281,7 +288,7 @@ impl Group {
         }
     }
 
-    fn is_of_consumers(&self) -> bool {
+    pub(crate) fn is_of_consumers(&self) -> bool {
         self.protocol_type
             .as_ref()
             .is_some_and(|kind| kind.as_str() == CONSUMER)

@@ -16,7 +16,7 @@ const SHORTEST_GATHERING_MS: i64 = 100;
 
 impl Group {
     /// Something changed that the members have to agree upon anew.
-    pub(super) fn rebalance(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn rebalance(&mut self, turn: &mut Turn<'_>) {
         match self.state {
             State::PreparingRebalance => self.complete_if_all_joined(turn),
             State::Empty => self.gather_first(turn),
@@ -231,9 +231,8 @@ impl Group {
         }
     }
 
-    /// Answers everything that waits: this broker serves the group no longer.
-    pub(crate) fn abandon(&mut self) {
-        let gone = ResponseError::NotCoordinator;
+    /// Refuses everything that waits: the group is served here no longer, or no longer as this one.
+    pub(crate) fn abandon(&mut self, gone: ResponseError) {
         for member in self.members.values_mut() {
             let id = member.id.clone();
             member.answer_join(join::refused(id, gone));

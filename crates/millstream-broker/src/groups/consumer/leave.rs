@@ -9,9 +9,20 @@ use kafka_protocol::protocol::StrBytes;
 use super::heartbeat::{check_instance, unknown_instance};
 use super::member::{AWAY, Member, Partitions, Position};
 use super::{Change, Group};
+use crate::alarms::NEVER;
+use crate::groups::catalogue::Catalogue;
+use crate::groups::classic::member::Join;
+use crate::groups::classic::sync::Committer;
 use crate::groups::group::Turn;
+use crate::groups::{classic, embedded};
 use crate::journal::Unwritten;
 use crate::topics::Refused;
+
+/// The members of the classic protocol that are left when the last others have gone, as that protocol has them.
+pub(crate) struct Left {
+    pub(crate) epoch: i32,
+    pub(crate) members: Vec<classic::member::Member>,
+}
 
 /// How long a member that could not be removed stays, at least.
 const RETRY_MS: i64 = 1000;
@@ -80,6 +91,29 @@ impl Group {
         self.carry_out(change, turn)
     }
 
+    /// Who is left when `gone` have gone, if all of them speak the classic protocol and one of those who go does not.
+    pub(crate) fn left_after(
+        &self,
+        gone: &[StrBytes],
+        max_size: usize,
+        topics: &dyn Catalogue,
+    ) -> Option<Left> {
+        let left = || self.members.values().filter(|one| !gone.contains(&one.id));
+        let mut leaving = gone.iter().filter_map(|id| self.members.get(id));
+        let was_mixed = gone.is_empty() || leaving.any(|one| one.profile.classic.is_none());
+        let count = left().count();
+        if !was_mixed || count == 0 || count > max_size {
+            return None;
+        }
+        let members = left()
+            .map(|one| as_classic(one, topics))
+            .collect::<Option<_>>()?;
+        Some(Left {
+            epoch: self.epoch,
+            members,
+        })
+    }
+
     /// The members whose time is up.
     pub(crate) fn overdue(&self, now: i64) -> Vec<StrBytes> {
         let due = self.timers.iter();
@@ -94,15 +128,14 @@ impl Group {
             if timers.deadline() <= now {
                 timers.session = now + RETRY_MS;
                 timers.revocation = timers.revocation.map(|(_, epoch)| (now + RETRY_MS, epoch));
+                timers.rejoin = NEVER;
+                timers.sync = NEVER;
             }
         }
     }
 
     /// Whether offsets may be committed in this name: by members at their epoch, and by anybody as long as there are none.
-    pub(crate) fn check_commit(
-        &self,
-        committer: &crate::groups::classic::sync::Committer<'_>,
-    ) -> Result<(), ResponseError> {
+    pub(crate) fn check_commit(&self, committer: &Committer<'_>) -> Result<(), ResponseError> {
         if committer.generation < 0 && self.members.is_empty() {
             return Ok(());
         }
@@ -131,6 +164,30 @@ impl Group {
         let member = member.ok_or(ResponseError::UnknownMemberId)?;
         check_position(member, epoch)
     }
+}
+
+/// A member of the classic protocol as a classic group has it; `None` of one of the new protocol.
+fn as_classic(member: &Member, topics: &dyn Catalogue) -> Option<classic::member::Member> {
+    let profile = &member.profile;
+    let own = profile.classic.as_ref()?;
+    let metadata = &own.protocols.first()?.metadata;
+    let assignment = embedded::put_assignment(&member.position.assigned, metadata, topics);
+    let join = Join {
+        member_id: member.id.clone(),
+        instance_id: profile.instance_id.clone(),
+        client_id: profile.client_id.clone(),
+        client_host: profile.client_host.clone(),
+        session_timeout_ms: own.session_timeout_ms,
+        rebalance_timeout_ms: profile.rebalance_timeout_ms,
+        protocol_type: StrBytes::from_static_str(classic::CONSUMER),
+        protocols: own.protocols.clone(),
+        reason: StrBytes::new(),
+        id_required: false,
+        can_skip_assignment: false,
+    };
+    let mut converted = classic::member::Member::new(member.id.clone(), join);
+    converted.assignment = assignment;
+    Some(converted)
 }
 
 fn check_position(member: &Member, epoch: i32) -> Result<(), ResponseError> {

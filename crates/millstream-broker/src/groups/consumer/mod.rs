@@ -9,6 +9,7 @@
 //! `view` what others see. Timers are not stored: after a restart all sessions start anew.
 
 pub(crate) mod assignor;
+mod classic_members;
 mod heartbeat;
 mod leave;
 pub(crate) mod member;
@@ -30,6 +31,7 @@ use member::{AWAY, Member, State as MemberState};
 use subscribed::Subscribed;
 
 pub(crate) use heartbeat::{Beat, Heard, check_pattern};
+pub(crate) use leave::Left;
 
 /// What the operator has set for consumer groups.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +73,17 @@ struct Timers {
     session: i64,
     /// Until it has to have given partitions back, and the epoch in which that was asked of it.
     revocation: Option<(i64, i32)>,
+    /// Until a member of the classic protocol has to have joined again.
+    rejoin: i64,
+    /// Until it has to have asked for its assignment.
+    sync: i64,
 }
 
 impl Timers {
     fn deadline(&self) -> i64 {
         let revocation = self.revocation.map_or(NEVER, |(deadline, _)| deadline);
-        self.session.min(revocation)
+        let classic = self.rejoin.min(self.sync);
+        self.session.min(revocation).min(classic)
     }
 }
 
@@ -238,6 +245,8 @@ impl Group {
                 let timers = Timers {
                     session,
                     revocation: None,
+                    rejoin: NEVER,
+                    sync: NEVER,
                 };
                 self.timers.insert(id.clone(), timers);
             }
@@ -250,7 +259,10 @@ impl Group {
             return;
         };
         let epoch = member.position.epoch;
-        let asked = member.position.state == MemberState::Unrevoked && epoch != AWAY;
+        // Members of the classic protocol have to join again in time instead.
+        let asked = member.position.state == MemberState::Unrevoked
+            && epoch != AWAY
+            && member.profile.classic.is_none();
         timers.revocation = match timers.revocation {
             _ if !asked => None,
             Some((deadline, since)) if since == epoch => Some((deadline, since)),

@@ -323,14 +323,14 @@ fn an_abandoned_group_answers_all_that_wait() {
     let mut bench = Bench::new();
     let members = bench.stable(&["a", "b"]);
     let mut joining = bench.join(being(consumer("a"), &members[0]));
-    bench.group.abandon();
+    bench.group.abandon(ResponseError::NotCoordinator);
     assert_eq!(joining.code(), Some(ResponseError::NotCoordinator));
     let mut bench = Bench::new();
     let (a, _) = bench.enter(consumer("a"));
     let (b, _b_joins) = bench.enter(consumer("b"));
     bench.join(being(consumer("a"), &a));
     let mut syncing = bench.sync(&b, bench.group.generation, &[]);
-    bench.group.abandon();
+    bench.group.abandon(ResponseError::NotCoordinator);
     assert_eq!(syncing.code(), Some(ResponseError::NotCoordinator));
 }
 

@@ -1,5 +1,6 @@
 //! The group as its members meet it, heartbeat by heartbeat, on a clock that the tests move.
 
+mod migration;
 mod random;
 mod timeouts;
 
@@ -112,12 +113,14 @@ impl Bench {
         }
         let id = self.group.id.clone();
         let found = replayed.groups.remove(&id);
-        self.group = match found {
-            None => Group::new(id, WALL),
-            Some(found) => found.group,
+        let (group, members) = match found {
+            None => (Group::new(id, WALL), Vec::new()),
+            Some(found) => (found.group, found.members),
         };
-        if let Kind::Consumer(group) = &mut self.group.kind {
-            group.start_timers(self.now, &CONSUMER_RULES);
+        self.group = group;
+        match &mut self.group.kind {
+            Kind::Classic(group) => group.restore(members, self.now),
+            Kind::Consumer(group) => group.start_timers(self.now, &CONSUMER_RULES),
         }
     }
 
@@ -283,22 +286,7 @@ fn an_empty_group_takes_members_of_either_protocol_and_keeps_its_offsets() {
     member.go(&mut bench);
     assert_eq!(bench.group.type_name(), "consumer");
     bench.beat(&member.leaving(-1)).unwrap();
-    let join = classic::member::Join {
-        member_id: StrBytes::new(),
-        instance_id: None,
-        client_id: text("app"),
-        client_host: text("/127.0.0.1"),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 10_000,
-        protocol_type: text("consumer"),
-        protocols: vec![classic::member::Protocol {
-            name: text("range"),
-            metadata: bytes::Bytes::from_static(b"\0\0\0\0\0\x01\0\x05calls"),
-        }],
-        reason: StrBytes::new(),
-        id_required: false,
-        can_skip_assignment: false,
-    };
+    let join = migration::joining(StrBytes::new());
     let (waiter, mut answer) = tokio::sync::oneshot::channel();
     bench.act(|group, turn| group.join(join, waiter, turn));
     assert_eq!(answer.try_recv().unwrap().generation_id, 1);
