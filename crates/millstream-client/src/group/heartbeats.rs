@@ -281,11 +281,19 @@ mod tests {
             let heartbeats = client.heartbeats().unwrap();
             heartbeats.shared.lock().beat.is_some()
         };
-        while !is_assigned(&client) {
+        for turn in 0.. {
+            if is_assigned(&client) {
+                break;
+            }
+            assert!(turn < 5000, "the member was never assigned anything");
             client.poll(Duration::from_millis(5)).unwrap();
         }
         let silent = client.heartbeats().unwrap();
-        while silent.shared.lock().heard.is_none() {
+        for turn in 0.. {
+            if silent.shared.lock().heard.is_some() {
+                break;
+            }
+            assert!(turn < 5000, "the thread was never heard");
             std::thread::park_timeout(Duration::from_millis(5));
         }
         drop(client);

@@ -32,6 +32,9 @@ impl World {
         };
         connection.serving = true;
         let incarnation = connection.incarnation;
+        if self.chance(self.faults.restarted) {
+            self.cluster.restart(link.0);
+        }
         if self.chance(self.faults.moved) {
             let number = self.random.i32(0..PARTITIONS);
             self.cluster.move_leader(number, &mut self.random);

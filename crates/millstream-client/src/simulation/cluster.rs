@@ -41,6 +41,8 @@ pub(super) struct SimPartition {
     pub(super) log: Vec<Entry>,
     /// Batches that all replicas have.
     pub(super) replicated: usize,
+    /// Batches before the last restart: of those the broker knows only the last one of each producer, as Kafka's snapshots have it.
+    pub(super) restarted: usize,
 }
 
 /// What became of an append.
@@ -69,6 +71,7 @@ impl SimCluster {
             epoch: 0,
             log: Vec::new(),
             replicated: 0,
+            restarted: 0,
         };
         Self {
             partitions: (0..partitions).map(|at| (at, partition(at))).collect(),
@@ -88,9 +91,22 @@ impl SimCluster {
         }
         partition.log.truncate(kept);
         partition.replicated = kept;
+        partition.restarted = partition.restarted.min(kept);
         partition.leader = (partition.leader + random.i32(1..NODES)) % NODES;
         partition.epoch += 1;
         self.happened.insert("leader moved");
+    }
+
+    /// A broker ends and begins anew: its logs are whole, what it knows of producers is not.
+    pub(super) fn restart(&mut self, node: Node) {
+        let led = self
+            .partitions
+            .values_mut()
+            .filter(|one| one.leader == node);
+        for partition in led {
+            partition.restarted = partition.log.len();
+        }
+        self.happened.insert("broker restarted");
     }
 
     /// What a broker does with one batch.
@@ -149,8 +165,12 @@ impl SimPartition {
     fn check(&self, new: &Entry) -> Result<Option<i64>, ResponseError> {
         let mut known: VecDeque<&Entry> = VecDeque::new();
         let mut epoch = None;
-        let of_producer = self.log.iter().filter(|one| one.stamp.id == new.stamp.id);
-        for entry in of_producer {
+        let log = self.log.iter().enumerate();
+        let of_producer = log.filter(|(_, one)| one.stamp.id == new.stamp.id);
+        for (place, entry) in of_producer {
+            if place < self.restarted {
+                known.clear();
+            }
             if epoch != Some(entry.stamp.epoch) {
                 known.clear();
             }

@@ -54,6 +54,7 @@ fn every_fault_happens_in_some_seed() {
     let expected = [
         "answer lost",
         "batch refused",
+        "broker restarted",
         "connection cut",
         "delivery unknown",
         "duplicate found",

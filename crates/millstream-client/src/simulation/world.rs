@@ -30,6 +30,7 @@ pub(super) struct Faults {
     pub(super) lost_answer: u32,
     pub(super) refused: u32,
     pub(super) moved: u32,
+    pub(super) restarted: u32,
 }
 
 impl Default for Faults {
@@ -39,6 +40,7 @@ impl Default for Faults {
             lost_answer: 15,
             refused: 30,
             moved: 25,
+            restarted: 10,
         }
     }
 }
@@ -50,6 +52,7 @@ impl Faults {
             lost_answer: 0,
             refused: 0,
             moved: 0,
+            restarted: 0,
         }
     }
 }

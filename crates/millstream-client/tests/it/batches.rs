@@ -98,6 +98,8 @@ fn this_client_reads_what_librdkafka_writes() {
             .set("compression.type", compression.name())
             .set("batch.num.messages", "100")
             .set("linger.ms", "50")
+            // Otherwise a batch that is sent again comes after those behind it.
+            .set("enable.idempotence", "true")
             .create()
             .unwrap();
         for number in 0..RECORDS {

@@ -205,7 +205,7 @@ fn a_topic_or_partition_that_is_not_there_is_named() {
 }
 
 #[test]
-fn records_for_a_broker_that_is_gone_fail_in_time_with_their_outcome() {
+fn a_record_for_a_topic_of_which_nothing_is_known_is_refused_in_time() {
     let mut client = millstream_client::Client::new(
         &millstream_client::Config::new("127.0.0.1:1")
             .unwrap()

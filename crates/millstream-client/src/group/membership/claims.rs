@@ -45,6 +45,12 @@ impl Membership {
         self.known.get(&place).copied()
     }
 
+    /// The ownership of a partition as it is now, whether the application knows or not.
+    #[cfg(test)]
+    pub(crate) fn held(&self, place: Place) -> Option<Tenure> {
+        self.owned.get(&place).copied()
+    }
+
     /// Whether nothing but what the application knew when it committed has happened to the partition.
     pub(crate) fn holds(&self, claim: &Claim) -> bool {
         claim.tenure.is_some() && self.owned.get(&claim.place).copied() == claim.tenure

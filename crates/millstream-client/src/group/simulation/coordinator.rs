@@ -1,6 +1,6 @@
 //! The coordinator of one group, by the rules of Kafka's `GroupCoordinator` for the classic protocol.
 //!
-//! It notes each commit that it accepts for a partition of which, by its own books, another member is the owner.
+//! It notes each commit that it accepts for a partition of which, by its own books, another member is the owner, and each that takes a position back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,9 +11,13 @@ use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
+use kafka_protocol::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
+};
 use kafka_protocol::messages::{
     HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
-    OffsetCommitRequest, OffsetCommitResponse, SyncGroupRequest, SyncGroupResponse,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
+    SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -56,6 +60,7 @@ pub(super) struct Coordinator {
     /// Commits that were accepted from a member that was not assigned the partition.
     pub(super) wrong: Vec<String>,
     pub(super) commits: u32,
+    offsets: BTreeMap<(String, i32), i64>,
 }
 
 impl Coordinator {
@@ -70,6 +75,7 @@ impl Coordinator {
             answers: Vec::new(),
             wrong: Vec::new(),
             commits: 0,
+            offsets: BTreeMap::new(),
         }
     }
 
@@ -95,6 +101,7 @@ impl Coordinator {
             }
             Call::LeaveGroup(request) => self.leave(asker, request, now),
             Call::OffsetCommit(request) => self.commit(asker, request, now),
+            Call::OffsetFetch(request) => self.fetch(asker, request),
             call => panic!("a request that nobody serves: {call:?}"),
         }
     }
@@ -255,14 +262,21 @@ impl Coordinator {
             topic
                 .partitions
                 .iter()
-                .map(move |one| (name.clone(), one.partition_index))
+                .map(move |one| (name.clone(), one.partition_index, one.committed_offset))
         });
         if code.is_none() {
             self.commits += 1;
             let assigned: Partitions = decode_assignment(&self.members[id].assignment).unwrap();
             // A cooperative member commits what it was assigned in the generation before, while it gives it up.
             let others = self.members.iter().filter(|(other, _)| *other != id);
-            for (topic, partition) in committed {
+            for (topic, partition, offset) in committed {
+                let place = (topic.clone(), partition);
+                let before = self.offsets.insert(place, offset).unwrap_or(0);
+                if offset < before {
+                    self.wrong.push(format!(
+                        "{id} took {topic} {partition} back from {before} to {offset}"
+                    ));
+                }
                 let holds = |assigned: &Partitions| {
                     assigned
                         .get(&topic)
@@ -289,6 +303,26 @@ impl Coordinator {
         });
         let reply = OffsetCommitResponse::default().with_topics(topics.collect());
         self.answers.push((asker, Reply::OffsetCommit(reply)));
+    }
+
+    fn fetch(&mut self, asker: Asker, request: &OffsetFetchRequest) {
+        let groups = request.groups.iter().map(|group| {
+            let topics = group.topics.iter().flatten().map(|topic| {
+                let name = topic.name.0.to_string();
+                let partitions = topic.partition_indexes.iter().map(|number| {
+                    let found = self.offsets.get(&(name.clone(), *number));
+                    OffsetFetchResponsePartitions::default()
+                        .with_partition_index(*number)
+                        .with_committed_offset(found.copied().unwrap_or(-1))
+                });
+                OffsetFetchResponseTopics::default()
+                    .with_name(topic.name.clone())
+                    .with_partitions(partitions.collect())
+            });
+            OffsetFetchResponseGroup::default().with_topics(topics.collect())
+        });
+        let reply = OffsetFetchResponse::default().with_groups(groups.collect());
+        self.answers.push((asker, Reply::OffsetFetch(reply)));
     }
 
     /// Time passes: members that are not heard are removed.

@@ -1,19 +1,21 @@
 //! The search over seeds, and proof that it would find what it looks for.
 
-use super::world::{Faults, World};
+use super::world::{Faults, Planted, World};
 use crate::simulation::tests::seeds;
 
 const QUIET: Faults = Faults {
     cut: 0,
     crash: 0,
     freeze: 0,
-    deaf: false,
+    busy: 0,
+    planted: Planted::Nothing,
 };
 const TROUBLE: Faults = Faults {
     cut: 20,
     crash: 10,
     freeze: 10,
-    deaf: false,
+    busy: 20,
+    planted: Planted::Nothing,
 };
 
 fn world(seed: u64, strategy: &'static str, faults: Faults) -> World {
@@ -45,15 +47,21 @@ fn cut_off_and_crashed_members_commit_nothing_of_others_and_the_group_comes_to_r
     assert_right(TROUBLE);
 }
 
-/// The judge finds what it is there for: a member that goes on with partitions that it has lost.
+fn assert_found(planted: Planted) {
+    let faults = Faults { planted, ..TROUBLE };
+    let found = (0..200).any(|seed| !world(seed, "range", faults).wrong.is_empty());
+    assert!(found, "no seed shows the planted fault");
+}
+
+/// The judge finds what it is there for.
 #[test]
 fn a_member_that_keeps_what_it_has_lost_is_found() {
-    let deaf = Faults {
-        deaf: true,
-        ..TROUBLE
-    };
-    let found = (0..60).any(|seed| !world(seed, "range", deaf).wrong.is_empty());
-    assert!(found, "no seed shows the planted fault");
+    assert_found(Planted::Deaf);
+}
+
+#[test]
+fn a_member_that_commits_for_an_ownership_that_it_has_not_seen_is_found() {
+    assert_found(Planted::Hasty);
 }
 
 #[test]
@@ -62,6 +70,8 @@ fn every_fault_happens_in_some_seed() {
     for seed in 0..20 {
         seen.extend(world(seed, "cooperative-sticky", TROUBLE).happened);
     }
-    let expected = ["crashed", "cut", "frozen", "left", "lost", "revoked"];
+    let expected = [
+        "busy", "crashed", "cut", "frozen", "left", "lost", "revoked",
+    ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
 }

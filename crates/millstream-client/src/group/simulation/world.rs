@@ -19,6 +19,7 @@ use crate::exchange::{Lane, Loss, Outgoing, Ticket};
 use crate::fetcher::Place;
 use crate::fetcher::position::Position;
 use crate::group::membership::{Change, Settings};
+use crate::group::offsets::Settled;
 use crate::machines::Machines;
 use crate::wire::api::{Call, Reply};
 
@@ -36,8 +37,20 @@ pub(super) struct Faults {
     pub(super) crash: u32,
     /// In a thousand moments; a member stands still for longer than a session.
     pub(super) freeze: u32,
-    /// Members keep partitions that were lost: the planted bug.
-    pub(super) deaf: bool,
+    /// In a thousand moments; an application works on and does not look at what happens to its member.
+    pub(super) busy: u32,
+    /// What members do wrong.
+    pub(super) planted: Planted,
+}
+
+/// A bug that the judge has to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Planted {
+    Nothing,
+    /// Members keep partitions that were lost.
+    Deaf,
+    /// Members commit in the ownership that holds now, whichever their records are of.
+    Hasty,
 }
 
 #[derive(Debug)]
@@ -55,6 +68,10 @@ enum Happening {
 struct App {
     machines: Machines,
     owned: BTreeSet<Place>,
+    /// The next record of each partition, once it is known where the group stands.
+    positions: BTreeMap<Place, i64>,
+    /// The newest question for the position of each partition.
+    asked: BTreeMap<Place, u64>,
     revoked: Vec<Place>,
     revocations: u32,
     incarnation: u64,
@@ -63,6 +80,7 @@ struct App {
     leaving: bool,
     gone: bool,
     frozen_until: Time,
+    busy_until: Time,
 }
 
 pub(super) struct World {
@@ -77,6 +95,16 @@ pub(super) struct World {
     tickets: BTreeMap<u64, (usize, u64, Ticket)>,
     pub(super) wrong: Vec<String>,
     pub(super) happened: BTreeSet<&'static str>,
+}
+
+impl App {
+    /// These partitions are read no longer.
+    fn forget(&mut self, places: &[Place]) {
+        for place in places {
+            self.positions.remove(place);
+            self.asked.remove(place);
+        }
+    }
 }
 
 impl World {
@@ -160,6 +188,8 @@ impl World {
         self.apps.push(App {
             machines,
             owned: BTreeSet::new(),
+            positions: BTreeMap::new(),
+            asked: BTreeMap::new(),
             revoked: Vec::new(),
             revocations: 0,
             incarnation: 0,
@@ -168,6 +198,7 @@ impl World {
             leaving: false,
             gone: false,
             frozen_until: Time::ZERO,
+            busy_until: Time::ZERO,
         });
     }
 
@@ -182,8 +213,28 @@ impl World {
         for request in out {
             self.carry(who, request);
         }
+        if self.apps[who].busy_until > now {
+            return;
+        }
         while let Some(change) = self.next_change(who) {
             self.note(who, change);
+        }
+        self.read(who);
+    }
+
+    /// Where the group stands in partitions that were assigned.
+    fn read(&mut self, who: usize) {
+        let app = &mut self.apps[who];
+        for settled in app.machines.offsets.settled.drain(..) {
+            let Settled::Read(number, Ok(found)) = settled else {
+                continue;
+            };
+            for (place, position) in found {
+                if app.asked.get(&place) == Some(&number) {
+                    let offset = position.map_or(0, |one: Position| one.offset);
+                    app.positions.insert(place, offset);
+                }
+            }
         }
     }
 
@@ -194,8 +245,8 @@ impl World {
 
     fn note(&mut self, who: usize, change: Change) {
         match change {
-            Change::Assigned(_, places) => {
-                for place in places {
+            Change::Assigned(_, added) => {
+                for place in added.iter().copied() {
                     let owner = self
                         .apps
                         .iter()
@@ -207,10 +258,15 @@ impl World {
                     }
                     self.apps[who].owned.insert(place);
                 }
+                let (now, app) = (self.now, &mut self.apps[who]);
+                let number = app.machines.offsets.read(GROUP, added.clone(), now);
+                app.asked
+                    .extend(added.into_iter().map(|place| (place, number)));
             }
             Change::Revoked(places) => {
                 self.happened.insert("revoked");
                 let app = &mut self.apps[who];
+                app.forget(&places);
                 app.revoked = places;
                 app.revocations += 1;
                 let number = app.revocations;
@@ -221,13 +277,15 @@ impl World {
                 self.happened.insert("lost");
                 let app = &mut self.apps[who];
                 app.revocations += 1;
-                if !self.faults.deaf {
+                if self.faults.planted != Planted::Deaf {
+                    app.forget(&places);
                     app.owned.retain(|place| !places.contains(place));
                 }
             }
             Change::Left(result) => {
                 let app = &mut self.apps[who];
                 app.owned.clear();
+                app.positions.clear();
                 app.gone = true;
                 self.happened.insert("left");
                 if !app.leaving {
@@ -369,6 +427,8 @@ impl World {
             app.leaving = true;
             // Whoever leaves has ended its work.
             app.owned.clear();
+            app.positions.clear();
+            app.asked.clear();
             app.machines.leave(until);
         } else if present.len() > 1 && self.chance(self.faults.crash) {
             self.happened.insert("crashed");
@@ -376,17 +436,40 @@ impl World {
             self.coordinator.disconnected(who);
         } else if self.chance(self.faults.freeze) {
             self.happened.insert("frozen");
-            self.apps[who].frozen_until = self.now + SESSION * 2;
+            // Its application goes on where it stood still, in the middle of what it had.
+            let busy = Duration::from_millis(self.random.u64(0..3000));
+            let app = &mut self.apps[who];
+            app.frozen_until = self.now + SESSION * 2;
+            app.busy_until = app.frozen_until + busy;
+        } else if self.chance(self.faults.busy) {
+            self.happened.insert("busy");
+            let time = Duration::from_millis(self.random.u64(0..3000));
+            self.apps[who].busy_until = self.now + time;
         } else {
             self.commit(who);
         }
     }
 
+    /// Some records of a partition are done.
     fn commit(&mut self, who: usize) {
-        let owned: Vec<_> = self.apps[who].owned.iter().copied().collect();
-        if let Some(place) = self.random.choice(owned) {
-            let machines = &mut self.apps[who].machines;
-            machines.commit(GROUP, &[(place, Position::at(1))], self.now);
+        let known: Vec<_> = self.apps[who].positions.keys().copied().collect();
+        let Some(place) = self.random.choice(known) else {
+            return;
+        };
+        let count = self.random.i64(1..5);
+        let (now, app) = (self.now, &mut self.apps[who]);
+        let Some(position) = app.positions.get_mut(&place) else {
+            return;
+        };
+        *position += count;
+        let next = [(place, Position::at(*position))];
+        if self.faults.planted == Planted::Hasty {
+            let mut claims = app.machines.claims(GROUP, &next);
+            let membership = app.machines.membership.as_ref().unwrap();
+            claims[0].tenure = membership.held(place);
+            app.machines.offsets.commit(GROUP, claims, now);
+        } else {
+            app.machines.commit(GROUP, &next, now);
         }
     }
 
