@@ -817,3 +817,44 @@ fn a_position_that_is_sought_is_not_known() {
     story.fetcher.seek((story.topic, 0), Start::Earliest);
     assert_eq!(known(&story), None);
 }
+
+/// twmb/franz-go#1222: a partition comes back while the session that knew it before has a request on its way.
+#[test]
+fn a_partition_that_comes_back_during_a_request_of_its_session_is_read_from_its_new_position() {
+    let mut story = Story::begun();
+    story.assign(0, 0);
+    story.assign(1, 0);
+    let in_session = |partitions| {
+        Ok(Reply::Fetch(Fetched {
+            session_id: 9,
+            partitions,
+            ..Fetched::default()
+        }))
+    };
+    let (number, _) = story.fetch();
+    story.reply(
+        number,
+        in_session(vec![of(0, plain(0, 1)), of(1, plain(0, 1))]),
+    );
+    assert_eq!(story.taken(), [(0, 0), (1, 0)]);
+    let (number, _) = story.fetch();
+    // Another client has read on to 40 in between.
+    story.fetcher.unassign((story.topic, 0));
+    story.assign(0, 40);
+    story.reply(
+        number,
+        in_session(vec![of(0, plain(1, 5)), of(1, plain(1, 1))]),
+    );
+    assert_eq!(story.taken(), [(1, 1)], "records of the older assignment");
+    let (number, parts) = story.fetch();
+    assert_eq!(parts, [(0, 40, EPOCH), (1, 2, EPOCH)]);
+    story.reply(number, in_session(vec![of(0, plain(40, 1))]));
+    assert_eq!(story.taken(), [(0, 40)]);
+    // Taken away, it is forgotten by name; given back at the same position, it is named again.
+    story.fetcher.unassign((story.topic, 0));
+    let (number, parts) = story.fetch();
+    assert_eq!(parts, []);
+    story.reply(number, in_session(Vec::new()));
+    story.assign(0, 41);
+    assert_eq!(story.fetch().1, [(0, 41, EPOCH)]);
+}

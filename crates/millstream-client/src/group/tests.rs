@@ -561,3 +561,46 @@ fn a_refusal_to_name_the_coordinator_ends_the_membership() {
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].starts_with("left: FindCoordinator of group `group` failed"));
 }
+
+/// confluentinc/librdkafka#4672: the answer to a heartbeat comes while the member leaves.
+#[test]
+fn a_heartbeat_in_flight_changes_nothing_for_whoever_leaves() {
+    for code in [Code::UnknownMemberId, Code::RebalanceInProgress] {
+        let mut story = Story::owning();
+        story.later(Duration::from_secs(3));
+        let beat = story.request("Heartbeat");
+        story.machines.leave(story.now + SESSION);
+        let leave = story.request("LeaveGroup");
+        story.answer(beat.ticket, Ok(beaten(code.code())));
+        let left = LeaveGroupResponse::default();
+        story.answer(leave.ticket, Ok(Reply::LeaveGroup(left)));
+        assert_eq!(story.changes(), ["lost [0]", "left"]);
+        story.later(SESSION);
+        assert_eq!(story.apis(), Vec::<&str>::new());
+    }
+}
+
+/// confluentinc/librdkafka#2933: a commit fails in a rebalance, and reading goes on after it.
+#[test]
+fn a_commit_that_meets_a_rebalance_is_done_after_it_and_reading_goes_on() {
+    let mut story = Story::owning();
+    let place = (story.topic, 0);
+    let start = Start::Offset(Position::at(10));
+    story.machines.fetcher.assign(place, start);
+    story.step();
+    let fetch = story.request("Fetch");
+    story.commit(&[(0, 10)]);
+    let again = Code::RebalanceInProgress.code();
+    story.reply("OffsetCommit", committed(&[(0, again)]));
+    story.assigned(2, &[0]);
+    let commit = story.request("OffsetCommit");
+    let Call::OffsetCommit(request) = &commit.call else {
+        panic!("not a commit");
+    };
+    assert_eq!(request.generation_id_or_member_epoch, 2);
+    story.answer(commit.ticket, Ok(committed(&[(0, 0)])));
+    assert_eq!(story.settled().len(), 1);
+    assert_eq!(story.changes(), Vec::<String>::new());
+    story.answer(fetch.ticket, Err(Loss::Unknown));
+    story.request("Fetch");
+}
