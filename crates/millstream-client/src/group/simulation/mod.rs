@@ -3,5 +3,6 @@
 //! What runs here is what runs on sockets, offsets and metadata included; [`world`] moves requests and keeps the applications, [`coordinator`] answers.
 
 mod coordinator;
+mod questions;
 mod tests;
 mod world;

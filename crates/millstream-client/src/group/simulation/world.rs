@@ -5,14 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use kafka_protocol::messages::find_coordinator_response::Coordinator as Found;
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
-use kafka_protocol::messages::{BrokerId, FindCoordinatorResponse, MetadataResponse, TopicName};
-use kafka_protocol::protocol::StrBytes;
-
 use super::coordinator::{Coordinator, REBALANCE, SESSION};
+use super::questions::control;
 use crate::clock::{Time, earlier};
 use crate::config::Config;
 use crate::exchange::{Lane, Loss, Outgoing, Ticket};
@@ -23,8 +17,8 @@ use crate::group::offsets::Settled;
 use crate::machines::Machines;
 use crate::wire::api::{Call, Reply};
 
-const GROUP: &str = "group";
-const TOPICS: [(&str, i32); 2] = [("s", 5), ("t", 6)];
+pub(super) const GROUP: &str = "group";
+pub(super) const TOPICS: [(&str, i32); 2] = [("s", 5), ("t", 6)];
 /// Until then members come and go and things fail; after it the group has to come to rest.
 const TROUBLE: Time = Duration::from_secs(10);
 const END: Time = Duration::from_secs(30);
@@ -495,42 +489,5 @@ impl World {
         if !self.coordinator.is_stable() {
             self.wrong.push("the group is not at rest".to_owned());
         }
-    }
-}
-
-/// Questions about the cluster, of one broker.
-fn control(call: &Call) -> Option<Reply> {
-    let text = |text: &str| StrBytes::from_string(text.to_owned());
-    match call {
-        Call::Metadata(_) => {
-            let broker = MetadataResponseBroker::default()
-                .with_node_id(BrokerId(0))
-                .with_host(text("broker"))
-                .with_port(1);
-            let topics = TOPICS.map(|(name, count)| {
-                let partitions = (0..count).map(|number| {
-                    MetadataResponsePartition::default()
-                        .with_partition_index(number)
-                        .with_leader_id(BrokerId(0))
-                });
-                MetadataResponseTopic::default()
-                    .with_name(Some(TopicName(text(name))))
-                    .with_partitions(partitions.collect())
-            });
-            let reply = MetadataResponse::default()
-                .with_brokers(vec![broker])
-                .with_topics(topics.into());
-            Some(Reply::Metadata(reply))
-        }
-        Call::FindCoordinator(_) => {
-            let found = Found::default()
-                .with_key(text(GROUP))
-                .with_node_id(BrokerId(0))
-                .with_host(text("broker"))
-                .with_port(1);
-            let reply = FindCoordinatorResponse::default().with_coordinators(vec![found]);
-            Some(Reply::FindCoordinator(reply))
-        }
-        _ => None,
     }
 }
