@@ -19,6 +19,7 @@ use crate::log::{Partition, Pass, ReadError, close_all};
 use crate::metrics::{self, PerRequest};
 use crate::producers::ProducerIds;
 use crate::reserve::Reserve;
+use crate::security::{Acls, Quotas, Users};
 use crate::topics::Topics;
 use crate::transactions::{Everyone, Transactions};
 
@@ -32,6 +33,9 @@ pub struct Broker {
     pub(crate) groups: Groups,
     pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) users: Users,
+    pub(crate) acls: Acls,
+    pub(crate) quotas: Quotas,
     pub(crate) cluster_id: StrBytes,
     pub(crate) request_room: Room,
     /// Held by the one request that may take more than its room, so that many of which each has a part do not wait for one another.
@@ -54,6 +58,9 @@ impl Broker {
         let transactions =
             Transactions::open(&folder.path().join("transactions.journal"), &config)?;
         let producer_ids = ProducerIds::open(folder.path())?;
+        let users = Users::open(folder.path(), &config.users)?;
+        let acls = Acls::open(folder.path(), &config.super_users)?;
+        let quotas = Quotas::open(folder.path())?;
         folder.note_complete()?;
         let broker = Broker {
             reserve: Reserve::open(folder.path()),
@@ -62,6 +69,9 @@ impl Broker {
             groups,
             transactions,
             producer_ids,
+            users,
+            acls,
+            quotas,
             folder,
             request_room: Room::new(config.max_bytes_in_flight),
             request_overdraft: Arc::new(Semaphore::new(1)),

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::faults::Faults;
 use crate::listener::{self, Listener};
+use crate::security::User;
 
 /// Settings of one broker. Times whose name ends in `_ms` may be -1 for "no limit" where Kafka allows that.
 #[derive(Clone, Debug)]
@@ -96,6 +97,14 @@ pub struct Config {
     pub transaction_max_timeout_ms: i32,
     /// How long a transactional id that nobody uses is remembered.
     pub transactional_id_expiration_ms: i64,
+    /// Users who may log in at listeners with SASL, beside those that clients have stored. Default: none.
+    pub users: Vec<User>,
+    /// Users who may do everything. Where there is one, all others may do only what ACLs allow; default: none, and everybody may do everything.
+    pub super_users: Vec<String>,
+    /// Listeners beyond loopback may be without logins and without client certificates. Default: no.
+    pub allow_anyone: bool,
+    /// How long a client whose login failed waits for the answer (Kafka: `connection.failed.authentication.delay.ms`).
+    pub failed_login_delay: Duration,
     /// The time of day.
     pub clock: Clock,
     /// Requests that fail on purpose, in somebody's tests. Default: none.
@@ -144,6 +153,10 @@ impl Config {
             producer_id_expiration_ms: 86_400_000,
             transaction_max_timeout_ms: 900_000,
             transactional_id_expiration_ms: 7 * 86_400_000,
+            users: Vec::new(),
+            super_users: Vec::new(),
+            allow_anyone: false,
+            failed_login_delay: Duration::from_millis(100),
             clock: Clock::default(),
             faults: Faults::default(),
         }
@@ -167,6 +180,12 @@ impl Config {
             }
         };
         listener::check(&self.listeners)?;
+        let open = self.listeners.iter().find(|of| of.lets_anyone_in());
+        if let Some(listener) = open.filter(|_| !self.allow_anyone) {
+            return Err(Error::LetsAnyoneIn {
+                address: listener.address,
+            });
+        }
         let size = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         floor("node_id", self.node_id.into(), 0)?;
         floor("num_partitions", self.num_partitions.into(), 1)?;

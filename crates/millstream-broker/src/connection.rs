@@ -28,6 +28,8 @@ use crate::clock;
 use crate::faults::Fault;
 use crate::frame::{self, Broken};
 use crate::listener::Endpoint;
+use crate::security::{Gate, Login, Principal};
+use crate::stream::Stream;
 
 /// What a connection without a request keeps for the next one.
 const IDLE_BUFFER: usize = 512;
@@ -56,6 +58,12 @@ pub(crate) enum Ended {
     Stopping,
     #[error("a fault that was asked for")]
     Planned,
+    #[error("TLS handshake failed: {0}")]
+    Handshake(String),
+    #[error("login failed: {0}")]
+    Login(String),
+    #[error("a request before the login")]
+    Early,
     #[error("broken frame: {0}")]
     Broken(#[from] Broken),
     #[error("{0}")]
@@ -128,7 +136,8 @@ impl Patience {
 
 /// One accepted connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
+    login: Login,
     broker: Arc<Broker>,
     client: Client,
     buffer: BytesMut,
@@ -137,23 +146,37 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
+    /// Makes a connection of what was accepted, encrypted if its listener is.
+    pub(crate) async fn open(
         stream: TcpStream,
         host: IpAddr,
         endpoint: Arc<Endpoint>,
         broker: Arc<Broker>,
-    ) -> Connection {
-        Connection {
+    ) -> Result<Connection, Ended> {
+        let (stream, principal) = match &endpoint.tls {
+            None => (Stream::Plain(stream), Principal::anonymous()),
+            Some(tls) => {
+                let handshake = tls.accept(stream, broker.config.io_timeout);
+                let shaken = tokio::select! {
+                    shaken = handshake => shaken,
+                    () = broker.stopping.wait() => return Err(Ended::Stopping),
+                };
+                shaken.map_err(Ended::Handshake)?
+            }
+        };
+        Ok(Connection {
             stream,
             broker,
+            login: Login::of(&endpoint),
             client: Client {
                 id: None,
                 host,
                 endpoint,
+                principal,
             },
             buffer: BytesMut::new(),
             held: 0,
-        }
+        })
     }
 
     /// Serves requests until the connection ends.
@@ -180,6 +203,11 @@ impl Connection {
             .increment(u64::try_from(length).unwrap_or(0));
         let header = frame::Header::decode(&mut frame)?;
         self.know_client(header.client_id.as_ref());
+        match self.login.gate(header.key) {
+            Gate::Open => {}
+            Gate::Login => return self.log_in(&header, frame).await,
+            Gate::Closed => return Err(Ended::Early),
+        }
         // Only records are large while they are served, and only appending them never waits for others: a fetch or a
         // join that kept its share while it sleeps could keep everyone from producing.
         let _share = Some(share).filter(|_| header.key == ApiKey::Produce as i16);
@@ -193,7 +221,7 @@ impl Connection {
                 biased;
                 answer = &mut answering => answer?,
                 // A join may wait for minutes: nobody will read the answer, or only one that comes soon.
-                () = closed(&self.stream) => timeout(self.broker.config.io_timeout, answering)
+                () = closed(self.stream.tcp()) => timeout(self.broker.config.io_timeout, answering)
                     .await
                     .map_err(|_| Ended::Closed)??,
             }
@@ -201,7 +229,37 @@ impl Connection {
         drop(_share);
         match answer {
             _ if fault == Fault::Lost => Err(Ended::Planned),
-            Some(answer) => self.write(answer).await,
+            Some(answer) => {
+                let wait = answer.wait;
+                self.write(answer).await?;
+                self.wait(wait).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Reads nothing for a while: a quota is used up.
+    async fn wait(&self, time: Duration) -> Result<(), Ended> {
+        if time.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = clock::sleep(time) => Ok(()),
+            () = closed(self.stream.tcp()) => Err(Ended::Closed),
+            () = self.broker.stopping.wait() => Err(Ended::Stopping),
+        }
+    }
+
+    async fn log_in(&mut self, header: &frame::Header, body: Bytes) -> Result<(), Ended> {
+        let endpoint = Arc::clone(&self.client.endpoint);
+        let step = self.login.step(&self.broker, &endpoint, header, body);
+        let step = step.await?;
+        if let Some(principal) = step.principal {
+            self.client.principal = principal;
+        }
+        self.write(step.answer).await?;
+        match step.failed {
+            Some(reason) => Err(Ended::Login(reason)),
             None => Ok(()),
         }
     }
@@ -229,7 +287,11 @@ impl Connection {
                 }
             }
         }
-        let idle = self.broker.config.connections_max_idle;
+        // Who has not logged in keeps no place for long.
+        let idle = match self.login.is_done() {
+            true => self.broker.config.connections_max_idle,
+            false => self.broker.config.io_timeout,
+        };
         while self.buffer.len() < 6 {
             let patience = if self.buffer.is_empty() {
                 idle
@@ -322,6 +384,9 @@ impl Connection {
             patience.progress(written);
             forget_written(&mut answer.parts, written);
         }
+        timeout_at(patience.next(), self.stream.flush())
+            .await
+            .map_err(|_| Ended::Stalled)??;
         self.broker
             .metrics
             .sent_bytes

@@ -29,6 +29,30 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A listener beyond loopback asks nobody who they are.
+    #[error(
+        "listening on `{address}` would let anyone in who reaches it: there are no logins and no client certificates"
+    )]
+    LetsAnyoneIn {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// There are ACLs, but nobody whom they do not bind: it is likely that the super users were forgotten.
+    #[error(
+        "`{path}` has ACLs, but no super user is configured, so that everybody could do everything"
+    )]
+    AclsWithoutSuperUser {
+        /// The file of the ACLs.
+        path: PathBuf,
+    },
+    /// A file of a listener's TLS cannot be used.
+    #[error("failed to use `{path}` for TLS: {reason}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The address cannot be listened on.
     #[error("failed to listen on `{address}`")]
     Listen {

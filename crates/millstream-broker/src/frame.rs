@@ -17,6 +17,8 @@ pub(crate) const MAX_COMMAND_BYTES: usize = 8 << 20;
 pub(crate) enum Broken {
     #[error("frame of {length} bytes, the limit is {limit}")]
     Length { length: i64, limit: usize },
+    #[error("it begins as TLS does, but this listener is without")]
+    Tls,
     #[error("frame ends early")]
     Short,
     #[error("unknown API key {key}")]
@@ -52,6 +54,8 @@ pub(crate) fn check_length(length: i64, key: i16, max_frame_bytes: usize) -> Res
     };
     match usize::try_from(length) {
         Ok(size) if (8..=limit).contains(&size) => Ok(size),
+        // A handshake's type and version where the length should be.
+        _ if (0x16_0300..=0x16_0304).contains(&(length >> 8)) => Err(Broken::Tls),
         _ => Err(Broken::Length { length, limit }),
     }
 }

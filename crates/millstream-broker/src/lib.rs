@@ -38,8 +38,10 @@ mod log;
 mod metrics;
 mod producers;
 mod reserve;
+mod security;
 mod server;
 mod snapshot;
+mod stream;
 mod topics;
 mod transactions;
 
@@ -49,4 +51,5 @@ pub use config::Config;
 pub use error::Error;
 pub use faults::{Asked, Fault, Faults};
 pub use listener::{Bound, Listener};
+pub use security::{ClientCertificates, Tls, User};
 pub use server::{Server, serve};

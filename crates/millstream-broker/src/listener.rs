@@ -9,6 +9,7 @@ use std::sync::Arc;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::error::Error;
+use crate::security::{Acceptor, ClientCertificates, Tls};
 
 /// One address to listen on.
 #[derive(Clone, Debug)]
@@ -20,6 +21,10 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Host and port that clients are given to connect to; the listening address when `None`.
     pub advertised: Option<(String, u16)>,
+    /// Connections are encrypted. Default: they are not.
+    pub tls: Option<Tls>,
+    /// Clients log in. Default: they do not.
+    pub sasl: bool,
 }
 
 impl Listener {
@@ -37,6 +42,8 @@ impl Listener {
             name: name.into(),
             address: address.into(),
             advertised: None,
+            tls: None,
+            sasl: false,
         }
     }
 
@@ -49,10 +56,42 @@ impl Listener {
         }
     }
 
+    /// The same with encryption.
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Listener {
+        Listener {
+            tls: Some(tls),
+            ..self
+        }
+    }
+
+    /// The same, where clients log in.
+    #[must_use]
+    pub fn sasl(self) -> Listener {
+        Listener { sasl: true, ..self }
+    }
+
+    /// Whether other machines reach it, and it asks nobody who they are.
+    pub(crate) fn lets_anyone_in(&self) -> bool {
+        let certificates = self.tls.as_ref().map(|tls| &tls.clients);
+        let certain = matches!(certificates, Some(ClientCertificates::Required(_)));
+        !self.address.ip().is_loopback() && !self.sasl && !certain
+    }
+
+    /// The security protocol, as Kafka calls it.
+    fn protocol(&self) -> &'static str {
+        match (&self.tls, self.sasl) {
+            (None, false) => "PLAINTEXT",
+            (None, true) => "SASL_PLAINTEXT",
+            (Some(_), false) => "SSL",
+            (Some(_), true) => "SASL_SSL",
+        }
+    }
+
     /// As Kafka's setting `listeners` writes it: a listener without a name has that of its protocol.
     pub(crate) fn shown(&self) -> String {
         let name = match self.name.as_str() {
-            Listener::DEFAULT_NAME => "PLAINTEXT",
+            Listener::DEFAULT_NAME => self.protocol(),
             name => name,
         };
         format!("{name}://{}", self.address)
@@ -101,6 +140,10 @@ pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) host: StrBytes,
     pub(crate) port: i32,
+    pub(crate) tls: Option<Acceptor>,
+    pub(crate) sasl: bool,
+    /// Whether nobody can read along between the client and the broker.
+    pub(crate) keeps_secrets: bool,
 }
 
 /// A listener that holds its address; connections wait until they are accepted by [`serve`](crate::serve).
@@ -112,7 +155,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes the address.
+    /// Takes the address, and reads the files of TLS.
     pub fn bind(listener: &Listener) -> Result<Bound, Error> {
         let refused = |source| Error::Listen {
             address: listener.address,
@@ -126,6 +169,9 @@ impl Bound {
             name: listener.name.clone(),
             host: StrBytes::from_string(host),
             port: i32::from(port),
+            tls: listener.tls.as_ref().map(Acceptor::load).transpose()?,
+            sasl: listener.sasl,
+            keeps_secrets: listener.tls.is_some() || address.ip().is_loopback(),
         });
         Ok(Bound {
             socket,

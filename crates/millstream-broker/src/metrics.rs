@@ -9,6 +9,7 @@ use metrics::{Counter, Histogram, Unit, describe_counter, describe_gauge, descri
 
 pub(crate) const CONNECTIONS: &str = "millstream_broker_connections";
 pub(crate) const CONNECTIONS_REFUSED: &str = "millstream_broker_connections_refused_total";
+pub(crate) const FAILED_LOGINS: &str = "millstream_broker_failed_logins_total";
 pub(crate) const BROKEN_FRAMES: &str = "millstream_broker_broken_frames_total";
 pub(crate) const REQUESTS: &str = "millstream_broker_requests_total";
 pub(crate) const REQUEST_SECONDS: &str = "millstream_broker_request_seconds";
@@ -68,6 +69,11 @@ pub(crate) fn describe() {
         CONNECTIONS_REFUSED,
         Unit::Count,
         "Connections closed at once because there were too many."
+    );
+    describe_counter!(
+        FAILED_LOGINS,
+        Unit::Count,
+        "Connections closed because TLS or a login failed."
     );
     describe_counter!(
         BROKEN_FRAMES,

@@ -286,20 +286,20 @@ fn welcome(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "failed to set TCP_NODELAY");
     }
-    connections.spawn(attend(
-        Connection::new(stream, peer.ip(), endpoint, Arc::clone(broker)),
-        peer,
-        place,
-    ));
+    let opening = Connection::open(stream, peer.ip(), endpoint, Arc::clone(broker));
+    connections.spawn(attend(opening, peer, place));
 }
 
 async fn attend(
-    connection: Connection,
+    opening: impl Future<Output = Result<Connection, Ended>>,
     peer: SocketAddr,
     _place: OwnedSemaphorePermit,
 ) -> (SocketAddr, Ended) {
     ::metrics::gauge!(metrics::CONNECTIONS).increment(1.0);
-    let ended = connection.run().await;
+    let ended = match opening.await {
+        Ok(connection) => connection.run().await,
+        Err(ended) => ended,
+    };
     ::metrics::gauge!(metrics::CONNECTIONS).decrement(1.0);
     (peer, ended)
 }
@@ -316,6 +316,10 @@ impl Panics {
             Ok((peer, Ended::Broken(broken))) => {
                 ::metrics::counter!(metrics::BROKEN_FRAMES).increment(1);
                 tracing::warn!(%peer, error = %broken, "connection closed");
+            }
+            Ok((peer, ended @ (Ended::Handshake(_) | Ended::Login(_) | Ended::Early))) => {
+                ::metrics::counter!(metrics::FAILED_LOGINS).increment(1);
+                tracing::warn!(%peer, error = %ended, "connection closed");
             }
             Ok((peer, ended)) => tracing::debug!(%peer, reason = %ended, "connection closed"),
             Err(error) => {

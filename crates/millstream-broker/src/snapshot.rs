@@ -6,8 +6,9 @@
 //! file and its folder are also forced to the disk, so the same holds after a power cut.
 //! What the documents mean belongs to their owners.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -63,6 +64,24 @@ impl Kind {
             (Durability::Disk, Some(folder)) => sync_folder(folder),
             _ => Ok(()),
         }
+    }
+
+    /// The same, forced to the disk, for what only the owner of this process may read.
+    pub(crate) fn write_private<T: Serialize>(
+        self,
+        path: &Path,
+        document: &T,
+    ) -> Result<(), Error> {
+        // Made with its mode before a byte is in it: who opens a file keeps what the mode was then.
+        let temporary = temporary(path);
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(Error::file("create", &temporary))?;
+        self.write(path, document, Durability::Disk)
     }
 
     /// The document, or `None` when there is no such file.

@@ -79,7 +79,7 @@ impl Topic {
 }
 
 /// Why a topic was not created, changed or deleted: the protocol's code and a text for people.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Refused {
     pub(crate) code: ResponseError,
     pub(crate) message: String,

@@ -71,6 +71,14 @@ fn broker(error: &Broker) -> Option<String> {
         Broker::Listen { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; try --listen 127.0.0.1:9092".to_owned()
         }
+        Broker::LetsAnyoneIn { .. } => {
+            "let clients log in with `millstream broker --listen sasl_ssl://HOST:PORT`, or say that anyone may connect with --allow-anyone"
+                .to_owned()
+        }
+        Broker::AclsWithoutSuperUser { .. } => {
+            "name a super user with --super-user NAME, or remove the file to let everybody do everything"
+                .to_owned()
+        }
         Broker::Locked { .. } => {
             "one folder has one broker: stop that process, or name another folder with --data"
                 .to_owned()

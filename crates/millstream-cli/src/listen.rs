@@ -5,7 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-use millstream_broker::Listener;
+use millstream_broker::{Listener, Tls};
 
 /// Something that belongs to one listener: to the one that is named, or to the only one.
 #[derive(Clone, Debug)]
@@ -27,9 +27,32 @@ fn named<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result
     })
 }
 
-/// The value of `--listen`.
-pub(crate) fn listen(text: &str) -> Result<Named<SocketAddr>, String> {
-    named(text, address)
+/// An address with what is spoken there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    tls: bool,
+    sasl: bool,
+    address: SocketAddr,
+}
+
+/// The value of `--listen`: the protocol goes by Kafka's name for it.
+pub(crate) fn listen(text: &str) -> Result<Named<Place>, String> {
+    named(text, |text| {
+        let (protocol, rest) = text.split_once("://").unwrap_or(("plaintext", text));
+        let (tls, sasl) = match protocol.to_ascii_lowercase().as_str() {
+            "plaintext" => (false, false),
+            "ssl" => (true, false),
+            "sasl_plaintext" => (false, true),
+            "sasl_ssl" => (true, true),
+            _ => {
+                return Err(format!(
+                    "there is no protocol `{protocol}`, only plaintext, ssl, sasl_plaintext and sasl_ssl"
+                ));
+            }
+        };
+        let address = address(rest)?;
+        Ok(Place { tls, sasl, address })
+    })
 }
 
 /// The value of `--advertised`.
@@ -47,21 +70,33 @@ pub(crate) fn advertised(text: &str) -> Result<Named<(String, u16)>, String> {
 
 /// The listeners that both options mean together.
 pub(crate) fn listeners(
-    listen: Vec<Named<SocketAddr>>,
+    listen: Vec<Named<Place>>,
+    tls: Option<&Tls>,
     advertised: Vec<Named<(String, u16)>>,
 ) -> Result<Vec<Listener>, String> {
     let several = listen.len() > 1;
     let mut listeners = Vec::new();
     for Named { name, value } in listen {
-        listeners.push(match name {
-            Some(name) => Listener::named(name, value),
+        let mut listener = match name {
+            Some(name) => Listener::named(name, value.address),
             None if several => {
                 return Err(format!(
-                    "each of several --listen needs a name; write --listen NAME={value}"
+                    "each of several --listen needs a name; write --listen NAME={}",
+                    value.address
                 ));
             }
-            None => Listener::at(value),
-        });
+            None => Listener::at(value.address),
+        };
+        listener.sasl = value.sasl;
+        if value.tls {
+            listener.tls = Some(tls.cloned().ok_or_else(|| {
+                format!(
+                    "--listen {} by TLS needs --tls-certificate FILE and --tls-key FILE",
+                    value.address
+                )
+            })?);
+        }
+        listeners.push(listener);
     }
     for Named { name, value } in advertised {
         let found = match &name {
@@ -139,7 +174,7 @@ mod tests {
         let listening = listening.iter().map(|text| listen(text).unwrap()).collect();
         let told = told.iter().map(|text| advertised(text).unwrap()).collect();
         let show = |of: &Listener| format!("{}={} {:?}", of.name, of.address, of.advertised);
-        listeners(listening, told).map(|all| all.iter().map(show).collect())
+        listeners(listening, None, told).map(|all| all.iter().map(show).collect())
     }
 
     #[test]
@@ -162,6 +197,11 @@ mod tests {
     fn what_is_said_of_no_listener_is_refused_with_what_to_write() {
         let both = ["in=:9092", "out=:9093"];
         for (listening, told, expected) in [
+            (
+                &["ssl://:1"][..],
+                &[][..],
+                "--listen 127.0.0.1:1 by TLS needs --tls-certificate FILE and --tls-key FILE",
+            ),
             (
                 &[":1", ":2"],
                 &[][..],

@@ -19,10 +19,11 @@ use kafka_protocol::messages::fetch_response::{
     FetchResponse, FetchableTopicResponse, PartitionData,
 };
 
-use super::Answer;
+use super::{Answer, Client, throttle};
 use crate::broker::{Broker, Taken};
 use crate::frame::{Broken, Header, decode_body};
 use crate::log::Isolation;
+use crate::security::{Access, Use};
 use reads::Reads;
 use sessions::Begun;
 pub(crate) use sessions::Sessions;
@@ -34,6 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 pub(super) async fn answer(
     broker: &Broker,
+    client: &Client,
     header: &Header,
     body: Bytes,
 ) -> Result<Answer, Broken> {
@@ -44,15 +46,27 @@ pub(super) async fn answer(
         });
     }
     let request: FetchRequest = decode_body(body, header.version)?;
-    let (response, room) = handle(broker, &request, header.version)
+    // A session outlives the permissions that it began with: each fetch is judged by those of now.
+    let access = broker.acls.access(&client.principal, client.host);
+    let (mut response, room) = handle(broker, access.as_ref(), &request, header.version)
         .await
         .unwrap_or_else(|code| (FetchResponse::default().with_error_code(code.code()), None));
+    let partitions = response.responses.iter().flat_map(|of| &of.partitions);
+    let records = partitions.filter_map(|of| of.records.as_ref());
+    let bytes = records.map(Bytes::len).sum();
+    let (wait, throttle_time_ms) = throttle(broker, client, Use::Fetch, bytes);
+    response.throttle_time_ms = throttle_time_ms;
     let parts = wire::encode(header, response)?;
-    Ok(Answer { parts, _room: room })
+    Ok(Answer {
+        parts,
+        _room: room,
+        wait,
+    })
 }
 
 async fn handle(
     broker: &Broker,
+    access: Option<&Access>,
     request: &FetchRequest,
     version: i16,
 ) -> Result<(FetchResponse, Option<Taken>), ResponseError> {
@@ -62,7 +76,7 @@ async fn handle(
         Begun::Whole { .. } => sessions::wanted(request, version).collect(),
         Begun::Continued(session) => session.wanted(),
     };
-    let (read, room) = read(broker, request, &wanted).await;
+    let (read, room) = read(broker, access, request, &wanted).await;
     let (session_id, told) = match begun {
         Begun::Whole { keep: true } => (
             sessions.keep(&wanted, &read, version, broker.now_ms()),
@@ -80,6 +94,7 @@ async fn handle(
 /// Reads `wanted`, waiting as long as the request allows.
 async fn read(
     broker: &Broker,
+    access: Option<&Access>,
     request: &FetchRequest,
     wanted: &[Wanted],
 ) -> (Vec<PartitionData>, Option<Taken>) {
@@ -87,7 +102,7 @@ async fn read(
         Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);
     let isolation = Isolation::of(request.isolation_level);
-    let mut reads = Reads::new(broker, wanted, max_bytes, isolation);
+    let mut reads = Reads::new(broker, access, wanted, max_bytes, isolation);
     // More than may be given can never be there.
     let min_bytes = usize::try_from(request.min_bytes)
         .unwrap_or(0)

@@ -1,22 +1,28 @@
 //! The table of APIs: key, versions, handler; and the way from a request's bytes to its answer's.
 //!
 //! Versions are those of Apache Kafka 4.1 as far as the `kafka-protocol` crate carries them. Each API is one file with one
-//! function, `handle`, from the decoded request to the response; three have a way of their own on the wire, which stands
-//! here by name: ApiVersions (always answered), Produce (large, and perhaps without answer), Fetch (records are not copied).
+//! function, `handle`, from the decoded request to the response; five have a way of their own, and stand here by name: ApiVersions (always
+//! answered), Produce (large, and perhaps without answer), Fetch (records are not copied), and the two of the login, which are `security`'s.
 //!
 //! A response must not set a field that its version does not have: encoding would fail and the connection with it.
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
 mod alter_configs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
@@ -24,6 +30,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
@@ -50,20 +57,23 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
+    AlterConfigsRequest, AlterUserScramCredentialsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreateAclsRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
     DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
-    EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, SyncGroupRequest,
-    TxnOffsetCommitRequest,
+    DescribeUserScramCredentialsRequest, EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::messages::{ApiKey, BrokerId};
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -72,6 +82,7 @@ use crate::broker::Broker;
 use crate::clock::Stopwatch;
 use crate::frame::{Broken, Header, decode_body};
 use crate::listener::Endpoint;
+use crate::security::{Guard, Guarded, Principal, Use, Verdict};
 use crate::topics::Refused;
 
 /// Who sent a request.
@@ -83,6 +94,8 @@ pub(crate) struct Client {
     pub(crate) host: IpAddr,
     /// Where it connected to.
     pub(crate) endpoint: Arc<Endpoint>,
+    /// Who it is.
+    pub(crate) principal: Principal,
 }
 
 impl Client {
@@ -95,7 +108,7 @@ impl Client {
 /// The leader epoch of every partition for ever: there is one broker, so that leadership never moves.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
-/// Everything that may be done to a topic, as bits: there is no authorizer.
+/// Everything that may be done to a topic, as bits: what is not allowed is taken out by `security`.
 pub(crate) const TOPIC_OPERATIONS: i32 = 3576;
 
 /// Everything that may be done to a cluster, as bits.
@@ -174,6 +187,8 @@ impl Served {
 pub(crate) struct Answer {
     pub(crate) parts: VecDeque<Bytes>,
     pub(crate) _room: Option<crate::broker::Taken>,
+    /// How long the next request of the connection waits, for a quota is used up.
+    pub(crate) wait: Duration,
 }
 
 macro_rules! apis {
@@ -190,8 +205,14 @@ macro_rules! apis {
             let version = header.version;
             match ApiKey::try_from(header.key) {
                 $(Ok(ApiKey::$key) if ($min..=$max).contains(&version) => {
-                    let request: $request = decode_body(body, version)?;
-                    let response = $module::handle(broker, client, request, version).await;
+                    let mut request: $request = decode_body(body, version)?;
+                    let response = match guard(broker, client, &mut request, version) {
+                        Verdict::Refuse(response) => response,
+                        Verdict::Serve(amend) => {
+                            let response = $module::handle(broker, client, request, version);
+                            amended(response.await, amend)
+                        }
+                    };
                     encode(header, &response)
                 })*
                 Ok(_) => Err(Broken::UnknownVersion { key: header.key, version }),
@@ -229,6 +250,13 @@ apis! {
     CreatePartitions 0..=3 => create_partitions(CreatePartitionsRequest),
     IncrementalAlterConfigs 0..=1 => incremental_alter_configs(IncrementalAlterConfigsRequest),
     OffsetDelete 0..=0 => offset_delete(OffsetDeleteRequest),
+    DescribeAcls 1..=3 => describe_acls(DescribeAclsRequest),
+    CreateAcls 1..=3 => create_acls(CreateAclsRequest),
+    DeleteAcls 1..=3 => delete_acls(DeleteAclsRequest),
+    DescribeClientQuotas 0..=1 => describe_client_quotas(DescribeClientQuotasRequest),
+    AlterClientQuotas 0..=1 => alter_client_quotas(AlterClientQuotasRequest),
+    DescribeUserScramCredentials 0..=0 => describe_user_scram_credentials(DescribeUserScramCredentialsRequest),
+    AlterUserScramCredentials 0..=0 => alter_user_scram_credentials(AlterUserScramCredentialsRequest),
     DescribeCluster 0..=2 => describe_cluster(DescribeClusterRequest),
     DescribeProducers 0..=0 => describe_producers(DescribeProducersRequest),
     DescribeTransactions 0..=0 => describe_transactions(DescribeTransactionsRequest),
@@ -238,15 +266,51 @@ apis! {
     DescribeTopicPartitions 0..=0 => describe_topic_partitions(DescribeTopicPartitionsRequest),
 }
 
+/// Takes out of a request what its sender may not do.
+fn guard<R: Guarded>(
+    broker: &Broker,
+    client: &Client,
+    request: &mut R,
+    version: i16,
+) -> Verdict<R::Response> {
+    match broker.acls.access(&client.principal, client.host) {
+        None => Verdict::Serve(None),
+        Some(access) => request.guard(&Guard {
+            broker,
+            access: &access,
+            version,
+        }),
+    }
+}
+
+/// Counts the bytes of a client; returns how long it has to wait, also as the protocol says it.
+fn throttle(broker: &Broker, client: &Client, used: Use, bytes: usize) -> (Duration, i32) {
+    let id = client.id.as_ref().map_or("", |id| id.as_str());
+    let user = client.principal.name();
+    let wait = broker.quotas.take(used, user, id, bytes);
+    (wait, i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
+}
+
+/// A response with what was taken out of its request.
+fn amended<R>(mut response: R, amend: Option<impl FnOnce(&mut R)>) -> R {
+    if let Some(amend) = amend {
+        amend(&mut response);
+    }
+    response
+}
+
 /// The APIs and versions that are advertised, in the order of their keys.
 ///
 /// Produce is advertised from 0, though served from 3, as Kafka 4 does: librdkafka before 2.11 takes a higher
-/// minimum as a sign that the broker knows no compression (KAFKA-18659).
+/// minimum as a sign that the broker knows no compression (KAFKA-18659). SaslHandshake is advertised from 0, though served from 1: old
+/// clients take a higher minimum as a sign that there are no logins.
 pub(crate) fn table() -> impl Iterator<Item = Served> {
-    const OWN_WAY: [Served; 3] = [
+    const OWN_WAY: [Served; 5] = [
         Served::new(ApiKey::Produce, "Produce", 0, 13),
         Served::new(ApiKey::Fetch, "Fetch", 4, 18),
+        Served::new(ApiKey::SaslHandshake, "SaslHandshake", 0, 1),
         Served::new(ApiKey::ApiVersions, "ApiVersions", 0, 4),
+        Served::new(ApiKey::SaslAuthenticate, "SaslAuthenticate", 0, 2),
     ];
     let mut all: Vec<Served> = OWN_WAY.iter().chain(REGULAR).copied().collect();
     all.sort_by_key(|served| served.key as i16);
@@ -264,7 +328,7 @@ pub(crate) async fn answer(
     let answer = match ApiKey::try_from(header.key) {
         Ok(ApiKey::ApiVersions) => api_versions::answer(header, body).map(Some),
         Ok(ApiKey::Produce) => produce::answer(broker, client, header, body).await,
-        Ok(ApiKey::Fetch) => fetch::answer(broker, header, body).await.map(Some),
+        Ok(ApiKey::Fetch) => fetch::answer(broker, client, header, body).await.map(Some),
         _ => regular(broker, client, header, body).await.map(Some),
     }?;
     broker.metrics.answered(header.key, watch.seconds());
@@ -282,7 +346,7 @@ fn once<T, K: Hash + Eq>(
 }
 
 /// Puts a response behind its length and header.
-fn encode<R: Encodable>(header: &Header, response: &R) -> Result<Answer, Broken> {
+pub(crate) fn encode<R: Encodable>(header: &Header, response: &R) -> Result<Answer, Broken> {
     let mut frame = start(header);
     response
         .encode(&mut frame, header.version)
@@ -311,6 +375,7 @@ fn finish(mut frame: BytesMut) -> Result<Answer, Broken> {
     Ok(Answer {
         parts: VecDeque::from([frame.freeze()]),
         _room: None,
+        wait: Duration::ZERO,
     })
 }
 

@@ -6,6 +6,8 @@
 //! have reached the file, or with fsync the disk. Records of a transaction are taken while its coordinator knows it to be open; since version 12
 //! their partition takes part in it by that (KIP-890).
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TransactionalId;
@@ -18,10 +20,11 @@ use kafka_protocol::messages::produce_response::{
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::{Answer, Client, encode, unverified_as_known};
+use super::{Answer, Client, amended, encode, guard, throttle, unverified_as_known};
 use crate::broker::Broker;
 use crate::frame::{Broken, Header};
 use crate::log::{self, AppendError, Appended, HEADER_SIZE, Partition};
+use crate::security::{Use, Verdict};
 use crate::topics::Topic;
 use crate::transactions::{Generation, Producer, Scope};
 
@@ -37,16 +40,26 @@ pub(super) async fn answer(
             version: header.version,
         });
     }
-    let request = Reader {
+    let length = body.len();
+    let mut request = Reader {
         rest: body,
         flexible: header.version >= 9,
         empty: 0,
     }
     .request(header.version)?;
     let answered = request.acks != 0;
-    let response = handle(broker, client, request, header.version).await;
+    let mut response = match guard(broker, client, &mut request, header.version) {
+        Verdict::Refuse(response) => response,
+        Verdict::Serve(amend) => {
+            let response = handle(broker, client, request, header.version);
+            amended(response.await, amend)
+        }
+    };
+    let (wait, throttle_time_ms) = throttle(broker, client, Use::Produce, length);
     if answered {
-        return encode(header, &response).map(Some);
+        response.throttle_time_ms = throttle_time_ms;
+        let answer = encode(header, &response)?;
+        return Ok(Some(Answer { wait, ..answer }));
     }
     let mut partitions = response
         .responses
@@ -57,7 +70,13 @@ pub(super) async fn answer(
         Some(failed) => Err(Broken::Unanswerable {
             code: failed.error_code,
         }),
-        None => Ok(None),
+        None if wait.is_zero() => Ok(None),
+        // Nothing is sent, but the next request waits.
+        None => Ok(Some(Answer {
+            parts: VecDeque::new(),
+            _room: None,
+            wait,
+        })),
     }
 }
 

@@ -19,6 +19,7 @@ use kafka_protocol::protocol::StrBytes;
 use super::*;
 use crate::api::Client;
 use crate::log::Outcome;
+use crate::security::Principal;
 
 const NOW: i64 = 1_700_000_000_000;
 
@@ -51,6 +52,7 @@ fn client() -> Client {
         id: Some(text("app")),
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         endpoint: Arc::default(),
+        principal: Principal::anonymous(),
     }
 }
 

@@ -36,6 +36,8 @@ mod offsets;
 #[cfg(test)]
 mod producing;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod topics;

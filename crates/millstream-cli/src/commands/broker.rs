@@ -2,17 +2,18 @@
 //!
 //! Prints `listening on ADDRESS` for each listener on standard output when it accepts, so that a script can read the port it took.
 
-use std::net::SocketAddr;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millstream_broker::{Config, Listener, Server};
+use anyhow::{Context as _, bail};
+use millstream_broker::{ClientCertificates, Config, Listener, Server, Tls, User};
 use millstream_systems::number;
 
 use crate::Outcome;
 use crate::life;
 use crate::limited_lines::LimitedLines;
-use crate::listen::{self, Named};
+use crate::listen::{self, Named, Place};
 use crate::output::Output;
 use crate::telemetry::Logs;
 
@@ -25,12 +26,15 @@ const COUNTS_EVERY: Duration = Duration::from_secs(1);
     after_help = "Example: millstream broker --data /var/lib/millstream --listen 0.0.0.0:9092 --advertised kafka.example.org:9092"
 )]
 pub(crate) struct Args {
-    /// Where to listen; port 0 takes a free one. May be repeated, each with a name
-    #[arg(long, value_name = "[NAME=]HOST:PORT", default_value = "127.0.0.1:9092", value_parser = listen::listen)]
-    listen: Vec<Named<SocketAddr>>,
+    /// Where to listen; port 0 takes a free one. May be repeated, each with a name. PROTOCOL is plaintext (default), ssl, sasl_plaintext or
+    /// sasl_ssl
+    #[arg(long, value_name = "[NAME=][PROTOCOL://]HOST:PORT", default_value = "127.0.0.1:9092", value_parser = listen::listen)]
+    listen: Vec<Named<Place>>,
     /// The address that clients of this --listen connect to. Default: the one it listens on
     #[arg(long, value_name = "[NAME=]HOST:PORT", value_parser = listen::advertised)]
     advertised: Vec<Named<(String, u16)>>,
+    #[command(flatten)]
+    security: Security,
     /// Where the data is kept
     #[arg(long, value_name = "FOLDER", default_value = "./.millstream")]
     data: PathBuf,
@@ -45,12 +49,74 @@ pub(crate) struct Args {
     no_auto_create: bool,
 }
 
+/// Certificates and users.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Security")]
+struct Security {
+    /// The certificate of listeners with TLS, in PEM, with those that lead to its authority
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The private key of the certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Clients must show a certificate from an authority in this file
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_client_ca: Option<PathBuf>,
+    /// A client may also show none
+    #[arg(long, requires = "tls_client_ca")]
+    tls_client_optional: bool,
+    /// Users who may log in at listeners with SASL: a line NAME:PASSWORD each. `kafka-configs` adds others later
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// A user who may do everything; all others may then do only what ACLs allow. May be repeated
+    #[arg(long, value_name = "NAME")]
+    super_user: Vec<String>,
+    /// Listens beyond loopback without logins and client certificates: whoever reaches the port may do everything
+    #[arg(long)]
+    allow_anyone: bool,
+}
+
+impl Security {
+    fn tls(&self) -> Option<Tls> {
+        let mut tls = Tls::new(self.tls_certificate.as_ref()?, self.tls_key.as_ref()?);
+        tls.clients = match self.tls_client_ca.clone() {
+            None => ClientCertificates::None,
+            Some(path) if self.tls_client_optional => ClientCertificates::Requested(path),
+            Some(path) => ClientCertificates::Required(path),
+        };
+        Some(tls)
+    }
+
+    fn users(&self) -> anyhow::Result<Vec<User>> {
+        let Some(path) = &self.users else {
+            return Ok(Vec::new());
+        };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("failed to read the users of `{}`", path.display()))?;
+        let lines = (1..).zip(text.lines());
+        let lines = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        lines
+            .map(|(number, line)| match line.split_once(':') {
+                Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+                    Ok(User::new(name, password))
+                }
+                // Without the line: it may be a password.
+                _ => bail!("line {number} of `{}` is not NAME:PASSWORD", path.display()),
+            })
+            .collect()
+    }
+}
+
 impl Args {
     /// Serves until asked to stop.
     pub(crate) fn run(self, logs: &Logs) -> anyhow::Result<Outcome> {
         let mut config = Config::new(&self.data);
         config.listeners =
-            listen::listeners(self.listen, self.advertised).map_err(anyhow::Error::msg)?;
+            listen::listeners(self.listen, self.security.tls().as_ref(), self.advertised)
+                .map_err(anyhow::Error::msg)?;
+        config.users = self.security.users()?;
+        config.allow_anyone = self.security.allow_anyone;
+        config.super_users = self.security.super_user;
         config.fsync = self.fsync;
         config.num_partitions = self.partitions;
         config.auto_create_topics = !self.no_auto_create;

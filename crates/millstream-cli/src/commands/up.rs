@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Where the embedded broker listens; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092", value_parser = listen::address)]
     listen: SocketAddr,
+    /// Listens beyond loopback although anyone who reaches the port may do everything
+    #[arg(long)]
+    allow_anyone: bool,
     /// Shows no lines of services and broker; the last ones of a service that fails are shown
     #[arg(long, short)]
     quiet: bool,
@@ -135,6 +138,7 @@ impl Args {
             None => Broker::Embedded {
                 data: self.data.clone(),
                 listen: self.listen,
+                allow_anyone: self.allow_anyone,
             },
         };
         let up = Up {
@@ -213,6 +217,9 @@ impl Args {
         }
         if let Some(lasting) = self.lasting {
             push("--for", format!("{}ms", lasting.as_millis()).into());
+        }
+        if self.allow_anyone {
+            words.push("--allow-anyone".into());
         }
         if self.quiet {
             words.push("--quiet".into());

@@ -27,6 +27,8 @@ pub(crate) enum Broker {
         data: PathBuf,
         /// Its address.
         listen: SocketAddr,
+        /// Whether it may be open to anyone.
+        allow_anyone: bool,
     },
     /// A cluster at these addresses.
     Elsewhere {
@@ -49,9 +51,14 @@ impl Broker {
     /// Starts the broker if it is ours, and else asks whether it is there.
     pub(crate) fn start(self) -> anyhow::Result<Started> {
         match self {
-            Self::Embedded { listen, data } => {
+            Self::Embedded {
+                listen,
+                allow_anyone,
+                data,
+            } => {
                 let mut config = Config::new(&data);
                 config.listeners = vec![Listener::at(listen)];
+                config.allow_anyone = allow_anyone;
                 config.drain_within = DRAIN;
                 let server = Server::start(config)?;
                 Ok(Started {

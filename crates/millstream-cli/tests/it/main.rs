@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod broker_security;
+#[cfg(test)]
 mod completion;
 #[cfg(test)]
 mod configuration;

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::ProducerId;
 use kafka_protocol::messages::fetch_response::{AbortedTransaction, PartitionData};
+use kafka_protocol::messages::{ProducerId, TopicName};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Topic, Wanted};
 use crate::api::check_leader_epoch;
 use crate::broker::{Broker, Taken};
 use crate::log::{Aborted, Isolation, Partition, Span, Waiter};
+use crate::security::Access;
+use crate::security::rules::{Operation, Resource};
 
 /// Read however little room is left: an answer without records would be asked for again at once.
 const LEAST_BYTES: usize = 64 << 10;
@@ -73,6 +75,7 @@ pub(super) struct Reads {
 impl Reads {
     pub(super) fn new(
         broker: &Broker,
+        access: Option<&Access>,
         wanted: &[Wanted],
         max_bytes: usize,
         isolation: Isolation,
@@ -80,7 +83,7 @@ impl Reads {
         Reads {
             all: wanted
                 .iter()
-                .map(|wanted| Read::new(find(broker, wanted), wanted, isolation))
+                .map(|wanted| Read::new(find(broker, access, wanted), wanted, isolation))
                 .collect(),
             max_bytes: max_bytes.min(broker.config.max_fetch_bytes_in_flight / 4),
             crowded: false,
@@ -190,7 +193,7 @@ fn end_of(mut batches: &[u8]) -> Option<i64> {
     end
 }
 
-fn find(broker: &Broker, wanted: &Wanted) -> Place {
+fn find(broker: &Broker, access: Option<&Access>, wanted: &Wanted) -> Place {
     let (topic, unknown) = match &wanted.topic {
         Topic::Id(id) => (broker.topics.by_id(id), ResponseError::UnknownTopicId),
         Topic::Name(name) => (
@@ -198,6 +201,17 @@ fn find(broker: &Broker, wanted: &Wanted) -> Place {
             ResponseError::UnknownTopicOrPartition,
         ),
     };
+    let name = match (&wanted.topic, &topic) {
+        (_, Some(topic)) => Some(&topic.name),
+        (Topic::Name(name), None) => Some(name),
+        (Topic::Id(_), None) => None,
+    };
+    let denied = |name: &TopicName| {
+        access.is_some_and(|access| access.denies(Operation::Read, Resource::topic(name)))
+    };
+    if name.is_some_and(denied) {
+        return Place::Missing(ResponseError::TopicAuthorizationFailed);
+    }
     let Some(topic) = topic else {
         return Place::Missing(unknown);
     };

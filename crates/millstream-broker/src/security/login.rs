@@ -1,0 +1,258 @@
+//! SASL on one connection: which requests come before a login, and the login itself.
+//!
+//! ```text
+//! Start --SaslHandshake--> Chosen --SaslAuthenticate--> (Proving -->) Done
+//! ```
+//!
+//! A client asks for the versions, names a mechanism and proves itself, in this order; every other request closes the connection, as in
+//! Kafka. So does a login that failed: it is answered after a while, so that passwords cannot be tried quickly.
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    ApiKey, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    SaslHandshakeResponse,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::scram::{Exchange, First, Mechanism};
+use super::{Principal, Users};
+use crate::api::{self, Answer};
+use crate::broker::Broker;
+use crate::clock;
+use crate::frame::{Broken, Header, decode_body};
+use crate::listener::Endpoint;
+
+const PLAIN: &str = "PLAIN";
+
+/// How far a connection has come.
+pub(crate) enum Login {
+    /// Nobody has to log in, or it is done.
+    Done,
+    /// Nothing has come but questions for versions.
+    Start,
+    Chosen(Chosen),
+    Proving(Box<Exchange>),
+}
+
+/// A mechanism that a client has named.
+#[derive(Clone, Copy)]
+pub(crate) enum Chosen {
+    Plain,
+    Scram(Mechanism),
+}
+
+impl Chosen {
+    fn name(self) -> &'static str {
+        match self {
+            Chosen::Plain => PLAIN,
+            Chosen::Scram(mechanism) => mechanism.name(),
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It is answered by its API.
+    Open,
+    /// It is part of the login.
+    Login,
+    /// Its connection is closed.
+    Closed,
+}
+
+/// What a step of a login leads to.
+pub(crate) struct Step {
+    pub(crate) answer: Answer,
+    /// Who has logged in.
+    pub(crate) principal: Option<Principal>,
+    /// Why the connection is to be closed after the answer.
+    pub(crate) failed: Option<String>,
+}
+
+impl Login {
+    pub(crate) fn of(endpoint: &Endpoint) -> Login {
+        match endpoint.sasl {
+            true => Login::Start,
+            false => Login::Done,
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Login::Done)
+    }
+
+    /// Whether a request of this API may come now.
+    pub(crate) fn gate(&self, key: i16) -> Gate {
+        let api = ApiKey::try_from(key);
+        match (self, api) {
+            (_, Ok(ApiKey::SaslHandshake | ApiKey::SaslAuthenticate)) => Gate::Login,
+            (Login::Done, _) | (Login::Start, Ok(ApiKey::ApiVersions)) => Gate::Open,
+            _ => Gate::Closed,
+        }
+    }
+
+    /// Answers a request that is part of the login.
+    pub(crate) async fn step(
+        &mut self,
+        broker: &Broker,
+        endpoint: &Endpoint,
+        header: &Header,
+        body: Bytes,
+    ) -> Result<Step, Broken> {
+        let step = match ApiKey::try_from(header.key) {
+            Ok(ApiKey::SaslHandshake) if header.version == 1 => {
+                self.choose(endpoint, header, &decode_body(body, header.version)?)?
+            }
+            Ok(ApiKey::SaslAuthenticate) if header.version <= 2 => {
+                self.prove(&broker.users, header, &decode_body(body, header.version)?)?
+            }
+            _ => {
+                return Err(Broken::UnknownVersion {
+                    key: header.key,
+                    version: header.version,
+                });
+            }
+        };
+        if step.failed.is_some() {
+            clock::sleep(broker.config.failed_login_delay).await;
+        }
+        Ok(step)
+    }
+
+    fn choose(
+        &mut self,
+        endpoint: &Endpoint,
+        header: &Header,
+        request: &SaslHandshakeRequest,
+    ) -> Result<Step, Broken> {
+        let offered = mechanisms(endpoint);
+        let names = offered
+            .iter()
+            .map(|of| StrBytes::from_static_str(of.name()));
+        let response = SaslHandshakeResponse::default().with_mechanisms(names.collect());
+        let wanted = request.mechanism.as_str();
+        let chosen = offered.into_iter().find(|of| of.name() == wanted);
+        let (code, failed) = match (&self, chosen) {
+            (Login::Start, Some(chosen)) => {
+                *self = Login::Chosen(chosen);
+                (0, None)
+            }
+            (Login::Start, None) => (
+                ResponseError::UnsupportedSaslMechanism.code(),
+                Some(format!(
+                    "mechanism `{}` is not offered",
+                    wanted.escape_debug()
+                )),
+            ),
+            (Login::Done, _) => (ResponseError::IllegalSaslState.code(), None),
+            _ => (
+                ResponseError::IllegalSaslState.code(),
+                Some("a second handshake".to_owned()),
+            ),
+        };
+        Ok(Step {
+            answer: api::encode(header, &response.with_error_code(code))?,
+            principal: None,
+            failed,
+        })
+    }
+
+    fn prove(
+        &mut self,
+        users: &Users,
+        header: &Header,
+        request: &SaslAuthenticateRequest,
+    ) -> Result<Step, Broken> {
+        let message = &request.auth_bytes;
+        let response = SaslAuthenticateResponse::default();
+        let (mechanism, proved) = match std::mem::replace(self, Login::Start) {
+            state @ (Login::Done | Login::Start) => {
+                let done = state.is_done();
+                *self = state;
+                let text = "SaslAuthenticate request received after successful authentication";
+                let response = response
+                    .with_error_code(ResponseError::IllegalSaslState.code())
+                    .with_error_message(Some(StrBytes::from_static_str(text)));
+                return Ok(Step {
+                    answer: api::encode(header, &response)?,
+                    principal: None,
+                    failed: (!done).then(|| "a login before its handshake".to_owned()),
+                });
+            }
+            Login::Chosen(Chosen::Plain) => (PLAIN, plain(users, message)),
+            Login::Chosen(Chosen::Scram(mechanism)) => {
+                let Some(first) = First::parse(message) else {
+                    return failed(header, mechanism.name(), None);
+                };
+                let credential = users.credential(&first.user, mechanism);
+                let exchange = Box::new(Exchange::new(mechanism, first, credential));
+                let challenge = Bytes::from(exchange.challenge.clone());
+                *self = Login::Proving(exchange);
+                return Ok(Step {
+                    answer: api::encode(header, &response.with_auth_bytes(challenge))?,
+                    principal: None,
+                    failed: None,
+                });
+            }
+            Login::Proving(exchange) => {
+                let (mechanism, user) = (exchange.mechanism(), exchange.user().to_owned());
+                (mechanism.name(), exchange.finish(message).ok_or(Some(user)))
+            }
+        };
+        match proved {
+            Ok((user, last)) => {
+                *self = Login::Done;
+                Ok(Step {
+                    answer: api::encode(header, &response.with_auth_bytes(Bytes::from(last)))?,
+                    principal: Some(Principal::user(&user)),
+                    failed: None,
+                })
+            }
+            Err(user) => failed(header, mechanism, user.as_deref()),
+        }
+    }
+}
+
+/// The answer to a login that failed; the log says of whom, the client learns nothing.
+fn failed(header: &Header, mechanism: &str, user: Option<&str>) -> Result<Step, Broken> {
+    let text = format!(
+        "Authentication failed during authentication due to invalid credentials with SASL mechanism {mechanism}"
+    );
+    let response = SaslAuthenticateResponse::default()
+        .with_error_code(ResponseError::SaslAuthenticationFailed.code())
+        .with_error_message(Some(StrBytes::from_string(text)));
+    let of = user.map_or_else(String::new, |user| {
+        format!(" of user `{}`", user.escape_debug())
+    });
+    Ok(Step {
+        answer: api::encode(header, &response)?,
+        principal: None,
+        failed: Some(format!("wrong credentials{of} by {mechanism}")),
+    })
+}
+
+/// `[identity] NUL user NUL password`: the user and the empty answer, or the user who failed.
+fn plain(users: &Users, message: &[u8]) -> Result<(String, String), Option<String>> {
+    let message = std::str::from_utf8(message).map_err(|_| None)?;
+    let mut fields = message.splitn(3, '\0');
+    let (Some(identity), Some(user), Some(password)) =
+        (fields.next(), fields.next(), fields.next())
+    else {
+        return Err(None);
+    };
+    let same = identity.is_empty() || identity == user;
+    let known = tokio::task::block_in_place(|| users.check_password(user, password));
+    match same && known && !user.is_empty() {
+        true => Ok((user.to_owned(), String::new())),
+        false => Err(Some(user.to_owned())),
+    }
+}
+
+/// What a listener offers: PLAIN shows the password to the network, so it needs TLS or a network that ends in this machine.
+fn mechanisms(endpoint: &Endpoint) -> Vec<Chosen> {
+    let scram = Mechanism::ALL.into_iter().rev().map(Chosen::Scram);
+    let plain = endpoint.keeps_secrets.then_some(Chosen::Plain);
+    scram.chain(plain).collect()
+}

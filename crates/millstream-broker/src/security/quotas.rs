@@ -1,0 +1,307 @@
+//! Quotas: how many bytes a second a user or a client id may write and read.
+//!
+//! A quota belongs to a user, a client id, or a user with a client id, each of them by name or as the default of all; the most specific one
+//! holds, as in Apache Kafka. Who shares a quota shares its bytes. What goes beyond ten seconds' worth is paid for by waiting: the answer
+//! says how long, and the connection is not read meanwhile. Quotas are kept in `quotas.json` of the data folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::snapshot::{Durability, Kind};
+use crate::topics::Refused;
+
+const QUOTAS: Kind = Kind {
+    magic: "millstream-quotas",
+    newest: 1,
+};
+
+/// What may be used at once: Kafka's ten full samples of a second.
+const BURST: Duration = Duration::from_secs(10);
+/// The longest wait: longer ones would look like a broker that is gone.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Accounts that are kept. One that is thrown away only forgets what was used in the last seconds.
+const MOST_ACCOUNTS: usize = 10_000;
+
+/// One of the two parts of an entity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Name {
+    /// All that have no quota of their own.
+    Default,
+    Named(String),
+}
+
+/// What a quota belongs to: a user, a client id, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entity {
+    pub(crate) user: Option<Name>,
+    pub(crate) client_id: Option<Name>,
+}
+
+/// The quotas of an entity, by Kafka's names.
+pub(crate) type Values = BTreeMap<String, f64>;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Use {
+    Produce,
+    Fetch,
+}
+
+impl Use {
+    fn key(self) -> &'static str {
+        match self {
+            Use::Produce => "producer_byte_rate",
+            Use::Fetch => "consumer_byte_rate",
+        }
+    }
+}
+
+/// The keys that can be set; the last two are kept and shown.
+const KEYS: [&str; 4] = [
+    "producer_byte_rate",
+    "consumer_byte_rate",
+    "request_percentage",
+    "controller_mutation_rate",
+];
+
+/// All quotas, and what was used of them.
+#[derive(Debug)]
+pub(crate) struct Quotas {
+    path: PathBuf,
+    set: RwLock<Arc<BTreeMap<Entity, Values>>>,
+    accounts: Mutex<HashMap<(Use, Entity, Entity), Account>>,
+}
+
+/// Up to when what was used is paid for by the time that passes.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    paid_until: Instant,
+}
+
+impl Account {
+    /// Uses `bytes` of a quota; returns how long to wait.
+    fn take(&mut self, now: Instant, bytes: usize, rate: f64) -> Duration {
+        let floor = now.checked_sub(BURST).unwrap_or(now);
+        let price = Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(LONGEST);
+        // Nobody owes more than the longest wait.
+        let price = price.min(BURST + LONGEST);
+        self.paid_until = (self.paid_until.max(floor) + price).min(now + LONGEST);
+        self.paid_until.saturating_duration_since(now)
+    }
+}
+
+impl Quotas {
+    pub(crate) fn open(folder: &Path) -> Result<Quotas, Error> {
+        let path = folder.join("quotas.json");
+        let stored = QUOTAS.read::<Vec<(Entity, Values)>>(&path)?;
+        let set = stored.unwrap_or_default().into_iter().collect();
+        Ok(Quotas {
+            path,
+            set: RwLock::new(Arc::new(set)),
+            accounts: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn all(&self) -> Arc<BTreeMap<Entity, Values>> {
+        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets (or, with `None`, removes) values of an entity; they hold when this returns, and after a power cut.
+    pub(crate) fn change(
+        &self,
+        entity: &Entity,
+        values: &BTreeMap<String, Option<f64>>,
+    ) -> Result<(), Refused> {
+        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = set.as_ref().clone();
+        let of_entity = changed.entry(entity.clone()).or_default();
+        for (key, value) in values {
+            match value {
+                Some(value) => of_entity.insert(key.clone(), *value),
+                None => of_entity.remove(key),
+            };
+        }
+        changed.retain(|_, values| !values.is_empty());
+        let stored: Vec<_> = changed.iter().collect();
+        QUOTAS
+            .write(&self.path, &stored, Durability::Disk)
+            .map_err(|error| {
+                tracing::error!(%error, "failed to store the quotas");
+                Refused::new(ResponseError::KafkaStorageError, error.to_string())
+            })?;
+        *set = Arc::new(changed);
+        Ok(())
+    }
+
+    /// Counts what a client has written or read; returns how long it has to wait.
+    pub(crate) fn take(&self, kind: Use, user: &str, client_id: &str, bytes: usize) -> Duration {
+        let set = self.all();
+        if set.is_empty() {
+            return Duration::ZERO;
+        }
+        let Some((entity, rate)) = find(&set, kind, user, client_id) else {
+            return Duration::ZERO;
+        };
+        let sharing = Entity {
+            user: entity.user.as_ref().map(|_| Name::Named(user.to_owned())),
+            client_id: entity
+                .client_id
+                .as_ref()
+                .map(|_| Name::Named(client_id.to_owned())),
+        };
+        let now = Instant::now();
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if accounts.len() >= MOST_ACCOUNTS {
+            accounts.retain(|_, account| account.paid_until + BURST > now);
+        }
+        if accounts.len() >= MOST_ACCOUNTS {
+            accounts.clear();
+        }
+        let account = accounts.entry((kind, entity.clone(), sharing));
+        let fresh = Account {
+            paid_until: now.checked_sub(BURST).unwrap_or(now),
+        };
+        account.or_insert(fresh).take(now, bytes, rate)
+    }
+}
+
+/// The quota that holds for a client, in Kafka's order: the user's before the client id's, a name before the default.
+fn find<'a>(
+    set: &'a BTreeMap<Entity, Values>,
+    kind: Use,
+    user: &str,
+    client_id: &str,
+) -> Option<(&'a Entity, f64)> {
+    let users = [
+        Some(Name::Named(user.to_owned())),
+        Some(Name::Default),
+        None,
+    ];
+    let clients = [
+        Some(Name::Named(client_id.to_owned())),
+        Some(Name::Default),
+        None,
+    ];
+    let order = users
+        .iter()
+        .flat_map(|user| clients.iter().map(move |client| (user, client)));
+    order
+        .map(|(user, client_id)| Entity {
+            user: user.clone(),
+            client_id: client_id.clone(),
+        })
+        .find_map(|entity| {
+            let (entity, values) = set.get_key_value(&entity)?;
+            Some((entity, *values.get(kind.key())?))
+        })
+}
+
+/// Refuses a key or a value that no quota has.
+pub(crate) fn check(key: &str, value: f64) -> Result<(), Refused> {
+    let refuse = |text: String| Err(Refused::new(ResponseError::InvalidRequest, text));
+    if !KEYS.contains(&key) {
+        return refuse(format!("Invalid configuration key {key}"));
+    }
+    if !value.is_finite() || value <= 0.0 {
+        return refuse(format!("Quota {key} must be greater than 0"));
+    }
+    if key.ends_with("_byte_rate") && value.fract() != 0.0 {
+        return refuse(format!("Configuration {key} must be a Long value"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(user: Option<&str>, client_id: Option<&str>) -> Entity {
+        let name = |name: &str| match name {
+            "*" => Name::Default,
+            name => Name::Named(name.to_owned()),
+        };
+        Entity {
+            user: user.map(name),
+            client_id: client_id.map(name),
+        }
+    }
+
+    #[test]
+    fn the_most_specific_quota_holds() {
+        let order = [
+            (Some("u"), Some("c")),
+            (Some("u"), Some("*")),
+            (Some("u"), None),
+            (Some("*"), Some("c")),
+            (Some("*"), Some("*")),
+            (Some("*"), None),
+            (None, Some("c")),
+            (None, Some("*")),
+        ];
+        let value = |rate: f64| Values::from([("producer_byte_rate".to_owned(), rate)]);
+        let mut set = BTreeMap::new();
+        for (rate, (user, client_id)) in (1_i32..).zip(order).collect::<Vec<_>>().into_iter().rev()
+        {
+            set.insert(entity(user, client_id), value(rate.into()));
+            let (_, found) = find(&set, Use::Produce, "u", "c").unwrap();
+            assert_eq!(found, f64::from(rate));
+        }
+        assert_eq!(find(&set, Use::Fetch, "u", "c"), None);
+        assert_eq!(find(&set, Use::Produce, "v", "d").unwrap().1, 5.0);
+    }
+
+    #[test]
+    fn what_goes_beyond_the_burst_is_paid_for_by_waiting() {
+        let now = Instant::now() + BURST;
+        let mut account = Account {
+            paid_until: now - BURST,
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!(account.take(now, 10_000, 1000.0), seconds(0));
+        assert_eq!(account.take(now, 3000, 1000.0), seconds(3));
+        assert_eq!(account.take(now + seconds(2), 1000, 1000.0), seconds(2));
+        assert_eq!(account.take(now + seconds(60), 10_000, 1000.0), seconds(0));
+        assert_eq!(account.take(now, usize::MAX, 1.0), LONGEST);
+    }
+
+    #[test]
+    fn quotas_are_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let quotas = Quotas::open(folder.path()).unwrap();
+        let alice = entity(Some("alice"), Some("*"));
+        let key = "consumer_byte_rate".to_owned();
+        let values = BTreeMap::from([(key.clone(), Some(1000.0))]);
+        quotas.change(&alice, &values).unwrap();
+        let again = Quotas::open(folder.path()).unwrap();
+        let expected = BTreeMap::from([(alice.clone(), Values::from([(key.clone(), 1000.0)]))]);
+        assert_eq!(*again.all(), expected);
+        assert_eq!(again.take(Use::Fetch, "bob", "", 1 << 30), Duration::ZERO);
+        assert_eq!(again.take(Use::Fetch, "alice", "", 1 << 30), LONGEST);
+        again
+            .change(&alice, &BTreeMap::from([(key, None)]))
+            .unwrap();
+        assert!(Quotas::open(folder.path()).unwrap().all().is_empty());
+    }
+
+    #[test]
+    fn a_quota_that_cannot_be_is_refused() {
+        let refused = |key, value| check(key, value).unwrap_err().message;
+        assert_eq!(refused("speed", 1.0), "Invalid configuration key speed");
+        assert_eq!(
+            refused("request_percentage", -1.0),
+            "Quota request_percentage must be greater than 0"
+        );
+        assert_eq!(
+            refused("producer_byte_rate", 0.5),
+            "Configuration producer_byte_rate must be a Long value"
+        );
+    }
+}
