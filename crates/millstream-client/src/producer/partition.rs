@@ -68,6 +68,8 @@ pub(crate) struct Partition {
     exhausted: Option<i64>,
     sequence: i32,
     in_flight: usize,
+    /// Nothing was in flight at the last look, so what waits could have gone out since.
+    free: bool,
     /// Something failed: nothing goes out until everything in flight is answered.
     recovering: bool,
     /// A sequence is missing for good, so those behind it must be numbered anew.
@@ -149,9 +151,10 @@ impl Partition {
         }
         // What is in flight is answered first, or lost with its connection: earlier nothing is known of it.
         while self.in_flight == 0
-            && let Some(batch) = self
-                .queue
-                .pop_front_if(|batch| batch.created + limits.delivery_timeout <= now)
+            && let Some(batch) = self.queue.pop_front_if(|batch| {
+                let had_a_chance = self.free || batch.stamp.is_some();
+                had_a_chance && batch.created + limits.delivery_timeout <= now
+            })
         {
             self.gap |= batch.stamp.is_some();
             let millis = limits.delivery_timeout.as_millis();
@@ -159,6 +162,7 @@ impl Partition {
             self.fail(batch, reason);
             self.settle();
         }
+        self.free = self.in_flight == 0;
     }
 
     /// The moments at which it wants to act.
@@ -212,6 +216,7 @@ impl Partition {
             Ok(bytes) => {
                 batch.state = State::InFlight;
                 self.in_flight += 1;
+                self.free = false;
                 Some((first, bytes))
             }
             Err(error) => {

@@ -400,3 +400,39 @@ fn what_is_acknowledged_is_never_told_as_failed() {
     let reports = [(1, Err(Outcome::NotApplied)), (2, Ok(102))];
     assert_eq!(story.reported(), reports);
 }
+
+/// The caller was away for longer than the delivery time-out; meanwhile the broker has answered.
+#[test]
+fn what_waits_behind_answers_that_are_heard_late_is_still_sent() {
+    let mut story = Story::begun();
+    story.reported();
+    story.batches(7);
+    assert_eq!(story.sent().len(), 5);
+    story.later(121_000);
+    for (place, first) in (1..=5).enumerate() {
+        story.written(first, 101 + i64::try_from(place).unwrap());
+    }
+    story.reported();
+    let sent: Vec<_> = story.sent().iter().map(|(first, ..)| *first).collect();
+    assert_eq!(sent, [6, 7]);
+    assert_eq!(story.reported(), []);
+}
+
+/// A broker that cannot be reached does not keep records for ever.
+#[test]
+fn what_nobody_takes_is_given_up_at_the_next_moment() {
+    let mut story = Story::begun();
+    story.reported();
+    story.batches(7);
+    assert_eq!(story.sent().len(), 5);
+    story.later(121_000);
+    for first in 1..=5 {
+        story.written(first, -1);
+    }
+    story.reported();
+    story.partition.tick(story.now, &story.limits);
+    assert_eq!(story.reported(), []);
+    story.partition.tick(story.now, &story.limits);
+    let given_up = [(6, Err(Outcome::NotApplied)), (7, Err(Outcome::NotApplied))];
+    assert_eq!(story.reported(), given_up);
+}
