@@ -7,9 +7,12 @@ use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponsePartition, MetadataResponseTopic,
+};
 use kafka_protocol::messages::{
     AddPartitionsToTxnResponse, EndTxnResponse, FindCoordinatorResponse, InitProducerIdResponse,
-    TopicName,
+    MetadataResponse, TopicName,
 };
 
 use super::*;
@@ -18,6 +21,7 @@ use crate::config::Config;
 use crate::error::{Class, Outcome};
 use crate::exchange::{Answer, Loss};
 use crate::machines::Machines;
+use crate::producer::Given;
 use crate::wire::api::Reply;
 use crate::wire::text;
 
@@ -278,4 +282,35 @@ fn a_partition_that_the_answer_does_not_name_is_not_part_of_the_transaction() {
     assert!(!story.transaction().admits(place));
     story.answer("AddPartitionsToTxn", Ok(added(0)));
     assert!(story.transaction().admits(place));
+}
+
+/// What its end has waited for is given up by the abort itself: nothing else has to happen first.
+#[test]
+fn an_abort_of_records_that_were_never_sent_ends_in_one_step() {
+    let mut story = Story::begun();
+    let partition = MetadataResponsePartition::default();
+    let topic = MetadataResponseTopic::default()
+        .with_name(Some(TopicName(text("topic"))))
+        .with_partitions(vec![partition]);
+    let metadata = MetadataResponse::default().with_topics(vec![topic]);
+    for number in 0..10 {
+        let reply = Ok(Reply::Metadata(metadata.clone()));
+        story.machines.cluster.answer(number, reply, story.now);
+    }
+    let now = story.now;
+    let given = Given {
+        key: None,
+        value: Some(b"value"),
+        timestamp: 0,
+        now: &|| now,
+    };
+    let Machines {
+        producer, cluster, ..
+    } = &mut story.machines;
+    producer
+        .send(cluster, (story.topic, Some(0)), &given, &[])
+        .unwrap();
+    story.transaction().end(Ended::Aborted);
+    story.step();
+    assert_eq!(story.ended(), Some(Ended::Aborted));
 }
