@@ -88,12 +88,12 @@ check_a_user_is_added_and_may_do_what_acls_allow() {
     --consumer.config "$work/alice" 2>&1 || true)
   contains "another group" "$found" "GroupAuthorizationException"
   found=$(echo x | kafka_tool console-producer --topic hidden --producer.config "$work/alice" 2>&1 || true)
-  contains "another topic" "$found" "TOPIC_AUTHORIZATION_FAILED"
+  contains "another topic" "$found" "TopicAuthorizationException"
   if found=$(as alice acls --list 2>&1); then return 1; fi
   contains "rules" "$found" "ClusterAuthorizationException"
   as admin acls --remove --force --allow-principal User:alice --producer --topic calls --resource-pattern-type any >/dev/null
   found=$(echo x | kafka_tool console-producer --topic calls --producer.config "$work/alice" 2>&1 || true)
-  contains "after the rule" "$found" "TOPIC_AUTHORIZATION_FAILED"
+  contains "after the rule" "$found" "TopicAuthorizationException"
   as admin configs --alter --entity-type users --entity-name alice --delete-config SCRAM-SHA-256 >/dev/null
   if found=$(as alice topics --list 2>&1); then return 1; fi
   contains "a deleted user" "$found" "invalid credentials"

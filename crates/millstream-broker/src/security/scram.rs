@@ -239,7 +239,8 @@ impl Exchange {
         let key: Vec<u8> = proof.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
         let known = proof.len() == signature.len()
             && equal(&self.mechanism.hash(&key), &self.credential.stored_key);
-        if !known || binding != self.binding || nonce != self.nonce {
+        // As Kafka: older versions of librdkafka put the client's nonce in front once more.
+        if !known || binding != self.binding || !nonce.ends_with(&self.nonce) {
             return None;
         }
         let verifier = self
@@ -290,6 +291,29 @@ mod tests {
                 "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_owned()
             ))
         );
+    }
+
+    #[test]
+    fn a_nonce_may_have_that_of_the_client_twice_and_no_other() {
+        let mechanism = Mechanism::Sha256;
+        let salted = mechanism.salted(b"secret", b"salt", DEFAULT_ITERATIONS);
+        let finished = |nonce: fn(&str) -> String| {
+            let salt = b"salt".to_vec();
+            let credential = Credential::of_salted(mechanism, salt, &salted, DEFAULT_ITERATIONS);
+            let first = First::parse(b"n,,n=user,r=abc").unwrap();
+            let exchange = Exchange::new(mechanism, first, credential);
+            let signed = format!("c=biws,r={}", nonce(&exchange.nonce));
+            let messages = format!("{},{signed}", exchange.messages);
+            let key = mechanism.sign(&salted, b"Client Key");
+            let signature = mechanism.sign(&mechanism.hash(&key), messages.as_bytes());
+            let proof: Vec<u8> = key.iter().zip(&signature).map(|(a, b)| a ^ b).collect();
+            let last = format!("{signed},p={}", STANDARD.encode(proof));
+            exchange.finish(last.as_bytes()).map(|(user, _)| user)
+        };
+        let user = Some("user".to_owned());
+        assert_eq!(finished(str::to_owned), user);
+        assert_eq!(finished(|nonce| format!("abc{nonce}")), user);
+        assert_eq!(finished(|nonce| format!("{nonce}abc")), None);
     }
 
     #[test]
