@@ -212,6 +212,16 @@ pub enum Error {
         /// Whether it has been applied.
         outcome: Outcome,
     },
+    /// A service was asked to stop, and the cluster did not answer its last commit in time. Nothing is lost.
+    #[error(
+        "service `{service}` stopped without an answer to its last commit; nothing is lost, but what is not committed will be processed again"
+    )]
+    LastCommit {
+        /// The service.
+        service: String,
+        /// Why the commit failed.
+        source: Box<Error>,
+    },
     /// A codec refused a key or a value.
     #[error("failed to {action}")]
     Codec {

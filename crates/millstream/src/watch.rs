@@ -1,7 +1,7 @@
 //! The thread that called `run` and watches the workers: their end, the hard deadline behind it, and handlers that do not return.
 //!
 //! librdkafka's close can hang for ever when the cluster is gone, and a handler can block for ever; nobody waits for either
-//! beyond the deadline: `run` then returns an error that says which of the two it was, and the program is expected to exit.
+//! beyond the deadline: `run` then returns why the workers ended, or an error that says who did not, and the program is expected to exit.
 //! While a handler runs for longer than the drain budget it is reported, because a stop or a rebalance would have to wait for it.
 
 use std::sync::Arc;
@@ -85,9 +85,9 @@ impl Watch {
             let now = clock.now();
             self.warn(now);
             if deadline.is_some_and(|deadline| now >= deadline) && closed < self.threads {
-                if ended == self.threads && failed.is_none() {
+                if ended == self.threads {
                     tracing::warn!(service = %self.service, "the client did not leave the group in time; the group removes the member when its session ends");
-                    return Ok(summary);
+                    return failed.map_or(Ok(summary), Err);
                 }
                 return Err(self.stuck(closed, failed, now));
             }

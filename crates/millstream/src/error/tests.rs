@@ -150,6 +150,17 @@ fn running() -> [(Error, &'static str); 11] {
             "a worker of service `totals` panicked: no luck",
         ),
         (
+            Error::LastCommit {
+                service: service(),
+                source: Box::new(Error::Stuck {
+                    service: service(),
+                    seconds: 5,
+                    waiting: 1,
+                }),
+            },
+            "service `totals` stopped without an answer to its last commit; nothing is lost, but what is not committed will be processed again",
+        ),
+        (
             Error::Stuck {
                 service: service(),
                 seconds: 5,

