@@ -1,7 +1,7 @@
 //! Readiness that follows the cluster.
 //!
 //! A program that only sends reads nothing that would show it whether the broker is there: it is ready while its emitter is
-//! connected.
+//! connected. One whose processes read asks the cluster itself.
 
 use std::thread;
 use std::time::Duration;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use millstream::Shutdown;
 use millstream::http::Part;
 
-/// How often it is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often an emitter is looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Does `work` while `part` is ready or not as `connected` says; as long as that is not known it stays as it is. The work itself may
+/// Does `work` while `part` is ready or not as `connected` says, asked `every` so often; as long as that is not known it stays as it is. The work itself may
 /// block, so a thread beside it looks.
 pub(crate) fn follow<T>(
     part: &Part,
+    every: Duration,
     connected: impl Fn() -> Option<bool> + Sync,
     work: impl FnOnce() -> T,
 ) -> T {
@@ -30,7 +31,7 @@ pub(crate) fn follow<T>(
     let ended = done.0.clone();
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !ended.wait(LOOK_EVERY) {
+            while !ended.wait(every) {
                 if let Some(connected) = connected() {
                     part.set_ready(connected);
                 }

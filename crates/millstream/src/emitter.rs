@@ -249,6 +249,33 @@ fn keep(buffer: Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::{NoKey, Raw};
+    use crate::testing::eventually;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// The usual case: the queue is full by bytes, long before it is by records.
+    #[test]
+    fn a_close_refuses_those_who_wait_for_room() {
+        static BLOBS: Topic<(), Vec<u8>> = Topic::new("blobs", &NoKey, &Raw);
+        for (limit, most) in [("kbytes", "1024"), ("messages", "1")] {
+            let cluster = Cluster::new("127.0.0.1:1")
+                .property(format!("queue.buffering.max.{limit}"), most)
+                .unwrap();
+            let emitter = Emitter::new(&cluster).unwrap();
+            let blob = vec![0; 600_000];
+            emitter.send(&BLOBS, &(), &blob).unwrap();
+            let (other, told) = (emitter.clone(), mpsc::channel());
+            std::thread::spawn(move || told.0.send(other.send(&BLOBS, &(), &blob)));
+            eventually(PATIENCE, "the other one waits", || emitter.0.waiting() > 0);
+            emitter.0.close();
+            let refused = told.1.recv_timeout(PATIENCE).expect("it waits no longer");
+            let error = refused.unwrap_err().to_string();
+            assert!(error.ends_with(": the emitter is closed"), "{error}");
+            let error = emitter.close(Duration::ZERO).unwrap_err().to_string();
+            assert!(error.contains("1 more are undecided"), "{error}");
+        }
+    }
 
     #[test]
     fn a_thread_does_not_keep_the_memory_of_its_largest_record() {

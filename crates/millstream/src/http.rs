@@ -108,6 +108,12 @@ impl Health {
         part
     }
 
+    /// Takes a part away: what it stands for has ended in order.
+    pub(crate) fn remove(&self, part: &Part) {
+        let is_other = |other: &Part| !Arc::ptr_eq(&other.ready, &part.ready);
+        self.parts().retain(is_other);
+    }
+
     /// Marks the program as about to end: it is not ready from now on.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);

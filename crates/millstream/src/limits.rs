@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::admin::{Admin, TopicInfo};
 use crate::definition::Definition;
-use crate::error::{Error, Outcome};
+use crate::error::{Class, Error, Outcome};
 use crate::topic::TopicSpec;
 
 const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
@@ -16,8 +16,9 @@ const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 /// How long a broker may take to tell a topic's configuration.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What a dead-letter topic takes at least; a broker's requests are bounded by 100 MiB (`socket.request.max.bytes`).
-const LARGEST_DEAD_LETTER: u32 = 100_000_000;
+/// What one request may carry, and a dead-letter topic takes at least: a broker's requests are bounded by 100 MiB
+/// (`socket.request.max.bytes`).
+pub(crate) const LARGEST_REQUEST: u32 = 100_000_000;
 
 /// What the headers of a dead letter may take: the text of the error is cut at 2,000 bytes, names of topics at 249.
 const DEAD_LETTER_HEADERS: u32 = 16_384;
@@ -48,11 +49,12 @@ pub(crate) fn prepare<S>(
     let mut topics = admin.ensure(&specs)?;
     let mut limits = Limits::default();
     for (input, spec) in &dead_letters {
-        let carried = limit_of(admin, input)?.unwrap_or(0);
+        let carried = limit_of(admin, input)?;
         let wanted = carried
+            .unwrap_or(0)
             .saturating_add(DEAD_LETTER_HEADERS)
-            .max(LARGEST_DEAD_LETTER);
-        topics.push(dead_letter_topic(admin, spec, wanted)?);
+            .max(LARGEST_REQUEST);
+        topics.push(dead_letter_topic(admin, spec, (carried, wanted))?);
         limits.add(limit_of(admin, &spec.name)?);
     }
     let outputs = definition.outputs.iter().map(|output| &*output.topic);
@@ -63,14 +65,17 @@ pub(crate) fn prepare<S>(
 }
 
 /// Makes a dead-letter topic, or raises the limit of the one there is. What is declared for it stands.
-fn dead_letter_topic(admin: &Admin, spec: &TopicSpec, wanted: u32) -> Result<TopicInfo, Error> {
-    let follows = TopicSpec {
-        max_message_bytes: spec.max_message_bytes.or(Some(wanted)),
-        ..spec.clone()
-    };
+fn dead_letter_topic(
+    admin: &Admin,
+    spec: &TopicSpec,
+    (carried, wanted): (Option<u32>, u32),
+) -> Result<TopicInfo, Error> {
     let found = match admin.topic(&spec.name) {
         Ok(_) => admin.ensure(std::slice::from_ref(spec))?,
-        Err(Error::UnknownTopic { .. }) => return one(admin.ensure(&[follows])?, &spec.name),
+        Err(Error::UnknownTopic { .. }) if spec.max_message_bytes.is_none() => {
+            return made(&[Some(wanted), carried], spec, |spec| admin.ensure(&[spec]));
+        }
+        Err(Error::UnknownTopic { .. }) => admin.ensure(std::slice::from_ref(spec))?,
         Err(error) => return Err(error),
     };
     let taken = limit_of(admin, &spec.name)?;
@@ -81,6 +86,27 @@ fn dead_letter_topic(admin: &Admin, spec: &TopicSpec, wanted: u32) -> Result<Top
         raise(admin, &spec.name, taken, wanted)?;
     }
     one(found, &spec.name)
+}
+
+/// Makes the topic with the first of these limits that the cluster allows: some allow no topic to take so much.
+fn made(
+    limits: &[Option<u32>],
+    spec: &TopicSpec,
+    make: impl Fn(TopicSpec) -> Result<Vec<TopicInfo>, Error>,
+) -> Result<TopicInfo, Error> {
+    let with = |limit: Option<u32>| TopicSpec {
+        max_message_bytes: limit,
+        ..spec.clone()
+    };
+    for limit in limits.iter().copied().flatten() {
+        match make(with(Some(limit))) {
+            Err(error) if error.class() == Class::Refused => {
+                tracing::warn!(topic = spec.name, max_message_bytes = limit, error = %error, "the cluster refuses a dead-letter topic that takes as much");
+            }
+            made => return one(made?, &spec.name),
+        }
+    }
+    one(make(with(None))?, &spec.name)
 }
 
 fn raise(admin: &Admin, topic: &str, taken: u32, wanted: u32) -> Result<(), Error> {
@@ -122,7 +148,46 @@ fn one(mut topics: Vec<TopicInfo>, name: &str) -> Result<TopicInfo, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    /// A policy of the cluster: no topic may take more than 8 MB.
+    #[test]
+    fn a_dead_letter_topic_is_made_with_the_limit_that_the_cluster_allows() {
+        let made_with = |most: u32, carried: Option<u32>| {
+            let asked = RefCell::new(Vec::new());
+            let make = |spec: TopicSpec| {
+                asked.borrow_mut().push(spec.max_message_bytes);
+                if spec.max_message_bytes.is_some_and(|limit| limit > most) {
+                    return Err(Error::Kafka {
+                        action: "create topic `in.dlq`".to_owned(),
+                        reason: "policy violation".to_owned(),
+                        class: Class::Refused,
+                        outcome: Outcome::NotApplied,
+                    });
+                }
+                Ok(vec![TopicInfo {
+                    name: spec.name,
+                    partitions: Vec::new(),
+                }])
+            };
+            let limits = [Some(LARGEST_REQUEST), carried];
+            made(&limits, &TopicSpec::named("in.dlq"), make).unwrap();
+            asked.into_inner()
+        };
+        let all = Some(LARGEST_REQUEST);
+        assert_eq!(made_with(u32::MAX, Some(1_000_000)), [all]);
+        assert_eq!(
+            made_with(8_000_000, Some(1_000_000)),
+            [all, Some(1_000_000)]
+        );
+        assert_eq!(
+            made_with(500_000, Some(1_000_000)),
+            [all, Some(1_000_000), None]
+        );
+        assert_eq!(made_with(8_000_000, None), [all, None]);
+    }
 
     #[test]
     fn a_batch_may_be_as_large_as_all_topics_take() {

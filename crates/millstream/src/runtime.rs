@@ -64,11 +64,8 @@ pub(crate) fn run<S: 'static>(
     shutdown: Shutdown,
 ) -> Result<Summary, Error> {
     let health = definition.settings.health.clone().unwrap_or_default();
-    let threads = definition.settings.threads;
     // Before anything is waited for: a service that waits for its cluster is not ready.
-    let parts: Vec<Part> = (0..threads)
-        .map(|number| health.part(&format!("worker-{number}")))
-        .collect();
+    let parts = Parts::of(&definition, &health);
     let listener = match definition.settings.http {
         Some(address) => Some(Listener::open(
             address,
@@ -78,19 +75,41 @@ pub(crate) fn run<S: 'static>(
         None => None,
     };
     let Some((topics, limits)) = ready_topics(&definition, cluster, &shutdown)? else {
-        health.drain();
+        parts.remove_from(&health);
         return Ok(Summary::default());
     };
     co_partitioned(&definition, &topics)?;
-    let result = run_threads(
-        definition,
-        (cluster, limits),
-        (shutdown, health),
-        parts,
-        &spawn,
-    );
+    let result = run_threads(definition, (cluster, limits), shutdown, &parts, &spawn);
+    // Others that share the health go on; a service that has failed leaves the program unready.
+    if result.is_ok() {
+        parts.remove_from(&health);
+    }
     drop(listener);
     result
+}
+
+/// What a service says of its readiness. The program may have others beside it.
+struct Parts {
+    service: Part,
+    workers: Vec<Part>,
+}
+
+impl Parts {
+    fn of<S>(definition: &Definition<S>, health: &Health) -> Self {
+        let workers = 0..definition.settings.threads;
+        Self {
+            service: health.part(&definition.name),
+            workers: workers
+                .map(|number| health.part(&format!("worker-{number}")))
+                .collect(),
+        }
+    }
+
+    fn remove_from(&self, health: &Health) {
+        for part in self.workers.iter().chain([&self.service]) {
+            health.remove(part);
+        }
+    }
 }
 
 /// Starts a thread by its name.
@@ -104,14 +123,14 @@ fn spawn(name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
 fn run_threads<S: 'static>(
     definition: Arc<Definition<S>>,
     (cluster, limits): (&Cluster, Limits),
-    (shutdown, health): (Shutdown, Health),
-    parts: Vec<Part>,
+    shutdown: Shutdown,
+    parts: &Parts,
     spawn: &Spawn,
 ) -> Result<Summary, Error> {
     let stop = Shutdown::new();
     let (sender, reports) = channel();
     let (mut threads, mut failed) = (0, None);
-    for (number, part) in parts.into_iter().enumerate() {
+    for (number, part) in parts.workers.iter().cloned().enumerate() {
         let thread = Thread {
             number,
             definition: Arc::clone(&definition),
@@ -136,7 +155,7 @@ fn run_threads<S: 'static>(
         reports,
         shutdown,
         stop,
-        health,
+        part: parts.service.clone(),
         calls: Calls::new(definition.input_names(), definition.settings.drain_within),
     };
     watch.run(failed)
@@ -276,17 +295,22 @@ mod tests {
             spawn(name, Box::new(work))
         };
         let health = Health::new();
-        let parts = (0..4).map(|_| health.part("worker")).collect();
+        let definition = definition(4);
+        let parts = Parts::of(&definition, &health);
         // Nothing listens there: the clients have nobody to talk to, and end all the same.
         let nowhere = Cluster::new("127.0.0.1:1");
         let cluster = (&nowhere, Limits::default());
-        let ends = (Shutdown::new(), health.clone());
-        let error = run_threads(definition(4), cluster, ends, parts, &no_third).unwrap_err();
+        let error =
+            run_threads(definition, cluster, Shutdown::new(), &parts, &no_third).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to start thread `copier-2` of service `copier`"
         );
-        assert!(health.is_draining());
+        let missing = health.missing();
+        assert_eq!(
+            missing.first().map(String::as_str),
+            Some("copier (draining)")
+        );
         eventually(Duration::from_secs(60), "both threads have ended", || {
             ended.load(Ordering::Acquire) == 2
         });

@@ -264,6 +264,7 @@ impl<S: 'static> Service<S> {
 
     /// Reports its readiness to this health, which the program serves itself: together with
     /// [`metrics::recorder`](crate::metrics::recorder) for programs that have one listener for more than this service.
+    /// Its parts are removed when it has ended without an error; after an error they stay, not ready.
     #[must_use]
     pub fn health(self, health: &Health) -> Self {
         self.set(|settings| settings.health = Some(health.clone()))

@@ -2,7 +2,8 @@
 //!
 //! librdkafka's close can hang for ever when the cluster is gone, and a handler can block for ever; nobody waits for either
 //! beyond the deadline: `run` then returns why the workers ended, or an error that says who did not, and the program is expected to exit.
-//! While a handler runs for longer than the drain budget it is reported, because a stop or a rebalance would have to wait for it.
+//! While a handler runs for longer than the drain budget it is reported and the service is not ready, because
+//! a stop or a rebalance would have to wait for it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock as _, Moment, SystemClock};
 use crate::error::Error;
-use crate::http::Health;
+use crate::http::Part;
 use crate::metrics::Totals;
 use crate::record::Position;
 use crate::runtime::Summary;
@@ -46,7 +47,8 @@ pub(crate) struct Watch {
     pub(crate) reports: Receiver<Report>,
     pub(crate) shutdown: Shutdown,
     pub(crate) stop: Shutdown,
-    pub(crate) health: Health,
+    /// Not ready while the service drains, or a call does not return.
+    pub(crate) part: Part,
     pub(crate) calls: Calls,
 }
 
@@ -57,9 +59,9 @@ impl Watch {
         let mut summary = Summary::default();
         let (mut ended, mut closed) = (0, 0);
         let mut deadline = None;
+        self.tell_readiness(clock.now(), false);
         while closed < self.threads {
             if deadline.is_none() && (self.shutdown.is_requested() || self.stop.is_requested()) {
-                self.health.drain();
                 self.stop.request();
                 deadline = Some(clock.now().plus(self.budget));
             }
@@ -84,6 +86,7 @@ impl Watch {
             }
             let now = clock.now();
             self.warn(now);
+            self.tell_readiness(now, deadline.is_some());
             if deadline.is_some_and(|deadline| now >= deadline) && closed < self.threads {
                 if ended == self.threads {
                     tracing::warn!(service = %self.service, "the client did not leave the group in time; the group removes the member when its session ends");
@@ -107,6 +110,18 @@ impl Watch {
                 "handler has not returned"
             );
         }
+    }
+
+    /// A worker whose handler does not return says nothing itself, and the group may have thrown it out.
+    fn tell_readiness(&mut self, now: Moment, is_draining: bool) {
+        let reason = if is_draining {
+            Some("draining".to_owned())
+        } else {
+            let stuck = self.calls.overdue(now);
+            stuck.map(|call| format!("{call} has not returned"))
+        };
+        self.part.set_ready(reason.is_none());
+        self.part.set_reason(reason);
     }
 
     fn stuck(&mut self, closed: usize, failed: Option<Error>, now: Moment) -> Error {
@@ -225,6 +240,12 @@ impl Calls {
         let told = due.into_iter();
         told.filter_map(|(call, running)| self.told(call, running))
             .collect()
+    }
+
+    /// The call that has run for the longest time, if it has for too long.
+    pub(crate) fn overdue(&mut self, now: Moment) -> Option<Slow> {
+        let patience = self.patience;
+        self.longest(now).filter(|slow| slow.running >= patience)
     }
 
     /// The call that has run for the longest time.

@@ -15,8 +15,8 @@ use kafka_protocol::messages::list_offsets_response::ListOffsetsPartitionRespons
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, RequestHeader,
-    ResponseHeader, TopicName,
+    BrokerId, CreateTopicsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -111,6 +111,14 @@ impl Client {
     /// Whether the other side has closed this connection; waits for it.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.receive_frame().is_none()
+    }
+
+    /// Waits until the other side has closed this connection, without taking what it has sent.
+    pub(crate) fn wait_until_cut_off(&mut self) {
+        let request = frame(9, 1, &MetadataRequest::default());
+        eventually("the connection is closed", || {
+            self.stream.write_all(&request).is_err().then_some(())
+        });
     }
 
     pub(crate) fn create_topic(

@@ -122,6 +122,7 @@ pub fn run(
     let emitter = sender.emitter.clone();
     let statistics = readiness::follow(
         &arrived,
+        readiness::LOOK_EVERY,
         || emitter.connected(),
         || sender.run(options, shutdown),
     );

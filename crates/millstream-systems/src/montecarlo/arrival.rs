@@ -9,8 +9,9 @@ use millstream::admin::{Admin, TopicInfo};
 use millstream::{Cluster, Error, Shutdown, TopicSpec};
 
 use super::topics::Topics;
+use crate::arrival::unless_requested;
 
-/// How long one try may take; a shutdown is not noticed within it.
+/// How long one look for the cluster may take.
 const TRY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -26,7 +27,12 @@ pub fn arrive(
 ) -> Result<Option<u16>, Error> {
     let mut pause = FIRST_PAUSE;
     while !shutdown.is_requested() {
-        match look(topics, cluster, TRY, |_| false) {
+        let (wanted, asked) = (topics.clone(), cluster.clone());
+        let look = move || look(&wanted, &asked, TRY, |_| false);
+        let Some(found) = unless_requested(shutdown, look) else {
+            return Ok(None);
+        };
+        match found {
             Ok(partitions) => return Ok(Some(partitions)),
             Err(error) if error.is_retriable() => {
                 tracing::warn!(brokers = cluster.brokers(), %error, "waiting for the cluster");

@@ -95,7 +95,7 @@ pub fn run(
             "asking"
         );
         let ask = || ask(options, shutdown, &choices, &client, &mut random, &written);
-        sent = readiness::follow(&arrived, || client.connected(), ask)?;
+        sent = readiness::follow(&arrived, readiness::LOOK_EVERY, || client.connected(), ask)?;
         client.flush(FLUSH)?;
     }
     health.drain();

@@ -20,6 +20,8 @@ pub struct Report {
     pub reads: Vec<i32>,
     /// Records it has read of each partition since it started.
     pub records: BTreeMap<i32, u64>,
+    /// Whether it has its share and can read it.
+    pub ready: bool,
 }
 
 /// One process and what it does.
@@ -41,6 +43,8 @@ pub struct Process {
     started: Moment,
     #[serde(skip)]
     reported: Option<Moment>,
+    #[serde(skip)]
+    ready: bool,
 }
 
 /// Whether a process runs.
@@ -95,6 +99,7 @@ impl Board {
             records_per_second: 0.0,
             started: now,
             reported: None,
+            ready: false,
         });
     }
 
@@ -116,6 +121,7 @@ impl Board {
             .map_or(Duration::ZERO, |then| now.since(then));
         process.records_per_second = per_second(process.total().saturating_sub(before), elapsed);
         process.reported = Some(now);
+        process.ready = report.ready;
         moved
     }
 
@@ -141,12 +147,12 @@ impl Board {
         }
     }
 
-    /// Whether all processes run and have reported.
+    /// Whether all processes run and have reported that they can read.
     #[must_use]
     pub fn is_reading(&self) -> bool {
         self.processes
             .iter()
-            .all(|process| process.state == State::Running && process.reported.is_some())
+            .all(|process| process.state == State::Running && process.ready)
     }
 
     /// The processes in order.
@@ -265,6 +271,7 @@ mod tests {
         Report {
             reads: reads.to_vec(),
             records: records.iter().copied().collect(),
+            ready: true,
         }
     }
 
@@ -328,10 +335,27 @@ mod tests {
         assert_eq!(board.silent(at(7)), [1]);
     }
 
+    /// A process that waits for its partitions reports as well.
+    #[test]
+    fn a_process_that_cannot_read_yet_does_not_count_as_reading() {
+        let mut board = Board::default();
+        board.started(71, vec![0], at(0));
+        let waiting = Report {
+            ready: false,
+            ..report(&[0], &[])
+        };
+        board.reported(0, waiting.clone(), at(1));
+        assert!(!board.is_reading());
+        board.reported(0, report(&[0], &[]), at(2));
+        assert!(board.is_reading());
+        board.reported(0, waiting, at(3));
+        assert!(!board.is_reading());
+    }
+
     #[test]
     fn a_report_is_one_line_of_json() {
         let json = serde_json::to_string(&report(&[0, 2], &[(0, 7)])).unwrap();
-        assert_eq!(json, r#"{"reads":[0,2],"records":{"0":7}}"#);
+        assert_eq!(json, r#"{"reads":[0,2],"records":{"0":7},"ready":true}"#);
         assert_eq!(
             serde_json::from_str::<Report>(&json).unwrap(),
             report(&[0, 2], &[(0, 7)])

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use metrics::Counter;
+use millstream::admin::Admin;
 use millstream::http::{Health, Part};
 use millstream::metrics::RECORDS_IN;
 use millstream::{Clock, Cluster, Shutdown, SystemClock};
@@ -23,10 +24,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::board::{Board, Report, SILENT, list};
 use super::share::share;
 use super::topics::{ITEMS, PARTITIONS};
-use crate::{Error, arrival, number};
+use crate::{Error, arrival, number, readiness};
 
 /// How often the board is shown.
 const REFRESH: Duration = Duration::from_millis(200);
+/// How often the cluster is asked whether it is there, and for how long.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+const ASK_WITHIN: Duration = Duration::from_secs(1);
 /// Processes that were asked to end are killed after this time; a supervisor kills after 8 s.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -108,7 +112,8 @@ pub fn run(
         });
     };
     let (sender, events) = channel();
-    let reading = health.part("processes");
+    let (reading, reached) = (health.part("processes"), health.part("cluster"));
+    let admin = Admin::new(cluster)?;
     let mut parent = Parent {
         board: Board::default(),
         processes: Vec::new(),
@@ -130,7 +135,13 @@ pub fn run(
         parent.start(program(), options, number, share, &sender)?;
     }
     let read = metrics::counter!(RECORDS_IN, "service" => "partitions-consume", "topic" => options.topic.clone());
-    parent.watch(options.count, shutdown, &read, &reading);
+    // Processes that read by hand do not see whether the broker is there.
+    readiness::follow(
+        &reached,
+        ASK_EVERY,
+        || Some(admin.reach(ASK_WITHIN, |_| false).is_ok()),
+        || parent.watch(options.count, shutdown, &read, &reading),
+    );
     Ok(Summary {
         board: parent.board,
         failed: parent.failed,

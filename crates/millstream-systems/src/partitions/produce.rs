@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::records::{Generator, Item};
 use super::topics::{ITEMS, PARTITIONS};
-use crate::{arrival, number, settings};
+use crate::{arrival, number, readiness, settings};
 
 /// How often progress is printed.
 const PROGRESS: Duration = Duration::from_millis(200);
@@ -169,19 +169,27 @@ pub fn run(
     let emitter = Emitter::new(&cluster)?;
     let tallies: Vec<Arc<Tally>> = (0..options.threads).map(|_| Arc::default()).collect();
     let started = clock.now();
-    thread::scope(|scope| {
-        let work = |(thread, tally): (u32, &Arc<Tally>)| {
-            let (emitter, topic, tally) = (emitter.clone(), &topic, Arc::clone(tally));
-            scope.spawn(move || send_all(options, thread, &emitter, topic, &tally, shutdown))
-        };
-        let threads: Vec<_> = (0..).zip(&tallies).map(work).collect();
-        let running = || threads.iter().any(|thread| !thread.is_finished());
-        while !shutdown.is_requested() && (running() || emitter.counts().pending() > 0) {
-            shutdown.wait(PROGRESS);
-            progress(decided(&tallies), wanted);
-        }
-        close(&emitter, clock);
-    });
+    let send = || {
+        thread::scope(|scope| {
+            let work = |(thread, tally): (u32, &Arc<Tally>)| {
+                let (emitter, topic, tally) = (emitter.clone(), &topic, Arc::clone(tally));
+                scope.spawn(move || send_all(options, thread, &emitter, topic, &tally, shutdown))
+            };
+            let threads: Vec<_> = (0..).zip(&tallies).map(work).collect();
+            let running = || threads.iter().any(|thread| !thread.is_finished());
+            while !shutdown.is_requested() && (running() || emitter.counts().pending() > 0) {
+                shutdown.wait(PROGRESS);
+                progress(decided(&tallies), wanted);
+            }
+            close(&emitter, clock);
+        })
+    };
+    readiness::follow(
+        &arrived,
+        readiness::LOOK_EVERY,
+        || emitter.connected(),
+        send,
+    );
     progress(decided(&tallies), wanted);
     Ok(summary(
         options,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use millstream::http::Health;
 use millstream::reader::{Polled, Reader, Since};
 use millstream::{
     Cluster, Context, Error, OnError, Partition, ProcessError, Record, Service, Shutdown, Topic,
@@ -35,8 +36,9 @@ pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<
     };
     // Known before the first report: a process that reads by hand is never shown as idle for a moment.
     tally.with(|report| report.reads = options.assign.clone());
+    let is_member = options.group.is_some();
     thread::scope(|scope| {
-        let reporting = scope.spawn(|| report(&tally, shutdown));
+        let reporting = scope.spawn(|| report(&tally, is_member, shutdown));
         let outcome = match &options.group {
             Some(group) => service(group, options, &tally)
                 .run(cluster, shutdown.clone())
@@ -47,7 +49,7 @@ pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<
         shutdown.request();
         _ = reporting.join();
         // What was read between the reporter's last line and the end of the reading.
-        report(&tally, shutdown);
+        report(&tally, is_member, shutdown);
         outcome
     })
 }
@@ -56,6 +58,8 @@ pub fn run(options: &Options, cluster: &Cluster, shutdown: &Shutdown) -> Result<
 #[derive(Debug, Clone, Default)]
 struct Tally {
     report: Arc<Mutex<Report>>,
+    /// Of the group's member; without a group it has no parts.
+    health: Health,
     shutdown: Shutdown,
 }
 
@@ -70,10 +74,15 @@ impl Tally {
 }
 
 /// Tells the totals again and again, unchanged or not: the parent makes rates of them.
-fn report(tally: &Tally, shutdown: &Shutdown) {
+fn report(tally: &Tally, is_member: bool, shutdown: &Shutdown) {
     loop {
         let stopping = shutdown.is_requested();
-        let line = tally.with(|report| serde_json::to_string(report).unwrap_or_default());
+        let line = tally.with(|report| {
+            if is_member {
+                report.ready = tally.health.is_ready();
+            }
+            serde_json::to_string(report).unwrap_or_default()
+        });
         let mut out = io::stdout().lock();
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
             shutdown.request();
@@ -98,6 +107,7 @@ fn read(
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
     if options.assign.is_empty() {
+        tally.with(|report| report.ready = true);
         while !shutdown.wait(Duration::from_secs(3600)) {}
         return Ok(());
     }
@@ -110,6 +120,7 @@ fn read(
         .since(since)
         .partitions(own)
         .open(cluster)?;
+    tally.with(|report| report.ready = true);
     while !shutdown.is_requested() {
         match reader.poll(POLL)? {
             Polled::Record(record) => tally.count(record.position.partition.0),
@@ -125,7 +136,7 @@ fn read(
 
 /// The same by a consumer group: one member in each process.
 fn service(group: &str, options: &Options, tally: &Tally) -> Service<Held> {
-    let tally = tally.clone();
+    let (tally, health) = (tally.clone(), tally.health.clone());
     Service::new("partitions-consume", move || Held {
         tally: tally.clone(),
         partition: None,
@@ -134,6 +145,7 @@ fn service(group: &str, options: &Options, tally: &Tally) -> Service<Held> {
     .input(&topic(options), Held::on_item)
     .every(POLL, Held::on_tick)
     .on_error(OnError::dead_letter())
+    .health(&health)
     .session_timeout(SESSION_TIMEOUT)
     .drain_within(DRAIN)
 }

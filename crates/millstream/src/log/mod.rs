@@ -188,6 +188,8 @@ pub(crate) enum Event<M> {
         /// The answer.
         result: Result<(), Error>,
     },
+    /// The cluster refuses to let the group read, or a topic: of that nothing comes any more. The rest can be finished and committed.
+    Forbidden(Error),
     /// The position of a partition is not, or no longer, on the cluster. The log goes on from where it is set to
     /// start; set to fail, the partition stands still.
     OutOfRange {

@@ -288,6 +288,7 @@ impl<S> Core<S> {
                 start,
                 end,
             } => self.out_of_range(log, &partition, Some(wanted), (start, end)),
+            Event::Forbidden(error) => self.fail(error),
             Event::Trouble(error) => {
                 tracing::warn!(
                     service = %self.definition.name,

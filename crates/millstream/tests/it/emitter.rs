@@ -317,29 +317,6 @@ fn a_flush_waits_only_for_what_was_sent_before_it() {
     });
 }
 
-#[test]
-fn a_close_refuses_those_who_wait_for_room() {
-    let (_listener, emitter, topic) = full("300000");
-    emitter.send(&topic, "", &1).unwrap();
-    let (told, outcome) = mpsc::channel();
-    let other = emitter.clone();
-    std::thread::spawn(move || {
-        told.send(None).unwrap();
-        told.send(Some(other.send(&topic, "", &2))).unwrap();
-    });
-    assert!(outcome.recv_timeout(PATIENCE).unwrap().is_none());
-    // Whether it waits cannot be seen; closed too early, it is refused all the same.
-    std::thread::park_timeout(Duration::from_millis(200));
-    let error = emitter.close(Duration::ZERO).unwrap_err();
-    assert!(
-        error.to_string().contains("1 more are undecided"),
-        "{error}"
-    );
-    let refused = outcome.recv_timeout(PATIENCE).expect("it waits no longer");
-    let error = refused.unwrap().unwrap_err().to_string();
-    assert!(error.ends_with(": the emitter is closed"), "{error}");
-}
-
 /// An address that nothing listens on, for as long as the listener is kept: it never accepts.
 fn unreachable() -> (TcpListener, Cluster) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

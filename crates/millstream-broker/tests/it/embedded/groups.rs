@@ -175,7 +175,7 @@ fn a_stop_answers_members_that_wait() {
 fn a_client_that_is_gone_while_it_waits_gives_its_connection_free() {
     let cluster = Cluster::embedded(|config| {
         config.max_connections = 2;
-        config.io_timeout = Duration::from_millis(50);
+        config.io_timeout = Duration::from_secs(1);
     });
     let mut first = Member::at(&cluster.address, "readers");
     first.settle();

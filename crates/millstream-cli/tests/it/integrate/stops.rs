@@ -65,8 +65,12 @@ fn ctrl_c_still_gives_the_honest_answer() {
 #[test]
 fn a_deadline_ends_a_job_at_its_last_complete_wave() {
     let world = World::new();
-    let words = [&ENDLESS[..], &["--deadline", "300ms"]].concat();
-    let answer = answer(&world, &words, 1);
-    assert_eq!(answer["status"], "deadline");
-    assert!(number(&answer, "samples") > 0.0);
+    // How long the first wave takes is for the machine to say.
+    let samples = ["300ms", "3s", "30s"].into_iter().map(|deadline| {
+        let words = [&ENDLESS[..], &["--deadline", deadline]].concat();
+        let answer = answer(&world, &words, 1);
+        assert_eq!(answer["status"], "deadline");
+        number(&answer, "samples")
+    });
+    assert!(samples.into_iter().any(|samples| samples > 0.0));
 }

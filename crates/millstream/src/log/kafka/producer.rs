@@ -93,6 +93,10 @@ impl Producer {
     /// taken.
     pub(crate) fn send(&self, record: &Outgoing<'_>, report: &mut Report) -> Result<(), SendError> {
         let reports = self.client.context();
+        // Before anything else: whoever waits for room comes here again and again.
+        if reports.closed.load(Ordering::SeqCst) {
+            return Err(SendError::Failed(refused(record.topic, CLOSED)));
+        }
         let bytes = record.memory();
         if bytes > reports.bound {
             let error = never_fits(record.topic, payload(record), Some(reports.bound));
@@ -103,7 +107,7 @@ impl Producer {
         }
         // Counted first: the report may arrive before `send` returns.
         let turn = reports.accept();
-        // Looked at after it was counted: `close` waits for it, or it is refused.
+        // Looked at again after it was counted: `close` waits for it, or it is refused.
         let sent = if reports.closed.load(Ordering::SeqCst) {
             Err(SendError::Failed(refused(record.topic, CLOSED)))
         } else {
@@ -168,6 +172,12 @@ impl Producer {
     /// Whether any broker is connected, as of the last second.
     pub(crate) fn connected(&self) -> Option<bool> {
         *lock(&self.client.context().connected)
+    }
+
+    /// How many threads wait for a report.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.client.context().waiting.load(Ordering::Acquire)
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -248,6 +258,16 @@ pub(super) fn never_fits(topic: &str, bytes: usize, bound: Option<usize>) -> Err
     Error::Kafka {
         action: format!("send a record of {bytes} bytes to topic `{topic}`"),
         reason: format!("it is larger than the queue{bound}, see `{QUEUE_KBYTES}`"),
+        class: Class::Refused,
+        outcome: Outcome::NotApplied,
+    }
+}
+
+/// A record that no broker takes.
+pub(super) fn too_large(topic: &str, bytes: usize, most: usize) -> Error {
+    Error::Kafka {
+        action: format!("send a record of {bytes} bytes to topic `{topic}`"),
+        reason: format!("a request takes {most} bytes at most"),
         class: Class::Refused,
         outcome: Outcome::NotApplied,
     }

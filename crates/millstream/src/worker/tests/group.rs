@@ -311,6 +311,25 @@ fn a_member_that_has_lost_everything_is_not_ready_until_its_next_share() {
     assert!(bench.worker.is_ready());
 }
 
+/// READ on one of several topics is withdrawn: what was done of the others is committed.
+#[test]
+fn a_member_that_may_not_read_any_more_commits_what_is_done() {
+    let mut bench = Bench::new(copier());
+    bench.log.write(0, &["a"]);
+    bench.log.assign([0]);
+    bench.settle();
+    bench.log.event(Event::Forbidden(kafka(Class::Fatal)));
+    let error = (0..20).find_map(|_| bench.worker.step(Duration::ZERO).err());
+    assert_eq!(error.unwrap().class(), Class::Fatal);
+    assert!(
+        bench
+            .log
+            .calls()
+            .iter()
+            .any(|call| call.starts_with("commit now in[0]=1"))
+    );
+}
+
 /// The commit of a stop waits behind a request to join, which is answered when a member that is gone has left the group.
 #[test]
 fn a_stop_whose_commit_is_not_answered_ends_within_its_budget_and_says_that_nothing_is_lost() {

@@ -277,7 +277,9 @@ fn a_stop_in_the_middle_of_a_rebalance_commits_what_is_done() {
         found.is_some_and(|found| found.group.state == "PreparingRebalance")
     });
     let stopping = std::thread::spawn(move || first.stop());
-    eventually("the first member stops", || health.is_draining());
+    eventually("the first member stops", || {
+        health.missing().contains(&format!("{name} (draining)"))
+    });
     eventually("the first member has stopped", || {
         second.poll(Duration::from_millis(10));
         stopping.is_finished()

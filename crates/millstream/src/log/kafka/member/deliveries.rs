@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
@@ -32,6 +32,17 @@ pub(super) struct Failure {
     pub(super) error: KafkaError,
     pub(super) topic: String,
     pub(super) partition: i32,
+}
+
+impl Failure {
+    /// Where the record was to go.
+    pub(super) fn place(&self) -> (String, i32) {
+        (self.topic.clone(), self.partition)
+    }
+
+    pub(super) fn code(&self) -> Option<RDKafkaErrorCode> {
+        self.error.rdkafka_error_code()
+    }
 }
 
 thread_local! {

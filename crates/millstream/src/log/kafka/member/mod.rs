@@ -29,9 +29,9 @@ use rdkafka::topic_partition_list::Offset as ClientOffset;
 
 use super::config::kafka_error;
 use super::offsets::{self, Which, names};
-use super::producer::never_fits;
+use super::producer::{never_fits, too_large};
 use super::reader::ReadMessage;
-use crate::clock::{Moment, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::limits::Limits;
@@ -40,9 +40,10 @@ use crate::policy::Start;
 use crate::topic::{NextOffset, TopicPartition};
 
 use commits::Commits;
-use deliveries::{REPORTS, Report};
+use deliveries::{Failure, REPORTS, Report};
 use outlet::Outlet;
-use signals::{Signal, Signals, partitions};
+use positions::Doubt;
+use signals::{Signal, Signals};
 
 /// How long a question to the cluster may take before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,6 +77,8 @@ pub(crate) struct Member {
     cluster: Cluster,
     settings: Settings,
     in_flight: Cell<usize>,
+    /// A larger record is refused when it is sent.
+    largest: usize,
     known: RefCell<Known>,
     clock: SystemClock,
 }
@@ -89,9 +92,8 @@ struct Known {
     ends: HashMap<TopicPartition, NextOffset>,
     /// Up to where the client has given everything, from its statistics.
     given: HashMap<TopicPartition, NextOffset>,
-    /// Positions that may not be on the cluster, which has still to say so; asked again at this time.
-    doubtful: Vec<(TopicPartition, NextOffset)>,
-    ask_at: Moment,
+    /// Positions that may not be on the cluster, which has still to say so.
+    doubtful: Vec<Doubt>,
     /// How many partitions the inputs had when the first share came: those that are added later are read from their start.
     counts: Option<HashMap<Arc<str>, i32>>,
     /// Whether any broker is connected, from the client's statistics.
@@ -117,9 +119,10 @@ impl Member {
             producer,
             events,
             cluster: cluster.clone(),
-            settings,
             in_flight: Cell::new(0),
+            largest: open::largest_record(cluster, &settings.limits),
             known: RefCell::default(),
+            settings,
             clock: SystemClock::new(),
         })
     }
@@ -137,7 +140,8 @@ impl Member {
                 Signal::Lost(partitions) => Event::Lost(partitions),
                 Signal::Committed(answer) => self.answered(answer),
                 Signal::Reset(partition, wanted) => {
-                    self.known.borrow_mut().doubtful.push((partition, wanted));
+                    let doubt = Doubt::of_a_reset(partition, wanted);
+                    self.known.borrow_mut().doubtful.push(doubt);
                     continue;
                 }
                 Signal::Statistics(statistics) => {
@@ -158,15 +162,11 @@ impl Member {
             KafkaError::MessageConsumptionFatal(_) => Err(self.fail(self.reading(), error)),
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
                 // The client does not say for which partition: each is asked for.
-                let all = self
-                    .consumer
-                    .assignment()
-                    .map_err(|error| self.fail(self.reading(), &error))?;
-                let all = partitions(&all).into_iter();
-                let all: Vec<_> = all
-                    .filter_map(|partition| Some((partition.clone(), self.position(&partition)?)))
-                    .collect();
-                self.known.borrow_mut().doubtful = all;
+                let all = self.positions();
+                let all = all.map_err(|error| self.fail(self.reading(), &error))?;
+                let all = all.into_iter();
+                let all = all.map(|(partition, at)| Doubt::of_a_position(partition, at));
+                self.known.borrow_mut().doubtful = all.collect();
                 Ok(Event::Idle)
             }
             // Told once for each partition, of which nothing is read from then on.
@@ -174,7 +174,7 @@ impl Member {
                 RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed
                 | RDKafkaErrorCode::ClusterAuthorizationFailed,
-            ) => Err(self.fail(self.reading(), error)),
+            ) => Ok(Event::Forbidden(self.fail(self.reading(), error))),
             // The connection is told by the client's own log; it mends itself.
             KafkaError::MessageConsumption(
                 RDKafkaErrorCode::BrokerTransportFailure
@@ -194,7 +194,8 @@ impl Log for Member {
     type Message<'a> = ReadMessage<'a>;
 
     fn poll(&self, wait: Duration) -> Result<Event<ReadMessage<'_>>, Error> {
-        if let Some(event) = self.doubt() {
+        // The client may serve an event of its own and still return a record: what it told is taken each time.
+        if let Some(event) = self.signal().or_else(|| self.doubt()) {
             return Ok(event);
         }
         if let Some(answer) = self.commits.answer(Duration::ZERO) {
@@ -255,7 +256,7 @@ impl Log for Member {
             known.starts.remove(partition);
             known.ends.remove(partition);
             known.given.remove(partition);
-            known.doubtful.retain(|(other, _)| other != partition);
+            known.doubtful.retain(|doubt| doubt.partition != *partition);
         }
         let released = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
@@ -276,6 +277,13 @@ impl Log for Member {
 
     fn send(&self, record: Outgoing<'_>, token: Token) -> Result<(), SendError> {
         let bytes = record.memory();
+        if bytes > self.largest {
+            return Err(SendError::Failed(too_large(
+                record.topic,
+                bytes,
+                self.largest,
+            )));
+        }
         let in_flight = self.in_flight.get();
         // A record larger than the bound passes alone.
         if in_flight > 0 && in_flight + bytes > self.settings.max_bytes_in_flight {
@@ -316,11 +324,12 @@ impl Log for Member {
                 continue;
             }
             let shared = refused_batches(&reports);
+            let named = Named::of(&reports);
             let mut done = 0;
             for report in reports.drain(..) {
                 done += report.bytes;
                 let result = report.failure.map_or(Ok(()), |failure| {
-                    let is_batch = shared.contains(&(failure.topic.clone(), failure.partition));
+                    let is_batch = shared.contains(&failure.place()) && !named.is_named(&failure);
                     let action = format!("deliver a record to topic `{}`", failure.topic);
                     let error = self.fail(action, &failure.error);
                     Err(if is_batch { error.of_a_batch() } else { error })
@@ -402,13 +411,13 @@ impl Log for Member {
                 let action = format!("ask for the ends of {}", names(partitions));
                 self.fail(action, &error)
             })?;
+        let positions = self.positions().unwrap_or_default();
         let known = self.known.borrow();
         let is_unread = |partition: &TopicPartition, end: NextOffset| {
             // The markers of transactions are no records: the client has passed them without giving anything.
             let given = known.given.get(partition).copied();
-            self.position(partition)
-                .max(given)
-                .is_none_or(|at| at < end)
+            let at = positions.get(partition).copied();
+            at.max(given).is_none_or(|at| at < end)
         };
         let unread = ends.into_iter();
         Ok(unread
@@ -442,8 +451,30 @@ impl Drop for Member {
 fn refused_batches(reports: &[Report]) -> HashSet<(String, i32)> {
     let mut seen = HashSet::new();
     let failures = reports.iter().filter_map(|report| report.failure.as_ref());
-    let places = failures.map(|failure| (failure.topic.clone(), failure.partition));
+    let places = failures.map(Failure::place);
     places.filter(|place| !seen.insert(place.clone())).collect()
+}
+
+/// Where the broker has said which records of a batch it refuses: the client then has another error for the others of the batch.
+struct Named(HashSet<(String, i32)>);
+
+impl Named {
+    fn of(reports: &[Report]) -> Self {
+        let failures = reports.iter().filter_map(|report| report.failure.as_ref());
+        let others = failures
+            .filter(|failure| failure.code() == Some(RDKafkaErrorCode::InvalidDifferentRecord));
+        Self(others.map(Failure::place).collect())
+    }
+
+    /// Whether the broker refuses this very record.
+    fn is_named(&self, failure: &Failure) -> bool {
+        let of_one = [
+            RDKafkaErrorCode::InvalidRecord,
+            RDKafkaErrorCode::InvalidTimestamp,
+        ];
+        let is_of_one = failure.code().is_some_and(|code| of_one.contains(&code));
+        is_of_one && self.0.contains(&failure.place())
+    }
 }
 
 fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
@@ -457,9 +488,14 @@ fn list_of(partitions: &[TopicPartition]) -> TopicPartitionList {
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
 
+    use super::super::statistics::Statistics;
     use super::*;
+    use crate::codec::{Json, NoKey};
+    use crate::emitter::Emitter;
     use crate::record::Headers;
+    use crate::topic::{Partition, Topic};
 
     fn settings() -> Settings {
         Settings {
@@ -473,8 +509,13 @@ mod tests {
         }
     }
 
+    /// A commit is answered by the client itself when the session ends: no test waits for so long.
     fn away() -> Member {
-        Member::open(&Cluster::new("127.0.0.1:1"), settings()).unwrap()
+        let settings = Settings {
+            session_timeout: Duration::from_secs(300),
+            ..settings()
+        };
+        Member::open(&Cluster::new("127.0.0.1:1"), settings).unwrap()
     }
 
     /// Several inputs: everything is taken back at each rebalance. The member stops before it has given it back.
@@ -529,6 +570,151 @@ mod tests {
         panic!("the event did not come");
     }
 
+    /// A member that has its share of a topic of 100 records, and has read the first of them.
+    fn reading(mock: &MockCluster<'_, DefaultProducerContext>) -> Member {
+        mock.create_topic("in", 1, 1).unwrap();
+        let cluster = Cluster::new(mock.bootstrap_servers());
+        let emitter = Emitter::new(&cluster).unwrap();
+        let topic = Topic::<(), u64>::new("in", &NoKey, &Json);
+        for number in 0..100 {
+            emitter.send(&topic, &(), &number).unwrap();
+        }
+        emitter.flush(Duration::from_secs(60)).unwrap();
+        let member = Member::open(&cluster, settings()).unwrap();
+        let given = until(&member, |event| match event {
+            Event::Assigned(partitions) => Some(partitions),
+            _ => None,
+        });
+        member.admit(&given).unwrap();
+        until(&member, is_record);
+        member
+    }
+
+    fn is_record(event: Event<ReadMessage<'_>>) -> Option<()> {
+        matches!(event, Event::Record(_)).then_some(())
+    }
+
+    /// A handler that is slower than its input: whenever it asks for the next record there is one.
+    #[test]
+    fn the_ends_are_known_while_there_is_always_another_record() {
+        let mock = MockCluster::new(1).unwrap();
+        let member = reading(&mock);
+        let partition = TopicPartition::new("in", Partition(0));
+        let told = (1_000..).find(|number| {
+            let statistics = Statistics {
+                ends: vec![(partition.clone(), NextOffset::new(*number))],
+                ..Statistics::default()
+            };
+            member
+                .consumer
+                .context()
+                .tell(Signal::Statistics(statistics));
+            let event = member.poll(Duration::from_millis(100)).unwrap();
+            is_record(event).is_some()
+        });
+        assert_eq!(member.end_offset(&partition), told.map(NextOffset::new));
+    }
+
+    /// A topic that was made anew has grown to the position before the cluster is asked: the client has gone elsewhere all the same.
+    #[test]
+    fn a_position_that_the_client_has_reset_is_reported_though_it_is_on_the_cluster_again() {
+        let mock = MockCluster::new(1).unwrap();
+        let member = reading(&mock);
+        let partition = TopicPartition::new("in", Partition(0));
+        let reset = Signal::Reset(partition.clone(), NextOffset::new(50));
+        member.consumer.context().tell(reset);
+        let found = until(&member, |event| match event {
+            Event::OutOfRange {
+                partition,
+                wanted,
+                start,
+                end,
+            } => Some((partition, [wanted, start, end])),
+            _ => None,
+        });
+        assert_eq!(found, (partition, [50, 0, 100].map(NextOffset::new)));
+    }
+
+    #[test]
+    fn a_position_whose_leader_is_away_does_not_keep_another_one_in_doubt() {
+        let mock = MockCluster::new(1).unwrap();
+        let member = reading(&mock);
+        let reset = |topic: &str| {
+            let partition = TopicPartition::new(topic, Partition(0));
+            Signal::Reset(partition, NextOffset::new(500))
+        };
+        for topic in ["in", "no-such-topic"] {
+            member.consumer.context().tell(reset(topic));
+        }
+        let found = until(&member, |event| match event {
+            Event::OutOfRange { partition, .. } => Some(partition),
+            _ => None,
+        });
+        assert_eq!(&*found.topic, "in");
+    }
+
+    fn failed(partition: i32, code: RDKafkaErrorCode) -> Report {
+        Report {
+            token: 0,
+            bytes: 0,
+            failure: Some(Failure {
+                error: KafkaError::MessageProduction(code),
+                topic: "out".to_owned(),
+                partition,
+            }),
+        }
+    }
+
+    /// The broker names the records of a batch that it refuses; the client has another error for the others.
+    #[test]
+    fn a_record_that_the_broker_names_is_to_blame_and_no_other_of_its_batch() {
+        use RDKafkaErrorCode as Code;
+        let is_named = |reports: &[Report]| {
+            let named = Named::of(reports);
+            let failures = reports.iter().filter_map(|report| report.failure.as_ref());
+            failures
+                .map(|failure| named.is_named(failure))
+                .collect::<Vec<_>>()
+        };
+        let with_names = [
+            failed(0, Code::InvalidDifferentRecord),
+            failed(0, Code::InvalidRecord),
+            failed(0, Code::MessageSizeTooLarge),
+            failed(1, Code::InvalidRecord),
+        ];
+        assert_eq!(is_named(&with_names), [false, true, false, false]);
+        let without = [
+            failed(0, Code::InvalidRecord),
+            failed(0, Code::InvalidRecord),
+        ];
+        assert_eq!(is_named(&without), [false, false]);
+    }
+
+    #[test]
+    fn an_effect_that_no_request_can_carry_is_refused_when_it_is_sent() {
+        let member = away();
+        let value = vec![0; 101_000_000];
+        let record = Outgoing {
+            topic: "out",
+            partition: None,
+            key: None,
+            value: Some(&value),
+            headers: None,
+            timestamp: None,
+        };
+        let Err(SendError::Failed(error)) = member.send(record, Token(1)) else {
+            panic!("it was taken");
+        };
+        let bytes = record.memory();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "failed to send a record of {bytes} bytes to topic `out`: a request takes 100000000 bytes at most"
+            )
+        );
+        assert_eq!(member.in_flight_bytes(), 0);
+    }
+
     #[test]
     fn no_second_commit_begins_before_the_first_is_answered() {
         let member = away();
@@ -543,6 +729,8 @@ mod tests {
         let expected =
             expected.map(|why| format!("failed to commit offsets of group `group`: {why}"));
         assert_eq!(texts, expected);
+        // Its close would wait for the commit until the session ends.
+        std::mem::forget(member);
     }
 
     #[test]

@@ -14,11 +14,26 @@ use super::deliveries::Deliveries;
 use super::signals::{Signal, Signals};
 use crate::config::Cluster;
 use crate::error::Error;
+use crate::limits::{LARGEST_REQUEST, Limits};
 use crate::policy::Start;
 
 /// The most that the client allows as the size of a record: what a topic takes is for the topic to decide. Its limit is of what
 /// travels, and the records of a compressed batch may be many times as large.
 const LARGEST: &str = "1000000000";
+
+/// What a record may take that is not compressed: no broker takes a larger request by default, and one that is larger than a
+/// request closes the connection each time it is sent.
+pub(super) fn largest_record(cluster: &Cluster, limits: &Limits) -> usize {
+    let mut properties = cluster.raw_properties();
+    let is_compressed = properties.any(|(name, value)| {
+        matches!(name, "compression.type" | "compression.codec") && value != "none"
+    });
+    if is_compressed {
+        return usize::MAX;
+    }
+    let taken = limits.largest_batch.unwrap_or(0);
+    usize::try_from(taken.max(LARGEST_REQUEST)).unwrap_or(usize::MAX)
+}
 
 /// The client's own size of a batch.
 const BATCH: u32 = 1_000_000;

@@ -1,10 +1,12 @@
 //! Where a member stands in its partitions, and where it is to begin.
 //!
 //! The group's coordinator and the partitions' leaders are asked, with a bound on the time. librdkafka tells of a position
-//! that is not on the cluster without saying what is: such a position stays in doubt until the cluster has answered.
+//! that is not on the cluster without saying what is: such a position stays in doubt until the cluster has answered. The client
+//! has gone elsewhere by then, whatever the cluster has at the time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
@@ -12,8 +14,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset as ClientOffset;
 
 use super::super::offsets::{self, ByPartition, Which};
+use super::signals::partitions;
 use super::{Member, PATIENCE, SHORT_PATIENCE, list_of};
-use crate::clock::Clock as _;
+use crate::clock::{Clock as _, Moment};
 use crate::error::Error;
 use crate::log::{Begin, Event, Log as _};
 use crate::policy::Start;
@@ -21,6 +24,9 @@ use crate::topic::{NextOffset, TopicPartition};
 
 /// The first offset of a partition that could not be asked for; every partition begins there or later.
 const UNKNOWN: NextOffset = NextOffset::new(0);
+
+/// Between two questions about a position in doubt, at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Member {
     /// Where the group goes on in some partitions.
@@ -137,45 +143,93 @@ impl Member {
         Ok(list)
     }
 
-    /// Asks the cluster about the positions in doubt; an event for the first that is not there.
+    /// Asks the cluster about a position in doubt, of those whose time has come; an event where the client has gone elsewhere.
     pub(super) fn doubt<M>(&self) -> Option<Event<M>> {
         let mut known = self.known.borrow_mut();
-        if known.doubtful.is_empty() || self.clock.now() < known.ask_at {
+        if known.doubtful.is_empty() {
             return None;
         }
-        while let Some((partition, wanted)) = known.doubtful.pop() {
-            let (topic, number) = (&*partition.topic, partition.partition.0);
-            match self
-                .consumer
-                .fetch_watermarks(topic, number, SHORT_PATIENCE)
-            {
-                Ok((start, end)) if start <= wanted.get() && wanted.get() <= end => {}
-                Ok((start, end)) => {
-                    return Some(Event::OutOfRange {
-                        partition,
-                        wanted,
-                        start: NextOffset::new(start),
-                        end: NextOffset::new(end),
-                    });
-                }
-                Err(error) => {
-                    let action = format!("ask for the ends of {partition}");
-                    known.doubtful.push((partition, wanted));
-                    known.ask_at = self.clock.now().plus(SHORT_PATIENCE);
-                    return Some(Event::Trouble(self.fail(action, &error)));
-                }
+        let now = self.clock.now();
+        let due = known
+            .doubtful
+            .iter()
+            .position(|doubt| doubt.ask_at <= now)?;
+        let mut doubt = known.doubtful.swap_remove(due);
+        let (topic, number) = (&*doubt.partition.topic, doubt.partition.partition.0);
+        let asked = self
+            .consumer
+            .fetch_watermarks(topic, number, SHORT_PATIENCE);
+        match asked {
+            Ok((start, end)) => doubt.event(NextOffset::new(start), NextOffset::new(end)),
+            Err(error) => {
+                let action = format!("ask for the ends of {}", doubt.partition);
+                doubt.ask_later(self.clock.now());
+                known.doubtful.push(doubt);
+                Some(Event::Trouble(self.fail(action, &error)))
             }
         }
-        None
     }
 
-    /// Where the client stands in a partition.
-    pub(super) fn position(&self, partition: &TopicPartition) -> Option<NextOffset> {
-        let positions = self.consumer.position().ok()?;
-        let found = positions.find_partition(&partition.topic, partition.partition.0)?;
-        match found.offset() {
-            ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
-            _ => self.known.borrow().starts.get(partition).copied(),
+    /// Where the client stands in each partition that it has.
+    pub(super) fn positions(&self) -> Result<HashMap<TopicPartition, NextOffset>, KafkaError> {
+        let list = self.consumer.position()?;
+        let known = self.known.borrow();
+        let stands = partitions(&list).into_iter().zip(list.elements());
+        let stands = stands.filter_map(|(partition, element)| {
+            let at = match element.offset() {
+                ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
+                _ => known.starts.get(&partition).copied(),
+            };
+            Some((partition, at?))
+        });
+        Ok(stands.collect())
+    }
+}
+
+/// A position that may not be on the cluster.
+pub(super) struct Doubt {
+    pub(super) partition: TopicPartition,
+    wanted: NextOffset,
+    /// Whether the client has said that it went elsewhere. The position may be on the cluster again meanwhile, where a topic was
+    /// made anew and has grown.
+    is_reset: bool,
+    ask_at: Moment,
+    /// How long after the next failure it is asked again.
+    pause: Duration,
+}
+
+impl Doubt {
+    pub(super) fn of_a_reset(partition: TopicPartition, wanted: NextOffset) -> Self {
+        let doubt = Self::of_a_position(partition, wanted);
+        Self {
+            is_reset: true,
+            ..doubt
         }
+    }
+
+    pub(super) fn of_a_position(partition: TopicPartition, wanted: NextOffset) -> Self {
+        Self {
+            partition,
+            wanted,
+            is_reset: false,
+            ask_at: Moment::default(),
+            pause: SHORT_PATIENCE,
+        }
+    }
+
+    fn event<M>(self, start: NextOffset, end: NextOffset) -> Option<Event<M>> {
+        let is_there = start <= self.wanted && self.wanted <= end;
+        (self.is_reset || !is_there).then_some(Event::OutOfRange {
+            partition: self.partition,
+            wanted: self.wanted,
+            start,
+            end,
+        })
+    }
+
+    /// Each failure takes its time, in which nothing is read: they become rare.
+    fn ask_later(&mut self, now: Moment) {
+        self.ask_at = now.plus(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }

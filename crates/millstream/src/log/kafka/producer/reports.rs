@@ -129,7 +129,7 @@ pub(super) struct Reports {
     on_failure: Option<OnFailure>,
     last_receipt: AtomicUsize,
     pub(super) stop: AtomicBool,
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     pub(super) progress: (Mutex<()>, Condvar),
     /// Whether the serving thread waits for something to do.
     idle: AtomicBool,
