@@ -92,7 +92,7 @@ fn declared() -> [(Error, &'static str); 10] {
 }
 
 /// Errors of a service that runs.
-fn running() -> [(Error, &'static str); 11] {
+fn running() -> [(Error, &'static str); 12] {
     let service = || text("totals");
     [
         (
