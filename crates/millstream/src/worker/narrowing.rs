@@ -51,6 +51,7 @@ impl<S> Core<S> {
         failures: &[(Token, Failed)],
         others_failed: bool,
     ) -> Option<SlotId> {
+        self.suspect_timers(failures);
         let batch = self.refused_batch(failures);
         let mut refused = failures
             .iter()
@@ -77,6 +78,20 @@ impl<S> Core<S> {
             }
         }
         to_blame
+    }
+
+    /// Timers with effects in a refused batch are called alone from now on.
+    fn suspect_timers(&mut self, failures: &[(Token, Failed)]) {
+        for (_, failed) in failures {
+            let Some((slot, unit)) = self.table.slot_and_unit(failed.slot) else {
+                continue;
+            };
+            let place = slot.ring.get(failed.number);
+            let is_of_a_timer = place.is_some_and(|place| place.offset.is_none());
+            if is_of_a_timer && failed.error.class() == Class::Abortable {
+                unit.ticks.iter_mut().for_each(|tick| tick.alone = true);
+            }
+        }
     }
 
     fn refused_batch(&self, failures: &[(Token, Failed)]) -> Vec<Refused> {

@@ -126,8 +126,16 @@ pub(crate) struct Unit<S> {
     pub(crate) is_starting: bool,
     /// Replays since the watermark last moved.
     pub(crate) rewinds: u32,
-    /// When each timer is due.
-    pub(crate) ticks: Vec<Moment>,
+    /// Of each timer.
+    pub(crate) ticks: Vec<Tick>,
+}
+
+/// When a timer of a unit is called.
+#[derive(Clone, Copy)]
+pub(crate) struct Tick {
+    pub(crate) due: Moment,
+    /// While nothing else is under way: a batch with effects of the unit's timers was refused, and the next refusal is to be its own.
+    pub(crate) alone: bool,
 }
 
 /// Why a unit takes no records at the moment.

@@ -16,7 +16,7 @@ use crate::metrics::{Meters, REBALANCES};
 use crate::topic::TopicPartition;
 
 use super::Core;
-use super::partition::{Hold, Unit};
+use super::partition::{Hold, Tick, Unit};
 
 /// Between two attempts to be given a start position by a cluster that does not answer.
 const ADMIT_AGAIN: Duration = Duration::from_millis(500);
@@ -279,7 +279,10 @@ impl<S> Core<S> {
         }
         let starts_paused = declared.is_some_and(|input| input.paused);
         let meters = self.meters.partition(&source);
-        let ticks = definition.timers.iter().map(|timer| now.plus(timer.every));
+        let ticks = definition.timers.iter().map(|timer| Tick {
+            due: now.plus(timer.every),
+            alone: false,
+        });
         let unit = state.map(|state| Unit {
             state,
             slots: Vec::new(),

@@ -15,7 +15,7 @@ use crate::error::{Class, Error};
 use crate::log::{Event, Log, Outgoing, SendError, Token};
 use crate::metrics::{BACKPRESSURE, DELIVERIES_FAILED, TIMERS_FAILED};
 use crate::record::Position;
-use crate::topic::Offset;
+use crate::topic::{Offset, Partition};
 
 use super::Core;
 use super::narrowing::Failed;
@@ -33,12 +33,45 @@ pub(super) struct Pending {
     since: Moment,
 }
 
+/// A timer that is called while nothing else is under way.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) partition: Partition,
+    pub(super) timer: usize,
+    since: Moment,
+    pub(super) stage: Stage,
+}
+
+/// How far the call of a timer that is called alone is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Something else is under way.
+    Waiting,
+    /// Only its own effects are under way.
+    Called,
+    /// They were refused.
+    Refused,
+}
+
+impl Trial {
+    pub(super) const fn new(partition: Partition, timer: usize, since: Moment) -> Self {
+        Self {
+            partition,
+            timer,
+            since,
+            stage: Stage::Waiting,
+        }
+    }
+}
+
 /// Effects on their way out.
 pub(super) struct Sending {
     /// The topics effects go to: the declared outputs, then the dead-letter topic of each input.
     targets: Vec<Arc<str>>,
     /// Those that the log has not taken yet.
     pub(super) pending: Option<Pending>,
+    /// The timer that is called alone.
+    pub(super) trial: Option<Trial>,
     /// The slot whose records are sent one by one, because a batch of them was refused.
     pub(super) isolated: Option<SlotId>,
     /// Everything is paused until the log has room again.
@@ -50,6 +83,7 @@ impl Sending {
         Self {
             targets,
             pending: None,
+            trial: None,
             isolated: None,
             paused_for_backpressure: false,
         }
@@ -141,17 +175,19 @@ impl<S> Core<S> {
 
     /// Gets rid of pending effects before anything else is done; whether that is so by now. Waits for room up to `wait`.
     pub(super) fn unblock<L: Log>(&mut self, log: &L, wait: Duration) -> bool {
-        if self.send_pending(log) {
+        if self.send_pending(log) && self.try_timer(log) {
             self.end_backpressure(log);
             return true;
         }
         self.reports(log, wait.min(Duration::from_millis(20)));
         self.now = self.clock.now();
-        if self.send_pending(log) {
+        if self.send_pending(log) && self.try_timer(log) {
             self.end_backpressure(log);
             return true;
         }
-        let since = self.sending.pending.as_ref().map(|pending| pending.since);
+        let pending = self.sending.pending.as_ref().map(|pending| pending.since);
+        let trial = self.sending.trial.as_ref().map(|trial| trial.since);
+        let since = pending.or(trial);
         let waited = since.map(|since| self.now.since(since));
         if !self.sending.paused_for_backpressure
             && waited.is_some_and(|waited| waited >= PAUSE_AFTER)
@@ -164,9 +200,23 @@ impl<S> Core<S> {
         false
     }
 
-    /// Whether effects wait for room, so that no handler may be called.
+    /// Whether effects wait for room, or a timer is called alone, so that no handler may be called.
     pub(super) const fn is_blocked(&self) -> bool {
-        self.sending.pending.is_some()
+        self.sending.pending.is_some() || self.sending.trial.is_some()
+    }
+
+    /// Whether a refusal is that of a timer's effects and of nothing else.
+    fn is_on_trial(&self, failed: &Failed) -> bool {
+        let slot = self.table.slot(failed.slot);
+        slot.is_some_and(|slot| {
+            let place = slot.ring.get(failed.number);
+            let is_of_a_timer = place.is_some_and(|place| place.offset.is_none());
+            let trial = self.sending.trial.as_ref();
+            let mut called = trial
+                .filter(|trial| trial.stage != Stage::Waiting)
+                .into_iter();
+            is_of_a_timer && called.any(|trial| trial.partition == slot.source.partition)
+        })
     }
 
     /// Pauses everything until there is room again.
@@ -247,7 +297,9 @@ impl<S> Core<S> {
                 continue;
             }
             let class = match failed.error.class() {
-                Class::Abortable if to_blame == Some(failed.slot) => Class::Refused,
+                Class::Abortable if to_blame == Some(failed.slot) || self.is_on_trial(&failed) => {
+                    Class::Refused
+                }
                 class => class,
             };
             self.undelivered(log, failed.slot, failed.number, class, failed.error);
@@ -315,6 +367,9 @@ impl<S> Core<S> {
             Some(offset) => self.refused(log, id, number, offset, &error),
             None => {
                 self.meters.count(TIMERS_FAILED);
+                if let Some(trial) = &mut self.sending.trial {
+                    trial.stage = Stage::Refused;
+                }
                 tracing::error!(
                     service,
                     partition = partition.0,

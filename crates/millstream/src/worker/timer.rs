@@ -3,6 +3,9 @@
 //! A timer's effects take a place in the ring like a record's: records of the first input after them are committed after them. A timer that
 //! is late is called once, not once for each interval missed. One that fails has no record to dead-letter: it is
 //! counted and told, and called again at the next interval.
+//!
+//! It cannot be isolated like a record, which is read again: what it emits is another thing the next time. So a timer whose effects
+//! were in a refused batch is called alone from then on, until it got through: while nothing else of the worker is under way.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,6 +16,7 @@ use crate::topic::Partition;
 use super::Core;
 use super::failure::{Failure, Reason};
 use super::handling::Called;
+use super::send::{Stage, Trial};
 
 impl<S> Core<S> {
     /// Calls the timers that are due.
@@ -36,26 +40,62 @@ impl<S> Core<S> {
     /// Finds out which timer is due next.
     pub(super) fn schedule_ticks(&mut self) {
         let free = self.table.units().filter(|(_, unit)| unit.is_free());
-        self.schedule.next_tick = free.flat_map(|(_, unit)| unit.ticks.iter().copied()).min();
+        self.schedule.next_tick = free
+            .flat_map(|(_, unit)| unit.ticks.iter().map(|tick| tick.due))
+            .min();
     }
 
     fn tick<L: Log>(&mut self, log: &L, partition: Partition, timer: usize) {
+        let Some(unit) = self.table.unit(partition) else {
+            return;
+        };
+        let due = unit.ticks.get(timer).filter(|tick| tick.due <= self.now);
+        match due {
+            Some(tick) if unit.is_free() && tick.alone => {
+                self.sending.trial = Some(Trial::new(partition, timer, self.now));
+            }
+            Some(_) if unit.is_free() => self.call_timer(log, partition, timer),
+            _ => {}
+        }
+    }
+
+    /// Takes a timer that is called alone a step further: it waits until nothing is under way, is called, and is over when nothing is
+    /// under way again. Whether no timer keeps the next handler from being called.
+    pub(super) fn try_timer<L: Log>(&mut self, log: &L) -> bool {
+        let Some(trial) = &mut self.sending.trial else {
+            return true;
+        };
+        if log.in_flight_bytes() > 0 {
+            return false;
+        }
+        let (partition, timer) = (trial.partition, trial.timer);
+        let stage = std::mem::replace(&mut trial.stage, Stage::Called);
+        let is_free = self.is_free(partition);
+        if is_free && stage == Stage::Waiting {
+            self.call_timer(log, partition, timer);
+            return false;
+        }
+        self.sending.trial = None;
+        let unit = self.table.unit_mut(partition);
+        let tick = unit.and_then(|unit| unit.ticks.get_mut(timer));
+        if let Some(tick) = tick.filter(|_| is_free && stage == Stage::Called) {
+            tick.alone = false;
+        }
+        true
+    }
+
+    fn call_timer<L: Log>(&mut self, log: &L, partition: Partition, timer: usize) {
         let definition = &*self.definition;
         let (Some(unit), Some(timer_of)) =
             (self.table.unit_mut(partition), definition.timers.get(timer))
         else {
             return;
         };
-        let now = self.now;
-        let is_free = unit.is_free();
-        let (Some(due), Some(slot)) = (unit.ticks.get_mut(timer), unit.slots.first().copied())
+        let (Some(tick), Some(slot)) = (unit.ticks.get_mut(timer), unit.slots.first().copied())
         else {
             return;
         };
-        if *due > now || !is_free {
-            return;
-        }
-        *due = now.plus(timer_of.every);
+        tick.due = self.now.plus(timer_of.every);
         self.context.begin(partition, None, 1);
         self.handling.begin(0, partition, Called::Timer);
         let (state, context) = (&mut unit.state, &mut self.context);

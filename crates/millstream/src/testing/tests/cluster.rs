@@ -129,3 +129,21 @@ fn processes_whose_threads_cannot_all_be_started_lose_nothing() {
         "{ended_by_a_failed_spawn} of 100"
     );
 }
+
+/// A timer emits several records at once, and their topic never takes one of them: no record beside them is lost, or waits for ever.
+#[test]
+fn timers_whose_batches_are_refused_lose_nothing_else() {
+    let on_tick = |_: &mut u64, context: &mut Context| {
+        context.emit(&NARROW, "tick", "fine")?;
+        context.emit(&NARROW, "tick", &"x".repeat(5_000))
+    };
+    simulate_with(0..40, Faults::all(), |world| {
+        let service = copier()
+            .output(&NARROW)
+            .every(Duration::from_secs(2), on_tick);
+        world.start(service.threads(2)).unwrap();
+        feed(world, &IN, 0..60);
+        world.run().unwrap();
+        assert_eq!(copied(world), (0..60).collect());
+    });
+}

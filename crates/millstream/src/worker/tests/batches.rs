@@ -1,8 +1,10 @@
 //! Batches that the cluster refuses as a whole, counted: a batch is a round trip.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Bench, IN, OUT, SECOND, Script, copier, kafka};
+use super::{Bench, IN, OUT, SECOND, Script, copier, copy, kafka};
 use crate::context::Context;
 use crate::error::Class;
 use crate::policy::OnError;
@@ -205,4 +207,35 @@ fn a_record_that_is_refused_for_itself_is_failed_at_once() {
     bench.settle();
     assert_eq!(bench.log.values("in.dlq"), ["huge"]);
     assert_eq!(bench.log.values("out"), ["a", "huge", "b", "a", "b"]);
+}
+
+/// The cluster takes one of a timer's two records, and refuses both as a batch. Nothing of it can be read again, so the timer is
+/// called alone: its refusal costs neither the state nor the records beside it.
+#[test]
+fn a_timer_whose_batch_is_refused_has_its_partition_replayed_once() {
+    let made = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&made);
+    let init = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    };
+    let on_tick = |(): &mut (), context: &mut Context| {
+        context.emit(&OUT, &(), "fine")?;
+        context.emit(&OUT, &(), "huge")
+    };
+    let service = Service::new("ticker", init).input(&IN, copy).output(&OUT);
+    let mut bench = Bench::new(service.every(SECOND, on_tick));
+    bench.log.acknowledge_at_once(false);
+    bench.log.assign([0]);
+    let mut batches = Batches::default();
+    for number in 0..10 {
+        batches.settle(&mut bench);
+        bench.log.write(0, &[&number.to_string()]);
+        bench.clock.advance(SECOND);
+    }
+    batches.settle(&mut bench);
+    assert_eq!(made.load(Ordering::Relaxed), 2, "one made anew");
+    bench.worker.stop();
+    bench.settle_to_the_end();
+    let calls = bench.log.calls();
+    assert_eq!(calls.last().unwrap(), "commit now in[0]=10");
 }

@@ -80,6 +80,8 @@ pub(super) struct State {
     events: RefCell<VecDeque<Event<OwnedRecord>>>,
     sent: RefCell<Vec<Sent>>,
     reports: RefCell<VecDeque<(Token, Result<(), Error>)>>,
+    /// How many reports were given.
+    told: Cell<usize>,
     /// Whether what is sent is acknowledged at once.
     acks: Cell<bool>,
     refuses: RefCell<Option<Refuses>>,
@@ -119,6 +121,7 @@ impl Default for State {
             events: RefCell::default(),
             sent: RefCell::default(),
             reports: RefCell::default(),
+            told: Cell::default(),
             acks: Cell::default(),
             refuses: RefCell::default(),
             calls: RefCell::default(),
@@ -383,13 +386,14 @@ impl Log for Script {
 
     fn reports(&self, _wait: Duration, each: &mut dyn FnMut(Token, Result<(), Error>)) {
         let reports = std::mem::take(&mut *self.0.reports.borrow_mut());
+        self.0.told.set(self.0.told.get() + reports.len());
         for (token, result) in reports {
             each(token, result);
         }
     }
 
     fn in_flight_bytes(&self) -> usize {
-        0
+        self.0.sent.borrow().len().saturating_sub(self.0.told.get())
     }
 
     fn commit(&self, positions: &[(TopicPartition, NextOffset)]) -> Result<(), Error> {
