@@ -28,6 +28,34 @@ fn a_configuration_that_no_topic_has_is_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn a_refusal_names_the_option_that_it_is_about() {
+    let world = World::new();
+    let topic = world.name("options");
+    let set = ["--set", "retention.ms=soon", "--set", "foo=1"];
+    let ended = world
+        .run(&[&["topics", "create", &topic][..], &set].concat())
+        .expect(2);
+    assert!(
+        ended.stderr.starts_with(&format!(
+            "error: --set retention.ms=soon, foo=1: failed to create topic `{topic}`: "
+        )),
+        "{}",
+        ended.stderr
+    );
+    world.run(&["topics", "create", &topic]).expect(0);
+    let ended = world
+        .run(&["topics", "purge", &topic, "--before", "soon"])
+        .expect(2);
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: --before: `soon` is not a place; "),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
 fn every_topic_is_listed_with_its_partitions_and_records() {
     let world = World::new();
     let (empty, full) = (world.name("empty"), world.name("full"));

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use millstream::TopicSpec;
 use millstream::admin::{Admin, TopicInfo};
+use millstream::{Class, TopicSpec};
 use millstream_systems::number;
 use serde::Serialize;
 
@@ -316,6 +316,11 @@ impl Create {
                         "topic exists already; --if-missing accepts it as it is"
                     );
                     outcome = Outcome::Negative;
+                }
+                // The cluster does not say which setting it is that it refuses.
+                Err(error) if error.class() == Class::Refused && !set.is_empty() => {
+                    let given = format!("--set {}", self.set.join(", "));
+                    return Err(anyhow::Error::from(error).context(given));
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -2,7 +2,7 @@
 //!
 //! Shows what it would delete before it asks; offsets are never used again, so readers go on where they were.
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::ArgGroup;
 use millstream::admin::Admin;
 use millstream::{Clock as _, NextOffset, Partition, SystemClock, TopicPartition};
@@ -130,7 +130,7 @@ impl Purge {
         }
         let place = match &self.before {
             None => Place::End,
-            Some(text) => Place::parse(text, SystemClock::new().wall())?,
+            Some(text) => Place::parse(text, SystemClock::new().wall()).context("--before")?,
         };
         let timed = match place {
             Place::End if self.all => None,
