@@ -239,8 +239,9 @@ fn no_acknowledged_commit_is_lost_by_a_kill() {
 fn a_session_ends_in_time() {
     let cluster = Cluster::embedded(|config| config.group_min_session_timeout_ms = 1);
     let mut member = Member::at(&cluster.address, "readers");
+    // The session begins when the join is answered; nothing else has to come in time.
     member.session_timeout_ms = 50;
-    member.settle();
+    member.join();
     let request = DescribeGroupsRequest::default().with_groups(vec![group_id("readers")]);
     eventually("an empty group", || {
         let group = member.client.call(6, &request).groups.remove(0);
