@@ -75,6 +75,11 @@ impl World {
         self.broker = None;
     }
 
+    /// Sends a signal to the broker.
+    pub(crate) fn signal_broker(&self, signal: Signal) {
+        self.broker.as_ref().unwrap().signal(signal);
+    }
+
     /// A topic or group name that no other test has.
     pub(crate) fn name(&self, name: &str) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -1,5 +1,6 @@
 //! Where examples stand: the lines under `Example:` and `Examples:` of every command's `--help`, and in the code blocks of the
-//! pages the lines that begin with `$ ` or `millstream `, also with variables set before them.
+//! pages the lines that begin with `$ ` or `millstream `, also with variables set before them. Those of a section `Step by step` need one
+//! another, and have a test of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,12 +55,15 @@ fn of_help(place: &str, help: &str) -> Vec<Example> {
 /// The examples in the code blocks of a page.
 fn of_page(place: &str, text: &str) -> Vec<Example> {
     let mut examples = Vec::new();
-    let mut inside = false;
+    let (mut inside, mut steps) = (false, false);
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if line.trim_start().starts_with("```") {
             inside = !inside;
             continue;
+        }
+        if !inside && line.starts_with('#') {
+            steps = line.ends_with("Step by step");
         }
         let typed = line.strip_prefix("$ ").unwrap_or(line);
         let command = super::rewrite::words(typed).join(" ");
@@ -67,7 +71,7 @@ fn of_page(place: &str, text: &str) -> Vec<Example> {
             || command.starts_with("millstream ")
             || command.starts_with("cargo run --release -- ")
             || (line.starts_with("$ ") && typed.contains("millstream "));
-        if !inside || !is_ours {
+        if !inside || steps || !is_ours {
             continue;
         }
         let mut whole = typed.to_owned();

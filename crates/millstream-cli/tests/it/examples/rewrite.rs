@@ -42,7 +42,11 @@ pub(super) fn rewritten(line: &str, brokers: &str) -> String {
             }
             ("--for", _) => words[at] = "2s".to_owned(),
             ("--brokers", _) => words[at] = brokers.to_owned(),
-            ("--listen", _) => words[at] = "127.0.0.1:0".to_owned(),
+            ("--listen", _) => {
+                let name = words[at].split_once('=').map(|(name, _)| name);
+                words[at] =
+                    name.map_or_else(String::new, |name| format!("{name}=")) + "127.0.0.1:0";
+            }
             _ => {}
         }
     }
@@ -94,6 +98,10 @@ fn a_line_is_run_on_the_broker_of_the_test_and_ends() {
     assert_eq!(
         run_as("KAFKA_TOPIC=a millstream up --brokers $BROKERS"),
         "KAFKA_TOPIC=a millstream up --brokers b:1"
+    );
+    assert_eq!(
+        run_as("millstream broker --listen a=0.0.0.0:1"),
+        "millstream broker --listen a=127.0.0.1:0"
     );
     assert_eq!(run_as("millstream up status"), "millstream up status");
     assert_eq!(end_of("KAFKA_TOPIC=a millstream up messages"), End::Signal);
