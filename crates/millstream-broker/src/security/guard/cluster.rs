@@ -43,6 +43,8 @@ impl Guard<'_> {
 }
 
 impl Guarded for DescribeConfigsRequest {
+    type Response = DescribeConfigsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeConfigsResponse> {
         let denies = |kind, name: &str| at.denies_config(Operation::DescribeConfigs, kind, name);
         let mut refused = Vec::new();
@@ -64,6 +66,8 @@ impl Guarded for DescribeConfigsRequest {
 }
 
 impl Guarded for AlterConfigsRequest {
+    type Response = AlterConfigsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<AlterConfigsResponse> {
         let denies = |kind, name: &str| at.denies_config(Operation::AlterConfigs, kind, name);
         let mut refused = Vec::new();
@@ -85,6 +89,8 @@ impl Guarded for AlterConfigsRequest {
 }
 
 impl Guarded for IncrementalAlterConfigsRequest {
+    type Response = IncrementalAlterConfigsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<IncrementalAlterConfigsResponse> {
         let denies = |kind, name: &str| at.denies_config(Operation::AlterConfigs, kind, name);
         let mut refused = Vec::new();
@@ -106,6 +112,8 @@ impl Guarded for IncrementalAlterConfigsRequest {
 }
 
 impl Guarded for DescribeLogDirsRequest {
+    type Response = DescribeLogDirsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeLogDirsResponse> {
         let denied = at.denies_cluster(Operation::Describe);
         let response = DescribeLogDirsResponse::default();
@@ -117,6 +125,8 @@ impl Guarded for DescribeLogDirsRequest {
 }
 
 impl Guarded for DescribeClusterRequest {
+    type Response = DescribeClusterResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeClusterResponse> {
         let access = at.access.clone();
         Verdict::amend(move |response: &mut DescribeClusterResponse| {
@@ -128,6 +138,8 @@ impl Guarded for DescribeClusterRequest {
 }
 
 impl Guarded for DescribeUserScramCredentialsRequest {
+    type Response = DescribeUserScramCredentialsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeUserScramCredentialsResponse> {
         let denied = at.denies_cluster(Operation::Describe);
         Verdict::all(denied.then(|| {
@@ -139,6 +151,8 @@ impl Guarded for DescribeUserScramCredentialsRequest {
 }
 
 impl Guarded for AlterUserScramCredentialsRequest {
+    type Response = AlterUserScramCredentialsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<AlterUserScramCredentialsResponse> {
         if !at.denies_cluster(Operation::Alter) {
             return Verdict::SERVE;
@@ -157,6 +171,8 @@ impl Guarded for AlterUserScramCredentialsRequest {
 }
 
 impl Guarded for DescribeClientQuotasRequest {
+    type Response = DescribeClientQuotasResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeClientQuotasResponse> {
         let denied = at.denies_cluster(Operation::DescribeConfigs);
         Verdict::all(denied.then(|| {
@@ -169,6 +185,8 @@ impl Guarded for DescribeClientQuotasRequest {
 }
 
 impl Guarded for AlterClientQuotasRequest {
+    type Response = AlterClientQuotasResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<AlterClientQuotasResponse> {
         if !at.denies_cluster(Operation::AlterConfigs) {
             return Verdict::SERVE;
@@ -190,6 +208,8 @@ impl Guarded for AlterClientQuotasRequest {
 }
 
 impl Guarded for CreateAclsRequest {
+    type Response = CreateAclsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<CreateAclsResponse> {
         let refused = AclCreationResult::default()
             .with_error_code(NO_CLUSTER)
@@ -201,6 +221,8 @@ impl Guarded for CreateAclsRequest {
 }
 
 impl Guarded for DescribeAclsRequest {
+    type Response = DescribeAclsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeAclsResponse> {
         let denied = at.denies_cluster(Operation::Describe);
         Verdict::all(denied.then(|| {
@@ -212,6 +234,8 @@ impl Guarded for DescribeAclsRequest {
 }
 
 impl Guarded for DeleteAclsRequest {
+    type Response = DeleteAclsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DeleteAclsResponse> {
         let refused = DeleteAclsFilterResult::default()
             .with_error_code(NO_CLUSTER)

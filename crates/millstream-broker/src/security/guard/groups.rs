@@ -36,6 +36,8 @@ impl Guard<'_> {
 }
 
 impl Guarded for JoinGroupRequest {
+    type Response = JoinGroupResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<JoinGroupResponse> {
         let denied = at.denies_group(Operation::Read, &self.group_id);
         Verdict::all(denied.then(|| {
@@ -51,6 +53,8 @@ impl Guarded for JoinGroupRequest {
 }
 
 impl Guarded for SyncGroupRequest {
+    type Response = SyncGroupResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<SyncGroupResponse> {
         let denied = at.denies_group(Operation::Read, &self.group_id);
         Verdict::all(denied.then(|| SyncGroupResponse::default().with_error_code(NO_GROUP)))
@@ -58,6 +62,8 @@ impl Guarded for SyncGroupRequest {
 }
 
 impl Guarded for HeartbeatRequest {
+    type Response = HeartbeatResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<HeartbeatResponse> {
         let denied = at.denies_group(Operation::Read, &self.group_id);
         Verdict::all(denied.then(|| HeartbeatResponse::default().with_error_code(NO_GROUP)))
@@ -65,6 +71,8 @@ impl Guarded for HeartbeatRequest {
 }
 
 impl Guarded for LeaveGroupRequest {
+    type Response = LeaveGroupResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<LeaveGroupResponse> {
         let denied = at.denies_group(Operation::Read, &self.group_id);
         Verdict::all(denied.then(|| LeaveGroupResponse::default().with_error_code(NO_GROUP)))
@@ -72,6 +80,8 @@ impl Guarded for LeaveGroupRequest {
 }
 
 impl Guarded for OffsetCommitRequest {
+    type Response = OffsetCommitResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<OffsetCommitResponse> {
         let group = at.denies_group(Operation::Read, &self.group_id);
         let code = if group { NO_GROUP } else { NO_TOPIC };
@@ -101,6 +111,8 @@ impl Guarded for OffsetCommitRequest {
 }
 
 impl Guarded for OffsetDeleteRequest {
+    type Response = OffsetDeleteResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<OffsetDeleteResponse> {
         if at.denies_group(Operation::Delete, &self.group_id) {
             let response = OffsetDeleteResponse::default();
@@ -129,6 +141,8 @@ impl Guarded for OffsetDeleteRequest {
 }
 
 impl Guarded for FindCoordinatorRequest {
+    type Response = FindCoordinatorResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<FindCoordinatorResponse> {
         let (code, transactions) = match self.key_type {
             0 => (NO_GROUP, false),
@@ -166,6 +180,8 @@ impl Guarded for FindCoordinatorRequest {
 }
 
 impl Guarded for DescribeGroupsRequest {
+    type Response = DescribeGroupsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeGroupsResponse> {
         let denied = take(&mut self.groups, |id| {
             at.denies_group(Operation::Describe, id)
@@ -193,6 +209,8 @@ impl Guarded for DescribeGroupsRequest {
 }
 
 impl Guarded for ConsumerGroupHeartbeatRequest {
+    type Response = ConsumerGroupHeartbeatResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<ConsumerGroupHeartbeatResponse> {
         let hidden =
             |name: &TopicName| at.access.denies(Operation::Describe, Resource::topic(name));
@@ -211,6 +229,8 @@ impl Guarded for ConsumerGroupHeartbeatRequest {
 }
 
 impl Guarded for ConsumerGroupDescribeRequest {
+    type Response = ConsumerGroupDescribeResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<ConsumerGroupDescribeResponse> {
         let denied = take(&mut self.group_ids, |id| {
             at.denies_group(Operation::Describe, id)
@@ -255,6 +275,8 @@ fn names_hidden(access: &Access, member: &consumer_group_describe_response::Memb
 }
 
 impl Guarded for ListGroupsRequest {
+    type Response = ListGroupsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<ListGroupsResponse> {
         let access = at.access.clone();
         Verdict::amend(move |response: &mut ListGroupsResponse| {
@@ -268,6 +290,8 @@ impl Guarded for ListGroupsRequest {
 }
 
 impl Guarded for DeleteGroupsRequest {
+    type Response = DeleteGroupsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DeleteGroupsResponse> {
         let denied = take(&mut self.groups_names, |id| {
             at.denies_group(Operation::Delete, id)

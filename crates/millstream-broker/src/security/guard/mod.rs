@@ -9,7 +9,7 @@ mod groups;
 mod topics;
 mod transactions;
 
-use kafka_protocol::protocol::{Request, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 
 use super::acls::Access;
 use crate::broker::Broker;
@@ -40,7 +40,10 @@ impl<R> Verdict<R> {
 }
 
 /// A request that says what its sender must be allowed to do.
-pub(crate) trait Guarded: Request {
+pub(crate) trait Guarded {
+    /// What answers it.
+    type Response;
+
     /// Takes out what is denied.
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<Self::Response>;
 }

@@ -79,6 +79,8 @@ fn not_produced(
 }
 
 impl Guarded for ProduceRequest {
+    type Response = ProduceResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<ProduceResponse> {
         let id = self.transactional_id.as_ref();
         let code = match id.is_some_and(|id| at.denies_transaction(Operation::Write, id)) {
@@ -99,6 +101,8 @@ impl Guarded for ProduceRequest {
 }
 
 impl Guarded for ListOffsetsRequest {
+    type Response = ListOffsetsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<ListOffsetsResponse> {
         let denied = take(&mut self.topics, |wanted| {
             at.denies_topic(Operation::Describe, &wanted.name)
@@ -123,6 +127,8 @@ impl Guarded for ListOffsetsRequest {
 }
 
 impl Guarded for OffsetForLeaderEpochRequest {
+    type Response = OffsetForLeaderEpochResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<OffsetForLeaderEpochResponse> {
         if at
             .access
@@ -153,6 +159,8 @@ impl Guarded for OffsetForLeaderEpochRequest {
 }
 
 impl Guarded for CreateTopicsRequest {
+    type Response = CreateTopicsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<CreateTopicsResponse> {
         let any = at.access.allows(Operation::Create, Resource::CLUSTER);
         let denied = take(&mut self.topics, |wanted| {
@@ -181,6 +189,8 @@ impl Guarded for CreateTopicsRequest {
 }
 
 impl Guarded for DeleteTopicsRequest {
+    type Response = DeleteTopicsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DeleteTopicsResponse> {
         let named = take(&mut self.topic_names, |name| {
             at.denies_topic(Operation::Delete, name)
@@ -221,6 +231,8 @@ impl Guarded for DeleteTopicsRequest {
 }
 
 impl Guarded for DeleteRecordsRequest {
+    type Response = DeleteRecordsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DeleteRecordsResponse> {
         let denied = take(&mut self.topics, |wanted| {
             at.denies_topic(Operation::Delete, &wanted.name)
@@ -244,6 +256,8 @@ impl Guarded for DeleteRecordsRequest {
 }
 
 impl Guarded for CreatePartitionsRequest {
+    type Response = CreatePartitionsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<CreatePartitionsResponse> {
         let denied = take(&mut self.topics, |wanted| {
             at.denies_topic(Operation::Alter, &wanted.name)
@@ -261,6 +275,8 @@ impl Guarded for CreatePartitionsRequest {
 }
 
 impl Guarded for DescribeProducersRequest {
+    type Response = DescribeProducersResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeProducersResponse> {
         let denied = take(&mut self.topics, |wanted| {
             at.denies_topic(Operation::Read, &wanted.name)
@@ -284,6 +300,8 @@ impl Guarded for DescribeProducersRequest {
 }
 
 impl Guarded for DescribeTopicPartitionsRequest {
+    type Response = DescribeTopicPartitionsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeTopicPartitionsResponse> {
         let all = self.topics.is_empty();
         let mut denied = take(&mut self.topics, |wanted| {

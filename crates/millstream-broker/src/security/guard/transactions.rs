@@ -23,6 +23,8 @@ use super::{Guard, Guarded, NO_CLUSTER, NO_GROUP, NO_TOPIC, NO_TRANSACTION, Verd
 use crate::security::rules::{Operation, Resource, ResourceType};
 
 impl Guarded for InitProducerIdRequest {
+    type Response = InitProducerIdResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<InitProducerIdResponse> {
         let access = at.access;
         let code = match &self.transactional_id {
@@ -55,6 +57,8 @@ fn not_added(topic: AddPartitionsToTxnTopic, code: i16) -> AddPartitionsToTxnTop
 }
 
 impl Guarded for AddPartitionsToTxnRequest {
+    type Response = AddPartitionsToTxnResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<AddPartitionsToTxnResponse> {
         let response = AddPartitionsToTxnResponse::default();
         if at.version >= 4 {
@@ -95,6 +99,8 @@ impl Guarded for AddPartitionsToTxnRequest {
 }
 
 impl Guarded for AddOffsetsToTxnRequest {
+    type Response = AddOffsetsToTxnResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<AddOffsetsToTxnResponse> {
         let code = if at.denies_transaction(Operation::Write, &self.transactional_id) {
             Some(NO_TRANSACTION)
@@ -107,6 +113,8 @@ impl Guarded for AddOffsetsToTxnRequest {
 }
 
 impl Guarded for EndTxnRequest {
+    type Response = EndTxnResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<EndTxnResponse> {
         let denied = at.denies_transaction(Operation::Write, &self.transactional_id);
         Verdict::all(denied.then(|| EndTxnResponse::default().with_error_code(NO_TRANSACTION)))
@@ -114,6 +122,8 @@ impl Guarded for EndTxnRequest {
 }
 
 impl Guarded for TxnOffsetCommitRequest {
+    type Response = TxnOffsetCommitResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<TxnOffsetCommitResponse> {
         let (all, code) = if at.denies_transaction(Operation::Write, &self.transactional_id) {
             (true, NO_TRANSACTION)
@@ -149,6 +159,8 @@ impl Guarded for TxnOffsetCommitRequest {
 }
 
 impl Guarded for DescribeTransactionsRequest {
+    type Response = DescribeTransactionsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<DescribeTransactionsResponse> {
         let denied = take(&mut self.transactional_ids, |id| {
             at.denies_transaction(Operation::Describe, id)
@@ -171,6 +183,8 @@ impl Guarded for DescribeTransactionsRequest {
 }
 
 impl Guarded for ListTransactionsRequest {
+    type Response = ListTransactionsResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<ListTransactionsResponse> {
         let access = at.access.clone();
         Verdict::amend(move |response: &mut ListTransactionsResponse| {

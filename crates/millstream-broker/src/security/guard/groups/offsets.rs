@@ -20,6 +20,8 @@ impl Guard<'_> {
 }
 
 impl Guarded for OffsetFetchRequest {
+    type Response = OffsetFetchResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<OffsetFetchResponse> {
         match at.version {
             ..8 => one_group(self, at),

@@ -24,6 +24,8 @@ impl Guard<'_> {
 }
 
 impl Guarded for MetadataRequest {
+    type Response = MetadataResponse;
+
     fn guard(&mut self, at: &Guard<'_>) -> Verdict<MetadataResponse> {
         let version = at.version;
         let creates =
