@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,8 +13,12 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
+use tracing::dispatcher;
 
 use crate::error::Error;
+
+/// How often it is looked whether the end is requested while something else is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A request to end; clones are the same request.
 ///
@@ -88,6 +93,44 @@ impl Shutdown {
         self.is_requested()
     }
 
+    /// Does `work` on a thread of its own, called `name`; `None` when the end is requested first, and then nobody waits for it any longer.
+    /// So a request to a cluster that says nothing, which may take many seconds, holds up no end.
+    ///
+    /// # Errors
+    /// The thread cannot be started, or `work` panicked.
+    pub fn unless_requested<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, Error> {
+        let (sender, answer) = channel();
+        // Whoever listens to this thread's log hears of the work.
+        let dispatch = dispatcher::get_default(Clone::clone);
+        let work = move || {
+            // Nobody wants the answer after a shutdown.
+            dispatcher::with_default(&dispatch, || drop(sender.send(work())));
+        };
+        let started = thread::Builder::new().name(name.to_owned()).spawn(work);
+        started.map_err(|source| Error::Thread {
+            service: name.to_owned(),
+            name: name.to_owned(),
+            source,
+        })?;
+        loop {
+            match answer.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(RecvTimeoutError::Timeout) if self.is_requested() => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::WorkerPanicked {
+                        service: name.to_owned(),
+                        reason: "while it asked the cluster".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
     fn gate(&self) -> MutexGuard<'_, ()> {
         self.0.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,5 +167,19 @@ mod tests {
         let thread = thread::spawn(move || other.wait(Duration::from_secs(60)));
         shutdown.request();
         assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_shutdown_does_not_wait_for_the_answer_of_a_silent_cluster() {
+        let (silent, answer) = channel::<()>();
+        let shutdown = Shutdown::new();
+        let asked = shutdown.clone();
+        let work = move || {
+            asked.request();
+            answer.recv()
+        };
+        let outcome = shutdown.unless_requested("copier", work).unwrap();
+        assert_eq!(outcome, None);
+        drop(silent);
     }
 }

@@ -7,11 +7,7 @@
 
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
 use std::time::Duration;
-
-use tracing::dispatcher;
 
 use crate::admin::{Admin, Broker, TopicInfo};
 use crate::config::Cluster;
@@ -27,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a look at an advertised address may take.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often the shutdown is looked for while the cluster is asked.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Waits until the cluster answers, then creates and checks the topics and reads what they take; `None` when shutdown came first.
 pub(crate) fn ready_topics<S: 'static>(
     definition: &Arc<Definition<S>>,
@@ -41,7 +34,8 @@ pub(crate) fn ready_topics<S: 'static>(
     loop {
         let (asking, declared) = (Arc::clone(&admin), Arc::clone(definition));
         let ask = move || reach(&asking).and_then(|()| limits::prepare(&asking, &declared));
-        let Some(answer) = unless_requested(&definition.name, shutdown, ask)? else {
+        let name = format!("{}-start", definition.name);
+        let Some(answer) = shutdown.unless_requested(&name, ask)? else {
             return Ok(None);
         };
         let error = match answer {
@@ -60,42 +54,6 @@ pub(crate) fn ready_topics<S: 'static>(
         );
         if shutdown.wait(wait) {
             return Ok(None);
-        }
-    }
-}
-
-/// Does `work` on a thread of its own; `None` when the shutdown is requested first, and then nobody waits for it any longer: a
-/// cluster that says nothing is asked for many seconds.
-fn unless_requested<T: Send + 'static>(
-    service: &str,
-    shutdown: &Shutdown,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<Option<T>, Error> {
-    let (sender, answer) = channel();
-    // Whoever listens to this thread's log hears of the work.
-    let dispatch = dispatcher::get_default(Clone::clone);
-    let work = move || {
-        // Nobody wants the answer after a shutdown.
-        dispatcher::with_default(&dispatch, || drop(sender.send(work())));
-    };
-    let name = format!("{service}-start");
-    let started = thread::Builder::new().name(name.clone()).spawn(work);
-    started.map_err(|source| Error::Thread {
-        service: service.to_owned(),
-        name,
-        source,
-    })?;
-    loop {
-        match answer.recv_timeout(LOOK_EVERY) {
-            Ok(answer) => return Ok(Some(answer)),
-            Err(RecvTimeoutError::Timeout) if shutdown.is_requested() => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error::WorkerPanicked {
-                    service: service.to_owned(),
-                    reason: "while it asked the cluster for its topics".to_owned(),
-                });
-            }
         }
     }
 }
@@ -154,23 +112,4 @@ pub(crate) fn co_partitioned<S>(
             second_count: count(second),
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shutdown_does_not_wait_for_the_answer_of_a_silent_cluster() {
-        let (silent, answer) = channel::<()>();
-        let shutdown = Shutdown::new();
-        let asked = shutdown.clone();
-        let work = move || {
-            asked.request();
-            answer.recv()
-        };
-        let outcome = unless_requested("copier", &shutdown, work).unwrap();
-        assert_eq!(outcome, None);
-        drop(silent);
-    }
 }

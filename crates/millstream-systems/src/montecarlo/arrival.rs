@@ -9,7 +9,6 @@ use millstream::admin::{Admin, TopicInfo};
 use millstream::{Cluster, Error, Shutdown, TopicSpec};
 
 use super::topics::Topics;
-use crate::arrival::unless_requested;
 
 /// How long one look for the cluster may take.
 const TRY: Duration = Duration::from_secs(1);
@@ -29,7 +28,7 @@ pub fn arrive(
     while !shutdown.is_requested() {
         let (wanted, asked) = (topics.clone(), cluster.clone());
         let look = move || look(&wanted, &asked, TRY, |_| false);
-        let Some(found) = unless_requested(shutdown, look) else {
+        let Some(found) = shutdown.unless_requested("arrival", look)? else {
             return Ok(None);
         };
         match found {

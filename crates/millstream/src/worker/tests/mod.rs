@@ -285,6 +285,19 @@ impl Script {
             change(parts.entry(partition.clone()).or_default());
         }
     }
+
+    /// Where reading begins, as far as there is a leader to say it.
+    fn begins(&self, partitions: &[TopicPartition]) -> Vec<(TopicPartition, Begin)> {
+        let leaderless = self.0.leaderless.borrow();
+        let begins = partitions.iter().map(|part| {
+            let begin = match leaderless.contains(part) {
+                true => Begin::Unknown,
+                false => self.0.begin.get(),
+            };
+            (part.clone(), begin)
+        });
+        begins.collect()
+    }
 }
 
 fn names(partitions: &[TopicPartition]) -> String {
@@ -329,15 +342,7 @@ impl Log for Script {
         }
         self.each(partitions, |part| part.admitted = true);
         self.call(format!("admit {}", names(partitions)));
-        let leaderless = self.0.leaderless.borrow();
-        let begins = partitions.iter().map(|part| {
-            let begin = match leaderless.contains(part) {
-                true => Begin::Unknown,
-                false => self.0.begin.get(),
-            };
-            (part.clone(), begin)
-        });
-        Ok(begins.collect())
+        Ok(self.begins(partitions))
     }
 
     fn begin_again(
@@ -345,15 +350,7 @@ impl Log for Script {
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, Begin)>, Error> {
         self.call(format!("begin again {}", names(partitions)));
-        let leaderless = self.0.leaderless.borrow();
-        let begins = partitions.iter().map(|part| {
-            let begin = match leaderless.contains(part) {
-                true => Begin::Unknown,
-                false => self.0.begin.get(),
-            };
-            (part.clone(), begin)
-        });
-        Ok(begins.collect())
+        Ok(self.begins(partitions))
     }
 
     fn release(&self, partitions: &[TopicPartition]) -> Result<(), Error> {

@@ -254,6 +254,19 @@ fn member_without_polls(group: &str, topic: &Numbers) -> BaseConsumer {
     member
 }
 
+/// A second member without polls: the first one gives a partition away and joins again, to which the group waits for the second.
+fn second_member_awaited(group: &str, topic: &Numbers) -> BaseConsumer {
+    let second = member_without_polls(group, topic);
+    eventually("one partition is given away", || {
+        lag(group).contains(&Some(0))
+    });
+    eventually("the group waits for the second member", || {
+        let found = admin().group(group).ok();
+        found.is_some_and(|found| found.group.state == "PreparingRebalance")
+    });
+    second
+}
+
 // fault 17
 /// The commit of a member that stops in the middle of a rebalance meets a group of a new generation, and is made again.
 #[test]
@@ -267,15 +280,7 @@ fn a_stop_in_the_middle_of_a_rebalance_commits_what_is_done() {
     let service = copy(&name, &from, &to).commit_every(Duration::from_secs(600));
     let first = Running::start(service.health(&health));
     eventually("everything is copied", || numbers_on(&to).len() == 100);
-    let second = member_without_polls(&name, &from);
-    // The first member gives one partition away and joins again, to which the group waits for the second.
-    eventually("one partition is given away", || {
-        lag(&name).contains(&Some(0))
-    });
-    eventually("the group waits for the second member", || {
-        let found = admin().group(&name).ok();
-        found.is_some_and(|found| found.group.state == "PreparingRebalance")
-    });
+    let second = second_member_awaited(&name, &from);
     let stopping = std::thread::spawn(move || first.stop());
     eventually("the first member stops", || {
         health.missing().contains(&format!("{name} (draining)"))
@@ -300,14 +305,7 @@ fn a_stop_while_the_group_waits_for_a_member_that_is_gone_ends_by_its_own_deadli
     let service = copy(&name, &from, &to).commit_every(Duration::from_secs(600));
     let first = Running::start(service.drain_within(Duration::from_secs(1)));
     eventually("everything is copied", || numbers_on(&to).len() == 100);
-    let second = member_without_polls(&name, &from);
-    eventually("one partition is given away", || {
-        lag(&name).contains(&Some(0))
-    });
-    eventually("the group waits for the second member", || {
-        let found = admin().group(&name).ok();
-        found.is_some_and(|found| found.group.state == "PreparingRebalance")
-    });
+    let second = second_member_awaited(&name, &from);
     // The second one is never polled: the group waits for longer than any test does.
     match first.stop() {
         // Whichever comes first on a busy machine: the worker that gives up its commit, or the deadline.
