@@ -78,11 +78,13 @@ async fn handle(
     };
     let (read, room) = read(broker, access, request, &wanted).await;
     let (session_id, told) = match begun {
-        Begun::Whole { keep: true } => (
-            sessions.keep(&wanted, &read, version, broker.now_ms()),
-            wanted.into_iter().zip(read).collect(),
-        ),
-        Begun::Whole { keep: false } => (0, wanted.into_iter().zip(read).collect()),
+        Begun::Whole { keep } => {
+            let id = match keep {
+                true => sessions.keep(&wanted, &read, version, broker.now_ms()),
+                false => 0,
+            };
+            (id, wanted.into_iter().zip(read).collect())
+        }
         Begun::Continued(session) => (session.id, session.news(wanted, read)?),
     };
     let response = FetchResponse::default()

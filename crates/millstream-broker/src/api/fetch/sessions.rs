@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -19,6 +19,8 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchRequest};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
+
+use crate::log::lock;
 
 /// A session that was used since is not given up for a new one.
 const IDLE_MS: i64 = 120_000;
@@ -229,10 +231,6 @@ fn following(epoch: i32) -> i32 {
 fn random_id() -> i32 {
     let [a, b, c, d, ..] = *Uuid::new_v4().as_bytes();
     i32::from_be_bytes([a & 0x7f, b, c, d])
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A partition of a session: what is wanted of it, and what its consumer knows of it.
