@@ -15,5 +15,12 @@ mod properties;
 pub(crate) mod reader;
 mod statistics;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 pub(crate) use config::check_property;
 pub(crate) use properties::is_secret;
+
+/// Locks without regard to panics elsewhere: what a lock guards here is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

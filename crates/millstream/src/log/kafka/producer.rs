@@ -18,6 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 
 use super::config::{Role, client_config, kafka_error};
 use super::headers;
+use super::lock;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
 use crate::error::{Class, Error, Outcome};
@@ -27,7 +28,7 @@ use crate::topic::Partition;
 
 pub use reports::Counts;
 pub(crate) use reports::{Failures, OnFailure, Report};
-use reports::{Reports, Token, lock};
+use reports::{Reports, Token};
 
 /// The property that bounds what is in flight, and what it is when the user has not set it.
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -15,6 +15,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::config::{forward_error, forward_log};
+use super::super::lock;
 use super::super::statistics::{self, Statistics};
 use super::commits::Answer;
 
@@ -157,8 +158,4 @@ pub(super) fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
         TopicPartition::new(name, Partition(element.partition()))
     });
     partitions.collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

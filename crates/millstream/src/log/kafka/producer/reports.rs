@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -18,7 +18,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::super::config::{forward_error, forward_log, kafka_error};
 use super::super::headers;
-use super::super::statistics;
+use super::super::{lock, statistics};
 use super::{DEFAULT_KBYTES, POLL, QUEUE_KBYTES};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
@@ -379,8 +379,4 @@ fn call(receipt: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(receipt)).is_err() {
         tracing::error!("a delivery receipt panicked");
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
