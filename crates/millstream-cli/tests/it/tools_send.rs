@@ -35,10 +35,7 @@ fn lines(records: &[Value]) -> String {
 #[test]
 fn a_copy_by_a_pipe_is_the_same_to_the_byte() {
     let world = World::new();
-    let (source, copy) = (world.name("source"), world.name("copy"));
-    for topic in [&source, &copy] {
-        world.run(&["topics", "create", topic, "-p", "3"]).expect(0);
-    }
+    let [source, copy] = ["source", "copy"].map(|name| world.topic_without_retention(name, "3"));
     world
         .run_with(
             &["send", &source, "--json", "--keep-partition"],

@@ -15,10 +15,7 @@ use crate::world::{Ended, Running, World, program};
 
 /// A topic of three partitions with the values 1 to 9, a second apart from 08:00:01 on, round and round.
 fn nine(world: &World, name: &str) -> String {
-    let topic = world.name(name);
-    world
-        .run(&["topics", "create", &topic, "-p", "3"])
-        .expect(0);
+    let topic = world.topic_without_retention(name, "3");
     let lines: String = (1..=9)
         .map(|number| {
             let record = json!({
@@ -250,8 +247,7 @@ fn on_a_terminal(world: &World, words: &[&str]) -> String {
 #[test]
 fn control_characters_of_a_record_never_reach_a_terminal() {
     let world = World::new();
-    let topic = world.name("hostile");
-    world.run(&["topics", "create", &topic]).expect(0);
+    let topic = world.topic_without_retention("hostile", "1");
     // Sets the window's title, clears the screen (the second by C1), turns the direction of text.
     let hostile = json!({
         "key": "\u{1b}[31mred",

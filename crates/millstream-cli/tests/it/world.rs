@@ -87,6 +87,21 @@ impl World {
         format!("{name}-{}-{number}", std::process::id())
     }
 
+    /// Creates a topic that keeps records of any age: those of a fixed time would else be deleted some day, or soon.
+    pub(crate) fn topic_without_retention(&self, name: &str, partitions: &str) -> String {
+        let topic = self.name(name);
+        let forever = ["--set", "retention.ms=-1"];
+        self.run(
+            &[
+                &["topics", "create", &topic, "-p", partitions],
+                &forever[..],
+            ]
+            .concat(),
+        )
+        .expect(0);
+        topic
+    }
+
     /// The binary with `words`, on this broker.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = program();
