@@ -3,9 +3,9 @@
 //! They run inside of the worker's own `poll`, and what they tell waits in a channel until that poll has returned. While the
 //! client closes nobody polls for the channel any more, so a rebalance is answered at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
@@ -15,7 +15,6 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::super::config::{forward_error, forward_log};
-use super::super::lock;
 use super::super::statistics::{self, Statistics};
 use super::commits::Answer;
 
@@ -34,20 +33,12 @@ pub(super) enum Signal {
     Statistics(Statistics),
 }
 
-/// What the client waits for: partitions to be taken, or to be given back.
-pub(super) struct Rebalance {
-    code: RDKafkaRespErr,
-    partitions: TopicPartitionList,
-}
-
 /// The consumer's callbacks.
 pub(super) struct Signals {
     pub(super) cluster: Cluster,
     pub(super) events: Sender<Signal>,
     /// While the client closes, a revocation is answered at once: nobody polls for it any more.
     pub(super) closing: AtomicBool,
-    /// The rebalance that the worker has still to answer.
-    pub(super) unanswered: Mutex<Option<Rebalance>>,
 }
 
 impl ClientContext for Signals {
@@ -85,11 +76,6 @@ impl ConsumerContext for Signals {
             answer_at_once(consumer, code, list);
             return;
         }
-        let waits = Rebalance {
-            code,
-            partitions: list.clone(),
-        };
-        lock(&self.unanswered).replace(waits);
         let partitions = partitions(list);
         self.tell(match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Signal::Assigned(partitions),
@@ -117,25 +103,11 @@ fn answer_at_once(
 }
 
 impl Signals {
-    /// The worker has answered the latest rebalance.
-    pub(super) fn answered(&self) {
-        lock(&self.unanswered).take();
-    }
-
-    /// Answers a rebalance that the worker did not answer before it stopped: the client would wait for it while it closes.
-    pub(super) fn answer_the_rest(&self, consumer: &BaseConsumer<Self>) {
-        let waits = lock(&self.unanswered).take();
-        if let Some(Rebalance { code, partitions }) = waits {
-            answer_at_once(consumer, code, &partitions);
-        }
-    }
-
     pub(super) const fn new(cluster: Cluster, events: Sender<Signal>) -> Self {
         Self {
             cluster,
             events,
             closing: AtomicBool::new(false),
-            unanswered: Mutex::new(None),
         }
     }
 
