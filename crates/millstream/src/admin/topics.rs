@@ -186,13 +186,12 @@ impl Admin {
             .collect();
         let starts = self.client.offsets(&partitions, Which::Start)?;
         let ends = self.client.offsets(&partitions, Which::End)?;
-        let zero = NextOffset::new(0);
-        let range = |partition: TopicPartition| {
-            let start = starts.get(&partition).copied().unwrap_or(zero);
-            let end = ends.get(&partition).copied().unwrap_or(zero);
-            (partition, Range { start, end })
-        };
-        Ok(partitions.into_iter().map(range).collect())
+        let range = |((partition, start), end)| (partition, Range { start, end });
+        Ok(starts
+            .into_iter()
+            .zip(ends.into_values())
+            .map(range)
+            .collect())
     }
 
     /// The offset of the first record of each partition with this time or a later one; partitions without such a record

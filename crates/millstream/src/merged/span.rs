@@ -54,10 +54,9 @@ pub(super) fn resolve(client: &PartitionReader, plan: &Plan) -> Result<Vec<Span>
         Until::Time(time) => client.offsets(&partitions, Which::Time(time))?,
         _ => ByPartition::new(),
     };
-    let span = |partition: TopicPartition| {
+    let span = |((partition, start), end): ((TopicPartition, NextOffset), NextOffset)| {
         let at = |offsets: &ByPartition| offsets.get(&partition).copied();
-        let start = at(&starts).unwrap_or(NextOffset::new(0));
-        let end = at(&ends).unwrap_or(start).max(start);
+        let end = end.max(start);
         let stop = match plan.until {
             Until::Forever | Until::End => end,
             Until::Offset(offset) => offset.clamp(start, end),
@@ -85,7 +84,11 @@ pub(super) fn resolve(client: &PartitionReader, plan: &Plan) -> Result<Vec<Span>
             stop,
         })
     };
-    partitions.into_iter().map(span).collect()
+    starts
+        .into_iter()
+        .zip(ends.into_values())
+        .map(span)
+        .collect()
 }
 
 fn chosen(client: &PartitionReader, plan: &Plan) -> Result<Vec<TopicPartition>, Error> {

@@ -250,8 +250,13 @@ impl Client {
         partitions: &[TopicPartition],
         which: Which,
     ) -> Result<ByPartition, Error> {
-        offsets::fetch(&self.consumer, partitions, which, self.patience)
-            .map_err(|(action, error)| self.fail(&action, &error))
+        offsets::fetch(
+            &self.consumer,
+            &self.cluster,
+            partitions,
+            which,
+            self.patience,
+        )
     }
 
     fn options(&self) -> AdminOptions {

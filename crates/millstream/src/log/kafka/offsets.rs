@@ -10,13 +10,21 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::MetadataTopic;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset as ClientOffset, TopicPartitionList};
 
+use super::config::kafka_error;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Cluster;
+use crate::error::Error;
 use crate::record::Timestamp;
 use crate::topic::{NextOffset, Partition, TopicPartition};
 
 /// Answers by partition, in order.
 pub(crate) type ByPartition = BTreeMap<TopicPartition, NextOffset>;
+
+/// Between two questions to a cluster that has refused one for now.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Which offset is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,24 +45,51 @@ impl fmt::Display for Which {
     }
 }
 
-/// Why an offset is not known: what was asked, of which partitions, and the error.
-pub(crate) type Unanswered = (String, KafkaError);
-
-/// Asks for one offset of each partition; those that have none (no record that late) are left out.
+/// Asks for one offset of each partition; those that have no record at or after a time are left out.
 pub(crate) fn fetch<C: ConsumerContext>(
     client: &BaseConsumer<C>,
+    cluster: &Cluster,
     partitions: &[TopicPartition],
     which: Which,
     patience: Duration,
-) -> Result<ByPartition, Unanswered> {
-    let of = |names: String, error| (format!("ask for the {which} of {names}"), error);
-    let list =
-        ask(client, partitions, which, patience).map_err(|error| of(names(partitions), error))?;
-    for element in list.elements() {
-        let name = || format!("{}[{}]", element.topic(), element.partition());
-        element.error().map_err(|error| of(name(), error))?;
+) -> Result<ByPartition, Error> {
+    let clock = SystemClock::new();
+    let deadline = clock.now().plus(patience);
+    loop {
+        let left = deadline.since(clock.now());
+        let found = ask(client, partitions, which, left)
+            .map_err(|error| (names(partitions), error))
+            .and_then(|list| every(answers_in(&list), which));
+        let (of, error) = match found {
+            Ok(found) => return Ok(found),
+            Err(unanswered) => unanswered,
+        };
+        let error = kafka_error(cluster, format!("ask for the {which} of {of}"), &error);
+        // A broker that is to lead a new partition refuses until it has heard of it.
+        if !error.is_retriable() || deadline.since(clock.now()) <= ASK_AGAIN {
+            return Err(error);
+        }
+        std::thread::park_timeout(ASK_AGAIN);
     }
-    offsets_in(&list).map_err(|error| of(names(partitions), error))
+}
+
+/// All answers, or the name of the first partition that has none: every partition starts and ends somewhere, so that one without such
+/// an offset was not answered, and must not be taken for an empty one.
+fn every(
+    answers: impl Iterator<Item = (TopicPartition, Answer)>,
+    which: Which,
+) -> Result<ByPartition, (String, KafkaError)> {
+    let unanswered = KafkaError::OffsetFetch(RDKafkaErrorCode::LeaderNotAvailable);
+    let mut found = ByPartition::new();
+    for (partition, answer) in answers {
+        match answer {
+            Ok(Some(offset)) => _ = found.insert(partition, offset),
+            Ok(None) if matches!(which, Which::Time(_)) => {}
+            Ok(None) => return Err((partition.to_string(), unanswered)),
+            Err(error) => return Err((partition.to_string(), error)),
+        }
+    }
+    Ok(found)
 }
 
 /// The partitions by name, for the text of an error.
@@ -119,15 +154,9 @@ fn answered<C: ConsumerContext>(
     patience: Duration,
 ) -> Result<ByPartition, KafkaError> {
     let list = ask(client, partitions, which, patience)?;
-    let answers = list.elements().into_iter().filter_map(|element| {
-        let ClientOffset::Offset(offset) = element.offset() else {
-            return None;
-        };
-        let partition = TopicPartition::new(element.topic(), Partition(element.partition()));
-        let is_answered = element.error().is_ok();
-        is_answered.then(|| (partition, NextOffset::new(offset)))
-    });
-    Ok(answers.collect())
+    Ok(answers_in(&list)
+        .filter_map(|(partition, answer)| Some((partition, answer.ok()??)))
+        .collect())
 }
 
 fn ask<C: ConsumerContext>(
@@ -153,17 +182,27 @@ fn ask<C: ConsumerContext>(
     client.offsets_for_times(asked, patience)
 }
 
+/// What a list says of one partition: its offset, if it has one.
+type Answer = Result<Option<NextOffset>, KafkaError>;
+
+fn answers_in(list: &TopicPartitionList) -> impl Iterator<Item = (TopicPartition, Answer)> {
+    list.elements().into_iter().map(|element| {
+        let partition = TopicPartition::new(element.topic(), Partition(element.partition()));
+        let offset = match element.offset() {
+            ClientOffset::Offset(offset) => Some(NextOffset::new(offset)),
+            _ => None,
+        };
+        (partition, element.error().map(|()| offset))
+    })
+}
+
 /// The offsets a list holds; partitions without one are left out.
 pub(crate) fn offsets_in(list: &TopicPartitionList) -> Result<ByPartition, KafkaError> {
-    let mut answers = ByPartition::new();
-    for element in list.elements() {
-        element.error()?;
-        if let ClientOffset::Offset(offset) = element.offset() {
-            let partition = TopicPartition::new(element.topic(), Partition(element.partition()));
-            answers.insert(partition, NextOffset::new(offset));
-        }
-    }
-    Ok(answers)
+    answers_in(list)
+        .filter_map(|(partition, answer)| {
+            Some(answer.transpose()?.map(|offset| (partition, offset)))
+        })
+        .collect()
 }
 
 /// A list of positions, for assigning and committing.
@@ -176,4 +215,46 @@ pub(crate) fn list_of<'a>(
         list.add_partition_offset(&partition.topic, partition.partition.0, offset)?;
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two partitions, of which one holds what was asked for instead of an answer.
+    fn half_answered(asked: ClientOffset) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in [(0, ClientOffset::Offset(7)), (1, asked)] {
+            list.add_partition_offset("orders", partition, offset)
+                .expect("an offset that can be asked for");
+        }
+        list
+    }
+
+    #[test]
+    fn a_partition_that_was_not_answered_is_not_an_empty_one() {
+        for (which, asked) in [
+            (Which::Start, ClientOffset::Beginning),
+            (Which::End, ClientOffset::End),
+        ] {
+            let (partition, error) =
+                every(answers_in(&half_answered(asked)), which).expect_err("one has no offset");
+            assert_eq!(
+                partition,
+                TopicPartition::new("orders", Partition(1)).to_string()
+            );
+            assert_eq!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::LeaderNotAvailable)
+            );
+        }
+    }
+
+    #[test]
+    fn a_partition_without_a_record_that_late_is_left_out() {
+        let late = Which::Time(Timestamp::from_millis(5));
+        let found = every(answers_in(&half_answered(ClientOffset::End)), late).expect("an answer");
+        let first = TopicPartition::new("orders", Partition(0));
+        assert_eq!(found, ByPartition::from([(first, NextOffset::new(7))]));
+    }
 }

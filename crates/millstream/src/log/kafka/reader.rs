@@ -17,7 +17,6 @@ use rdkafka::{Offset as ClientOffset, Timestamp as ClientTimestamp, TopicPartiti
 use super::config::{Logging, Role, client_config, code_error, kafka_error};
 use super::headers;
 use super::offsets::{self, ByPartition, Which};
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::Cluster;
 use crate::error::Error;
 use crate::log::Message;
@@ -40,9 +39,6 @@ pub(crate) enum Found<'a> {
     End(Partition),
     Nothing,
 }
-
-/// Between two questions to a cluster that has refused one for now.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The property that says how often it is looked whether topics have grown, and what it is when the user has not set it.
 const REFRESH: &str = "topic.metadata.refresh.interval.ms";
@@ -154,20 +150,13 @@ impl PartitionReader {
         partitions: &[TopicPartition],
         which: Which,
     ) -> Result<ByPartition, Error> {
-        let clock = SystemClock::new();
-        let deadline = clock.now().plus(self.patience);
-        loop {
-            let left = deadline.since(clock.now());
-            let error = match offsets::fetch(&self.client, partitions, which, left) {
-                Ok(found) => return Ok(found),
-                Err((action, error)) => kafka_error(&self.cluster, action, &error),
-            };
-            // A broker that is to lead a new partition refuses until it has heard of it.
-            if !error.is_retriable() || deadline.since(clock.now()) <= ASK_AGAIN {
-                return Err(error);
-            }
-            std::thread::park_timeout(ASK_AGAIN);
-        }
+        offsets::fetch(
+            &self.client,
+            &self.cluster,
+            partitions,
+            which,
+            self.patience,
+        )
     }
 
     /// Reads these partitions, each from its position.
