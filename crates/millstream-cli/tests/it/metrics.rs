@@ -145,29 +145,36 @@ fn a_service_at_a_dead_address_is_not_ready() {
     }
 }
 
-/// Services that only send: they read nothing, so only their connection tells whether the broker is there.
+/// A sender reads nothing, so only its connection shows whether the broker is there; a reader may have nothing to read.
 #[test]
-fn a_sender_without_its_broker_is_not_ready() {
-    let services: [&[&str]; 2] = [
-        &["messages", "send", "--message-timeout-ms", "500"],
-        &["montecarlo", "producer"],
-    ];
+fn a_service_whose_broker_is_gone_is_not_ready() {
     let mut world = World::own();
-    let listen = world.brokers.clone();
-    let senders = services.map(|service| {
-        let sender = world.start(&[&["--http", "127.0.0.1:0"], service].concat());
-        let line = sender.line("serving metrics and health");
+    let (listen, topic) = (world.brokers.clone(), world.name("read"));
+    world
+        .run(&["topics", "create", &topic, "-p", "2"])
+        .expect(0);
+    let services: [&[&str]; 6] = [
+        &["messages", "send", "--message-timeout-ms", "500"],
+        &["messages", "receive"],
+        &["partitions", "consume", "--topic", &topic],
+        &["partitions", "consume", "--group", "--topic", &topic],
+        &["montecarlo", "producer"],
+        &["montecarlo", "worker"],
+    ];
+    let running = services.map(|service| {
+        let running = world.start(&[&["--http", "127.0.0.1:0"], service].concat());
+        let line = running.line("serving metrics and health");
         let address = line.split("address=").nth(1).unwrap().trim().to_owned();
-        (sender, address)
+        (running, address)
     });
-    let all = |status: &str| {
-        senders
+    let all_are = |status: &str| {
+        running
             .iter()
             .all(|(_, address)| get(address, "/readyz").starts_with(status))
     };
-    eventually("both are ready", || all("HTTP/1.1 200 "));
+    eventually("all are ready", || all_are("HTTP/1.1 200 "));
     world.kill_broker();
-    eventually("both are not ready", || all("HTTP/1.1 503 "));
+    eventually("none is ready", || all_are("HTTP/1.1 503 "));
     world.start_broker(&listen);
-    eventually("both are ready again", || all("HTTP/1.1 200 "));
+    eventually("all are ready again", || all_are("HTTP/1.1 200 "));
 }
