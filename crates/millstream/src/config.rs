@@ -220,6 +220,10 @@ fn check_address(address: &str) -> Result<(), Error> {
         ));
     }
     match port.map(u16::from_str) {
+        None if host.chars().all(|c| c.is_ascii_digit()) => Err(invalid(
+            address,
+            "a number is not a host, expected host:port, as in localhost:9092",
+        )),
         None => Ok(()),
         Some(Ok(port)) if port > 0 => Ok(()),
         Some(_) => Err(invalid(address, "the port is not a number from 1 to 65535")),
@@ -342,6 +346,10 @@ mod tests {
         assert_eq!(
             said("a:70000"),
             "invalid broker address `a:70000`: the port is not a number from 1 to 65535"
+        );
+        assert_eq!(
+            said("5"),
+            "invalid broker address `5`: a number is not a host, expected host:port, as in localhost:9092"
         );
         assert_eq!(
             said("::1:9092"),

@@ -285,12 +285,10 @@ pub enum Error {
         /// The panic's message.
         reason: String,
     },
-    /// A thread of the service could not be started; those that were have ended.
-    #[error("failed to start thread `{name}` of service `{service}`")]
+    /// A thread could not be started; those of the same service that were have ended.
+    #[error("failed to start thread `{name}`")]
     Thread {
-        /// The service.
-        service: String,
-        /// The thread.
+        /// The thread: for those of a service its name and a number.
         name: String,
         /// Why.
         #[source]

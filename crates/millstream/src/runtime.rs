@@ -173,7 +173,6 @@ struct Thread<S> {
 impl<S: 'static> Thread<S> {
     fn start(self, cluster: Cluster, reports: Sender<Report>, spawn: &Spawn) -> Result<(), Error> {
         let name = format!("{}-{}", self.definition.name, self.number);
-        let service = self.definition.name.to_string();
         let work = move || {
             let mut totals = Totals::default();
             let work = || self.work(&cluster, &reports, &mut totals);
@@ -189,11 +188,7 @@ impl<S: 'static> Thread<S> {
             drop(member);
             let _ = reports.send(Report::Closed);
         };
-        spawn(name.clone(), Box::new(work)).map_err(|source| Error::Thread {
-            service,
-            name,
-            source,
-        })
+        spawn(name.clone(), Box::new(work)).map_err(|source| Error::Thread { name, source })
     }
 
     /// Drives the worker to its end; returns the client that is still to be closed.
@@ -302,10 +297,7 @@ mod tests {
         let cluster = (&nowhere, Limits::default());
         let error =
             run_threads(definition, cluster, Shutdown::new(), &parts, &no_third).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "failed to start thread `copier-2` of service `copier`"
-        );
+        assert_eq!(error.to_string(), "failed to start thread `copier-2`");
         let missing = health.missing();
         assert_eq!(
             missing.first().map(String::as_str),

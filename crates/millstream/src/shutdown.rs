@@ -112,7 +112,6 @@ impl Shutdown {
         };
         let started = thread::Builder::new().name(name.to_owned()).spawn(work);
         started.map_err(|source| Error::Thread {
-            service: name.to_owned(),
             name: name.to_owned(),
             source,
         })?;

@@ -199,11 +199,10 @@ fn running() -> [(Error, &'static str); 12] {
         ),
         (
             Error::Thread {
-                service: service(),
                 name: text("totals-1"),
                 source: io::Error::from(io::ErrorKind::OutOfMemory),
             },
-            "failed to start thread `totals-1` of service `totals`",
+            "failed to start thread `totals-1`",
         ),
     ]
 }

@@ -80,7 +80,7 @@ impl<S> Core<S> {
         to_blame
     }
 
-    /// Timers with effects in a refused batch are called alone from now on.
+    /// Timers with effects in a refused batch are suspect from now on.
     fn suspect_timers(&mut self, failures: &[(Token, Failed)]) {
         for (_, failed) in failures {
             let Some((slot, unit)) = self.table.slot_and_unit(failed.slot) else {
@@ -89,7 +89,9 @@ impl<S> Core<S> {
             let place = slot.ring.get(failed.number);
             let is_of_a_timer = place.is_some_and(|place| place.offset.is_none());
             if is_of_a_timer && failed.error.class() == Class::Abortable {
-                unit.ticks.iter_mut().for_each(|tick| tick.alone = true);
+                unit.ticks
+                    .iter_mut()
+                    .for_each(|tick| tick.is_suspect = true);
             }
         }
     }

@@ -134,8 +134,9 @@ pub(crate) struct Unit<S> {
 #[derive(Clone, Copy)]
 pub(crate) struct Tick {
     pub(crate) due: Moment,
-    /// While nothing else is under way: a batch with effects of the unit's timers was refused, and the next refusal is to be its own.
-    pub(crate) alone: bool,
+    /// A batch with effects of the unit's timers was refused: it is called when nothing else is under way, so that the next refusal is
+    /// its own.
+    pub(crate) is_suspect: bool,
 }
 
 /// Why a unit takes no records at the moment.

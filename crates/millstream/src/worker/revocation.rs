@@ -281,7 +281,7 @@ impl<S> Core<S> {
         let meters = self.meters.partition(&source);
         let ticks = definition.timers.iter().map(|timer| Tick {
             due: now.plus(timer.every),
-            alone: false,
+            is_suspect: false,
         });
         let unit = state.map(|state| Unit {
             state,

@@ -51,7 +51,7 @@ impl<S> Core<S> {
         };
         let due = unit.ticks.get(timer).filter(|tick| tick.due <= self.now);
         match due {
-            Some(tick) if unit.is_free() && tick.alone => {
+            Some(tick) if unit.is_free() && tick.is_suspect => {
                 self.sending.trial = Some(Trial::new(partition, timer, self.now));
             }
             Some(_) if unit.is_free() => self.call_timer(log, partition, timer),
@@ -59,7 +59,7 @@ impl<S> Core<S> {
         }
     }
 
-    /// Takes a timer that is called alone a step further: it waits until nothing is under way, is called, and is over when nothing is
+    /// Takes a suspect timer a step further: it waits until nothing is under way, is called, and is over when nothing is
     /// under way again. Whether no timer keeps the next handler from being called.
     pub(super) fn try_timer<L: Log>(&mut self, log: &L) -> bool {
         let Some(trial) = &mut self.sending.trial else {
@@ -79,7 +79,7 @@ impl<S> Core<S> {
         let unit = self.table.unit_mut(partition);
         let tick = unit.and_then(|unit| unit.ticks.get_mut(timer));
         if let Some(tick) = tick.filter(|_| is_free && stage == Stage::Called) {
-            tick.alone = false;
+            tick.is_suspect = false;
         }
         true
     }
