@@ -7,5 +7,8 @@ mod faults;
 mod fixtures;
 mod groups;
 mod limits;
+mod process;
 mod restart;
 mod transactions;
+
+pub(crate) use process::{Process, variable};

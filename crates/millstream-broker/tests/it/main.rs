@@ -30,6 +30,8 @@ mod fetching;
 #[cfg(test)]
 mod groups;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod listeners;
 #[cfg(test)]
 mod offsets;

@@ -2,19 +2,14 @@
 //!
 //! An idempotent producer sends numbers as fast as they are taken, through all the kills, and keeps a ledger of what was
 //! acknowledged where. Afterwards every partition must hold, at the offset that was acknowledged, what was
-//! acknowledged, and no number twice; numbers within a partition must be in order. The broker is this test binary,
-//! started again with `broker_process` as its only test. `CRASH_ROUNDS` says how often it is killed (CI: 5; the
-//! proof in docs: 50), and a failure prints the seed that chose the instants.
+//! acknowledged, and no number twice; numbers within a partition must be in order. `CRASH_ROUNDS` says how often the broker is killed
+//! (CI: 5; the proof in docs: 50), and a failure prints the seed that chose the instants.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use millstream_broker::{Config, Listener, Server};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
@@ -22,106 +17,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
+use super::process::{PARTITIONS, Process, variable};
 use crate::cluster::Deadline;
 use crate::compaction::read_all as read_all_keyed;
 use crate::raw::Client;
-use crate::support::{PATIENCE, eventually};
+use crate::support::PATIENCE;
 
 pub(super) const TOPIC: &str = "ledger";
-pub(super) const PARTITIONS: i32 = 3;
-const FOLDER: &str = "MILLSTREAM_CRASH_FOLDER";
-const LISTEN: &str = "MILLSTREAM_CRASH_LISTEN";
-const FSYNC: &str = "MILLSTREAM_CRASH_FSYNC";
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "rounds and the child's orders come by the environment"
-)]
-pub(super) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
-/// The process that is killed: a broker until standard input ends.
-#[test]
-#[ignore = "it is started by `no_acknowledged_record_is_lost_by_a_kill`, as a process of its own"]
-fn broker_process() {
-    let Some(folder) = variable(FOLDER) else {
-        return;
-    };
-    let mut config = Config::ephemeral(folder);
-    let listen: SocketAddr = variable(LISTEN).unwrap().parse().unwrap();
-    config.listeners = vec![Listener::at(listen)];
-    config.num_partitions = PARTITIONS;
-    config.fsync = variable(FSYNC).is_some_and(|fsync| fsync == "true");
-    // Several segments a round, so that kills also meet a roll.
-    config.segment_bytes = 1 << 20;
-    config.compaction_check = Duration::from_millis(5);
-    let server = Server::start(config).unwrap();
-    println!("listening on {}", server.address());
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    server.stop().unwrap();
-}
-
-/// A broker in a process of its own; it ends with this one, because its standard input does.
-pub(super) struct Process {
-    child: Child,
-    pub(super) address: SocketAddr,
-    _stdin: ChildStdin,
-}
-
-impl Process {
-    /// Starts a broker; none while the address is not free yet.
-    fn try_start(folder: &Path, listen: &str, fsync: bool) -> Option<Process> {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "embedded::crash::broker_process",
-                "--ignored",
-                "--nocapture",
-            ])
-            .env(FOLDER, folder)
-            .env(LISTEN, listen)
-            .env(FSYNC, fsync.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdin = child.stdin.take().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines.map_while(Result::ok).find_map(|line| {
-            line.split_once("listening on ")
-                .and_then(|(_, address)| address.parse().ok())
-        });
-        match address {
-            Some(address) => Some(Process {
-                child,
-                address,
-                _stdin: stdin,
-            }),
-            None => {
-                child.wait().unwrap();
-                None
-            }
-        }
-    }
-
-    pub(super) fn start(folder: &Path, listen: &str) -> Process {
-        Process::start_with(folder, listen, false)
-    }
-
-    pub(super) fn start_with(folder: &Path, listen: &str, fsync: bool) -> Process {
-        eventually("a broker starts", || {
-            Process::try_start(folder, listen, fsync)
-        })
-    }
-
-    pub(super) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
 /// What was acknowledged: number, partition, offset.
 #[derive(Default)]
 pub(super) struct Ledger(Mutex<Vec<(u64, i32, i64)>>);

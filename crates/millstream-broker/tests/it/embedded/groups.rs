@@ -17,7 +17,7 @@ use millstream_broker::{Config, Listener, Server};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 
-use super::crash::Process;
+use super::process::Process;
 use crate::cluster::Cluster;
 use crate::groups::{Member, code, group_id};
 use crate::raw::{Client, text, topic_name};

@@ -18,7 +18,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use super::crash::{Ledger, PARTITIONS, Process, TOPIC, idempotent, send, variable};
+use super::crash::{Ledger, TOPIC, idempotent, send};
+use super::process::{PARTITIONS, Process, variable};
 use crate::cluster::Deadline;
 use crate::support::PATIENCE;
 use crate::transactions::read;
