@@ -27,7 +27,8 @@ use crate::transactions::{Everyone, Transactions};
 #[derive(Debug)]
 pub struct Broker {
     pub(crate) config: Config,
-    pub(crate) folder: Folder,
+    /// Nobody else opens the folder until this is dropped.
+    _folder: Folder,
     pub(crate) reserve: Reserve,
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Groups,
@@ -72,7 +73,7 @@ impl Broker {
             users,
             acls,
             quotas,
-            folder,
+            _folder: folder,
             request_room: Room::new(config.max_bytes_in_flight),
             request_overdraft: Arc::new(Semaphore::new(1)),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),

@@ -94,11 +94,6 @@ impl Folder {
         &self.path
     }
 
-    /// Where the topics are.
-    pub(crate) fn topics(&self) -> PathBuf {
-        self.path.join("topics")
-    }
-
     /// The name this cluster has had since the folder was created.
     pub(crate) fn cluster_id(&self) -> &str {
         &self.identity.cluster_id

@@ -300,6 +300,14 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Refuses a record that is too large for any journal.
+    pub(crate) fn check_size(payload: &[u8]) -> Result<(), Unwritten> {
+        match payload.len() > MAX_RECORD_BYTES {
+            true => Err(Unwritten::TooLarge),
+            false => Ok(()),
+        }
+    }
+
     /// Stores a record. An error has stored nothing.
     pub(crate) fn append(&mut self, payload: &[u8]) -> Result<Written, Unwritten> {
         self.put(MARK, payload)
@@ -307,10 +315,9 @@ impl Journal {
 
     fn put(&mut self, mark: u32, payload: &[u8]) -> Result<Written, Unwritten> {
         self.disk.check()?;
-        if payload.len() > MAX_RECORD_BYTES {
+        Journal::check_size(payload).inspect_err(|_| {
             tracing::error!(path = %self.path.display(), bytes = payload.len(), "record refused, it is too large");
-            return Err(Unwritten::TooLarge);
-        }
+        })?;
         self.frame.clear();
         let forced = self.disk.synced.load(Ordering::Acquire);
         if self.fsync && forced > self.noted {
@@ -386,11 +393,6 @@ impl Journal {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn poison(&self) {
-        self.disk.poison("write", &io::Error::other("a test's"));
-    }
-
     /// The file, and how much of it a power cut leaves for certain.
     #[cfg(test)]
     pub(crate) fn forced(&self) -> (PathBuf, u64) {
@@ -463,3 +465,5 @@ fn write_new(
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::FaultyDisk;

@@ -15,11 +15,6 @@
 //! The way of a request: `server` accepts, `connection` reads, `frame` finds and checks, `api` decodes and answers, `topics` knows
 //! where, `log` stores.
 
-#![expect(
-    dead_code,
-    reason = "parts of the broker are ahead of those that use them"
-)]
-
 mod alarms;
 mod api;
 mod boot;

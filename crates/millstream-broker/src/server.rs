@@ -218,10 +218,14 @@ impl Listeners {
 }
 
 /// What goes on beside the requests, by name, until the broker stops.
-fn start_tasks(broker: &Arc<Broker>) -> [(&'static str, task::JoinHandle<()>); 4] {
+fn start_tasks(broker: &Arc<Broker>) -> [(&'static str, task::JoinHandle<()>); 5] {
     let groups = tokio::spawn({
         let broker = Arc::clone(broker);
         async move { broker.groups.run(broker.stopping.wait()).await }
+    });
+    let groups_journal = tokio::spawn({
+        let broker = Arc::clone(broker);
+        async move { broker.groups.store(broker.stopping.wait()).await }
     });
     let transactions = tokio::spawn({
         let broker = Arc::clone(broker);
@@ -242,6 +246,7 @@ fn start_tasks(broker: &Arc<Broker>) -> [(&'static str, task::JoinHandle<()>); 4
     }));
     [
         ("groups", groups),
+        ("groups-journal", groups_journal),
         ("transactions", transactions),
         ("retention", retention),
         ("compaction", compaction),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::Client;
 use crate::broker::Broker;
 use crate::frame::own;
-use crate::groups::{self, Assignor, Beat, Heard, Partitions};
+use crate::groups::{self, Assignor, Beat, Heard, Missing, Partitions};
 use crate::topics::Refused;
 
 pub(crate) async fn handle(
@@ -27,26 +27,52 @@ pub(crate) async fn handle(
     version: i16,
 ) -> ConsumerGroupHeartbeatResponse {
     let response = ConsumerGroupHeartbeatResponse::default();
-    let heard = check(&request, version).and_then(|assignor| {
-        let beat = beat(client, &request, assignor);
-        broker.groups.consumer_heartbeat(&request.group_id, &beat)
-    });
-    match heard {
-        Ok(heard) => accept(broker, response, heard),
+    match hear(broker, client, &request, version).await {
+        Ok((heard, interval_ms)) => accept(response, heard, interval_ms),
         Err(refused) => response
             .with_error_code(refused.code.code())
             .with_error_message(Some(StrBytes::from_string(refused.message))),
     }
 }
 
-fn accept(
+async fn hear(
     broker: &Broker,
+    client: &Client,
+    request: &ConsumerGroupHeartbeatRequest,
+    version: i16,
+) -> Result<(Heard, i32), Refused> {
+    let assignor = check(request, version)?;
+    let beat = beat(client, request, assignor);
+    let missing = match beat.epoch {
+        0 => Missing::Create,
+        _ => Missing::Refuse(ResponseError::GroupIdNotFound),
+    };
+    let heard = broker
+        .groups
+        .act(&request.group_id, missing, |group, turn| {
+            let heard = group.consumer_heartbeat(&beat, turn);
+            Ok(heard.map(|heard| (heard, turn.rules.consumer.heartbeat_interval_ms)))
+        });
+    heard.await.map_err(|code| {
+        let id = request.group_id.as_str();
+        Refused::new(
+            code,
+            match code {
+                ResponseError::GroupIdNotFound => format!("Consumer group {id} not found."),
+                _ => format!("Consumer group {id} is not available."),
+            },
+        )
+    })?
+}
+
+fn accept(
     response: ConsumerGroupHeartbeatResponse,
     heard: Heard,
+    interval_ms: i32,
 ) -> ConsumerGroupHeartbeatResponse {
     let interval_ms = match heard.epoch {
         ..0 => 0,
-        _ => broker.config.group_consumer_heartbeat_interval_ms,
+        _ => interval_ms,
     };
     response
         .with_member_id(Some(heard.member_id))

@@ -35,16 +35,14 @@ pub(crate) async fn handle(
     let mut results = Vec::with_capacity(wanted.len());
     for state in wanted {
         let (name, id) = (state.name.clone(), state.topic_id);
-        let deleted = find(broker, &state).and_then(|topic| {
-            if !seen.insert(topic.id) {
-                return Err(Refused::new(
-                    ResponseError::InvalidRequest,
-                    "Duplicate topic.",
-                ));
-            }
-            delete(broker, &topic)?;
-            Ok(topic)
-        });
+        let deleted = match find(broker, &state) {
+            Ok(topic) if !seen.insert(topic.id) => Err(Refused::new(
+                ResponseError::InvalidRequest,
+                "Duplicate topic.",
+            )),
+            Ok(topic) => delete(broker, &topic).await.map(|()| topic),
+            Err(refused) => Err(refused),
+        };
         results.push(match deleted {
             Ok(topic) => respond(Some(topic.name.clone()), topic.id, None, version),
             Err(refused) => respond(name, id, Some(refused), version),
@@ -78,10 +76,10 @@ fn find(broker: &Broker, wanted: &DeleteTopicState) -> Result<Arc<Topic>, Refuse
     }
 }
 
-fn delete(broker: &Broker, topic: &Topic) -> Result<(), Refused> {
+async fn delete(broker: &Broker, topic: &Topic) -> Result<(), Refused> {
     tokio::task::block_in_place(|| broker.topics.delete(topic))?;
     // A topic that is created under this name later starts without them.
-    broker.groups.forget_topic(&topic.name);
+    broker.groups.forget_topic(&topic.name).await;
     Ok(())
 }
 

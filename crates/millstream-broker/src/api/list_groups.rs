@@ -5,6 +5,7 @@
 
 use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{ListGroupsRequest, ListGroupsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use super::Client;
 use crate::broker::Broker;
@@ -15,18 +16,30 @@ pub(crate) async fn handle(
     request: ListGroupsRequest,
     version: i16,
 ) -> ListGroupsResponse {
-    let groups = broker
-        .groups
-        .list(&request.states_filter, &request.types_filter);
-    let fit = |group: ListedGroup| {
-        let group = match version {
-            ..4 => group.with_group_state(Default::default()),
-            _ => group,
-        };
-        match version {
-            ..5 => group.with_group_type(Default::default()),
-            _ => group,
+    let (states, types) = (&request.states_filter, &request.types_filter);
+    let mut groups = Vec::new();
+    broker.groups.look_at_all(|group| {
+        if passes(states, group.state()) && passes(types, group.type_name()) {
+            groups.push(fit(group.listed(), version));
         }
-    };
-    ListGroupsResponse::default().with_groups(groups.into_iter().map(fit).collect())
+    });
+    groups.sort_by(|one, other| one.group_id.cmp(&other.group_id));
+    ListGroupsResponse::default().with_groups(groups)
+}
+
+/// An empty filter lets all through.
+fn passes(filter: &[StrBytes], value: &str) -> bool {
+    let same = |one: &StrBytes| one.trim().eq_ignore_ascii_case(value);
+    filter.is_empty() || filter.iter().any(same)
+}
+
+/// Takes out what an older version has no place for.
+fn fit(mut group: ListedGroup, version: i16) -> ListedGroup {
+    if version < 4 {
+        group.group_state = StrBytes::new();
+    }
+    if version < 5 {
+        group.group_type = StrBytes::new();
+    }
+    group
 }

@@ -18,14 +18,14 @@ mod create_acls;
 mod create_partitions;
 mod create_topics;
 mod delete_acls;
-mod delete_groups;
+pub(crate) mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
-mod describe_groups;
+pub(crate) mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
@@ -34,21 +34,21 @@ mod describe_user_scram_credentials;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
-mod heartbeat;
+pub(crate) mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
-mod join_group;
+pub(crate) mod join_group;
 mod leave_group;
-mod list_groups;
+pub(crate) mod list_groups;
 mod list_offsets;
 mod list_transactions;
 mod metadata;
-mod offset_commit;
+pub(crate) mod offset_commit;
 mod offset_delete;
-mod offset_fetch;
+pub(crate) mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
-mod sync_group;
+pub(crate) mod sync_group;
 mod txn_offset_commit;
 
 pub(crate) use fetch::Sessions as FetchSessions;
@@ -75,7 +75,7 @@ use kafka_protocol::messages::{
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     SyncGroupRequest, TxnOffsetCommitRequest,
 };
-use kafka_protocol::messages::{ApiKey, BrokerId};
+use kafka_protocol::messages::{ApiKey, BrokerId, GroupId};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use crate::broker::Broker;
@@ -123,6 +123,14 @@ pub(crate) fn check_leader_epoch(known: i32) -> Result<(), ResponseError> {
         -1 | LEADER_EPOCH => Ok(()),
         newer if newer > LEADER_EPOCH => Err(ResponseError::UnknownLeaderEpoch),
         _ => Err(ResponseError::FencedLeaderEpoch),
+    }
+}
+
+/// The group that a request is about, which must have a name.
+fn named(id: &GroupId) -> Result<&GroupId, ResponseError> {
+    match id.is_empty() {
+        true => Err(ResponseError::InvalidGroupId),
+        false => Ok(id),
     }
 }
 

@@ -11,12 +11,13 @@ use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
-    OffsetCommitRequest, TopicName, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    OffsetCommitRequest, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
+use super::offset_commit::judge;
 use super::{Client, unverified_as_known};
 use crate::broker::Broker;
-use crate::journal::{Unwritten, Written};
+use crate::journal::Unwritten;
 use crate::transactions::{Generation, Producer};
 
 pub(crate) async fn handle(
@@ -35,16 +36,22 @@ pub(crate) async fn handle(
     };
     let id = request.transactional_id.clone();
     let request = plain(request);
-    let exists = |topic: &TopicName, index| broker.topics.partition(topic, index).is_some();
-    let topics = broker.groups.judge(&request, exists, |commits| {
-        let pend = || broker.groups.pend(&request, by.id, commits);
-        let written = broker
-            .transactions
-            .with_group(&id, by, generation, &request.group_id, pend)
-            .map_err(|code| unverified_as_known(code, version >= 4))?;
-        Written::settle(written).map_err(Unwritten::code)
-    });
-    TxnOffsetCommitResponse::default().with_topics(topics.into_iter().map(answer).collect())
+    let mut judged = judge(broker, &request);
+    if !judged.commits.is_empty() {
+        let commits = std::mem::take(&mut judged.commits);
+        let groups = &broker.groups;
+        groups.make_room();
+        let pend = || groups.pend(&request, by.id, commits);
+        let transactions = &broker.transactions;
+        let pended = transactions.with_group(&id, by, generation, &request.group_id, pend);
+        let settled = match pended {
+            Ok(queued) => groups.settle(queued).await.map_err(Unwritten::code),
+            Err(code) => Err(unverified_as_known(code, version >= 4)),
+        };
+        judged.settle(settled);
+    }
+    let topics = judged.topics.into_iter().map(answer);
+    TxnOffsetCommitResponse::default().with_topics(topics.collect())
 }
 
 /// The same as a commit without transaction: it is judged alike.

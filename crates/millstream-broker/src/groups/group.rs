@@ -148,6 +148,14 @@ impl Group {
             .expired(now_wall, retention_ms, unused_since, reads)
     }
 
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    pub(crate) fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
     pub(crate) fn state(&self) -> &'static str {
         match &self.kind {
             Kind::Classic(group) => group.state().name(),

@@ -1,26 +1,50 @@
-//! The groups' journal: what is stored of them, and the last stored state of each classic group.
+//! The groups' journal, and the queue in front of it: no group waits for a disk.
 //!
-//! A classic group in the middle of a rebalance is stored as it was before: after a restart its members find the generation that
-//! they know, or run out of session. So the stored states are kept here, for when the journal is written anew.
+//! A group puts its records in the queue under its own lock, so that they are in the order in which it decided. Whoever answers a request writes
+//! all that is queued, after that lock was released, and answers when its own record is stored; many records share a write and a sync.
+//! Only one of those who wait occupies a thread.
+//!
+//! When the disk is full, what is queued stays there and is written as soon as there is space; nothing more is queued until then. After a failed
+//! write or sync nothing is queued any more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kafka_protocol::messages::GroupId;
 
-use super::classic;
-use super::consumer::Change;
-use super::group::{Group, Kind, Store};
-use super::offsets::{Commits, Places};
 use super::records::{self, Found, Replayed};
+use super::slot::Slot;
 use crate::error::Error;
 use crate::journal::{Journal, Unwritten, Written};
-use crate::log::Outcome;
+use crate::log::{blocking, lock};
+
+/// How many records were queued before and with the one that is waited for.
+pub(crate) type UpTo = u64;
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    journal: Journal,
-    states: HashMap<GroupId, Vec<u8>>,
+    queue: Mutex<Queue>,
+    /// How many of all records that were queued are stored.
+    stored: AtomicU64,
+    journal: Mutex<Journal>,
+    /// Held by the one task that writes for all others.
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    records: VecDeque<Queued>,
+    queued: UpTo,
+    /// Why nothing is queued now.
+    closed: Option<Unwritten>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    group: GroupId,
+    number: UpTo,
     record: Vec<u8>,
 }
 
@@ -31,132 +55,167 @@ impl Ledger {
         let journal = Journal::open(path, records::FORMAT, fsync, |record| {
             replayed.apply(record)
         })?;
-        let mut states = HashMap::new();
-        let mut found = Vec::with_capacity(replayed.groups.len());
-        for (id, mut one) in replayed.groups {
-            let state = std::mem::take(&mut one.stored);
-            if !state.is_empty() {
-                states.insert(id, state);
-            }
-            found.push(one);
-        }
         let ledger = Ledger {
-            journal,
-            states,
-            record: Vec::new(),
+            queue: Mutex::new(Queue {
+                records: VecDeque::new(),
+                queued: 0,
+                closed: None,
+            }),
+            stored: AtomicU64::new(0),
+            journal: Mutex::new(journal),
+            writing: tokio::sync::Mutex::default(),
         };
-        Ok((ledger, found))
+        Ok((ledger, replayed.groups.into_values().collect()))
     }
 
-    fn append(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Result<Written, Unwritten> {
-        self.record.clear();
-        put(&mut self.record);
-        self.journal.append(&self.record)
-    }
-
-    pub(super) fn commit(
-        &mut self,
-        group: &GroupId,
-        commits: &Commits,
-    ) -> Result<Written, Unwritten> {
-        self.append(|record| records::put_commits(record, group, commits))
-    }
-
-    pub(super) fn forget(
-        &mut self,
-        group: &GroupId,
-        places: &Places,
-    ) -> Result<Written, Unwritten> {
-        self.append(|record| records::put_forgotten(record, group, places))
-    }
-
-    /// Offsets that wait for the end of a producer's transaction.
-    pub(super) fn pend(
-        &mut self,
-        group: &GroupId,
-        producer_id: i64,
-        commits: &Commits,
-    ) -> Result<Written, Unwritten> {
-        self.append(|record| records::put_pending(record, group, producer_id, commits))
-    }
-
-    /// The end of a producer's transaction.
-    pub(super) fn end(
-        &mut self,
-        group: &GroupId,
-        producer_id: i64,
-        outcome: Outcome,
-    ) -> Result<Written, Unwritten> {
-        self.append(|record| records::put_ended(record, group, producer_id, outcome))
-    }
-
-    pub(super) fn remove(&mut self, group: &GroupId) -> Result<Written, Unwritten> {
-        let written = self.append(|record| records::put_removed(record, group))?;
-        self.states.remove(group);
-        Ok(written)
-    }
-
-    /// Writes the journal anew when it is mostly dead. A failure costs nothing but space.
-    pub(super) fn shrink<'a>(&mut self, groups: impl Iterator<Item = &'a Group>) {
-        if !self.journal.is_mostly_dead() {
-            return;
+    /// Queues a record. Does not wait.
+    pub(super) fn queue(&self, group: &GroupId, record: Vec<u8>) -> Result<UpTo, Unwritten> {
+        let mut queue = lock(&self.queue);
+        if let Some(unwritten) = queue.closed {
+            return Err(unwritten);
         }
-        let states = &self.states;
-        let mut live = groups.flat_map(|group| {
-            let offsets = group.offsets.in_order().into_iter();
-            let offsets = offsets.map(|(producer_id, commits)| {
-                let mut record = Vec::new();
-                match producer_id {
-                    Some(id) => records::put_pending(&mut record, &group.id, id, &commits),
-                    None => records::put_commits(&mut record, &group.id, &commits),
-                }
-                record
-            });
-            let state = match &group.kind {
-                Kind::Classic(_) => states.get(&group.id).cloned(),
-                Kind::Consumer(consumer) => {
-                    let mut record = Vec::new();
-                    records::put_change(&mut record, &group.id, &consumer.whole());
-                    Some(record)
-                }
-            };
-            state.into_iter().chain(offsets)
+        Journal::check_size(&record)?;
+        queue.queued += 1;
+        let number = queue.queued;
+        queue.records.push_back(Queued {
+            group: group.clone(),
+            number,
+            record,
         });
-        if let Err(error) = self.journal.rewrite(&mut live) {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(%error, source, "groups' journal keeps growing");
+        Ok(number)
+    }
+
+    /// How many records were queued so far.
+    pub(super) fn queued(&self) -> UpTo {
+        lock(&self.queue).queued
+    }
+
+    /// Whether the disk was full the last time.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.queue).closed == Some(Unwritten::NoSpace)
+    }
+
+    fn has_stored(&self, up_to: UpTo) -> bool {
+        self.stored.load(Ordering::Acquire) >= up_to
+    }
+
+    /// Returns when all records up to one are stored. `groups` are asked for when the journal has to be written anew.
+    pub(super) async fn settle(
+        &self,
+        up_to: UpTo,
+        groups: impl FnOnce() -> Vec<Arc<Mutex<Slot>>>,
+    ) -> Result<(), Unwritten> {
+        if self.has_stored(up_to) {
+            return Ok(());
+        }
+        let _writing = self.writing.lock().await;
+        self.settle_here(up_to, groups)
+    }
+
+    /// As `settle`, for those who may block their thread.
+    pub(super) fn settle_here(
+        &self,
+        up_to: UpTo,
+        groups: impl FnOnce() -> Vec<Arc<Mutex<Slot>>>,
+    ) -> Result<(), Unwritten> {
+        if self.has_stored(up_to) {
+            return Ok(());
+        }
+        let written = blocking(|| self.write(groups));
+        match self.has_stored(up_to) {
+            true => Ok(()),
+            false => Err(written.err().unwrap_or(Unwritten::Poisoned)),
         }
     }
 
-    /// As if the disk had failed.
+    /// Tries again what a full disk has refused, unless somebody does.
+    pub(super) fn retry(&self, groups: impl FnOnce() -> Vec<Arc<Mutex<Slot>>>) {
+        if let Ok(_writing) = self.writing.try_lock() {
+            // If it fails, the next record is refused.
+            blocking(|| self.write(groups)).ok();
+        }
+    }
+
+    /// Stores all that is queued.
+    fn write(&self, groups: impl FnOnce() -> Vec<Arc<Mutex<Slot>>>) -> Result<(), Unwritten> {
+        let mut journal = lock(&self.journal);
+        let (mut records, queued) = {
+            let mut queue = lock(&self.queue);
+            if queue.closed == Some(Unwritten::Poisoned) {
+                return Err(Unwritten::Poisoned);
+            }
+            (std::mem::take(&mut queue.records), queue.queued)
+        };
+        let written = append(&mut journal, &mut records);
+        {
+            let mut queue = lock(&self.queue);
+            queue.closed = written.err();
+            if queue.closed == Some(Unwritten::Poisoned) {
+                records.clear();
+                queue.records.clear();
+            }
+            records.append(&mut queue.records);
+            queue.records = records;
+        }
+        written?;
+        self.stored.store(queued, Ordering::Release);
+        if journal.is_mostly_dead() {
+            self.rewrite(&mut journal, &groups());
+        }
+        Ok(())
+    }
+
+    /// Writes the journal anew, group by group. What a group has queued until its turn is in it. A failure costs nothing but space.
+    fn rewrite(&self, journal: &mut Journal, groups: &[Arc<Mutex<Slot>>]) {
+        let mut covered: HashMap<GroupId, UpTo> = HashMap::new();
+        let mut live = groups.iter().flat_map(|slot| {
+            let slot = lock(slot);
+            covered.insert(slot.group.id.clone(), self.queued());
+            slot.records()
+        });
+        let rewritten = journal.rewrite(&mut live);
+        drop(live);
+        match rewritten {
+            Ok(()) => {
+                let is_left = |one: &Queued| {
+                    covered
+                        .get(&one.group)
+                        .is_none_or(|up_to| one.number > *up_to)
+                };
+                lock(&self.queue).records.retain(is_left);
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, source, "groups' journal keeps growing");
+            }
+        }
+    }
+
+    /// Forces everything to the disk.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.write(Vec::new).ok();
+        lock(&self.journal).flush()
+    }
+
+    /// The journal's disk, as tests have it.
     #[cfg(test)]
-    pub(super) fn break_journal(&self) {
-        self.journal.poison();
+    pub(super) fn disk(&self) -> crate::journal::FaultyDisk {
+        lock(&self.journal).faulty_disk()
     }
 
     /// How much of the journal a power cut leaves for certain.
     #[cfg(test)]
     pub(super) fn forced(&self) -> (std::path::PathBuf, u64) {
-        self.journal.forced()
-    }
-
-    pub(super) fn flush(&mut self) -> Result<(), Error> {
-        self.journal.flush()
+        lock(&self.journal).forced()
     }
 }
 
-impl Store for Ledger {
-    fn save(&mut self, group: &classic::Group) -> Result<(), Unwritten> {
-        self.append(|record| records::put_group(record, group))?
-            .settle()?;
-        self.states.insert(group.id.clone(), self.record.clone());
-        Ok(())
+/// Stores records in their order; on an error those that are not stored are left.
+fn append(journal: &mut Journal, records: &mut VecDeque<Queued>) -> Result<(), Unwritten> {
+    let mut last = Written::settled();
+    while let Some(first) = records.front() {
+        last = journal.append(&first.record)?;
+        records.pop_front();
     }
-
-    fn change(&mut self, group: &GroupId, change: &Change) -> Result<(), Unwritten> {
-        self.append(|record| records::put_change(record, group, change))?
-            .settle()?;
-        self.states.remove(group);
-        Ok(())
-    }
+    last.settle()
 }

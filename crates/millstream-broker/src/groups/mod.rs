@@ -1,12 +1,13 @@
 //! The coordinator of all consumer groups: finds the group of a request, keeps what must last, and wakes groups in time.
 //!
-//! A request locks the state of all groups for the microseconds that its event takes, and then waits, if it has to, for the
-//! answer without the lock. The groups themselves are `group`, pure state machines of two kinds, `classic` and `consumer`; `offsets` are what
-//! they have committed; `ledger` and `records` keep both on disk. One task, [`Groups::run`], sleeps until the next deadline of any group.
+//! Each group is behind a lock of its own ([`Slot`]), held for the microseconds that an event takes; the lock of the map and that of the alarms are
+//! taken for a look only, the latter two also by who holds a group. Nothing waits for a disk under any of them: what an event stores is queued by
+//! [`ledger`], and the request waits for it after the lock was released. An answer that says "stored" leaves after the record is in the
+//! journal.
 //!
-//! An answer that says "stored" leaves after the record is in the journal. When it cannot be stored, nothing changes.
-//!
-//! Offsets of transactions come through `transactional` and the same `ledger`.
+//! The groups themselves are `group`, pure state machines of two kinds, `classic` and `consumer`; `offsets` are what
+//! they have committed; `records` are both on disk. Requests come from the files of `api`, offsets of transactions through `transactional`. One
+//! task, [`Groups::run`], sleeps until the next deadline of any group; another, [`Groups::store`], stores what no request waits for.
 
 mod catalogue;
 mod classic;
@@ -18,17 +19,19 @@ mod ledger;
 mod migration;
 mod offsets;
 mod records;
-mod requests;
+mod slot;
 mod transactional;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{GroupId, TopicName};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::alarms::{Alarms, NEVER};
 use crate::clock::{self, Clock, Stopwatch};
@@ -36,45 +39,52 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::frame::own;
 use crate::journal::Unwritten;
-use group::{Group, Kind, Moment, Rules, Turn};
-use ledger::Ledger;
-use offsets::Places;
+use crate::log::lock;
+use classic::member::Waiter;
+use group::{Moment, Rules, Turn};
+use ledger::{Ledger, UpTo};
 
 pub(crate) use catalogue::Catalogue;
+pub(crate) use classic::join::refused as refused_join;
+pub(crate) use classic::member::Join;
+pub(crate) use classic::sync::{Committer, refused as refused_sync};
 pub(crate) use consumer::assignor::Assignor;
 pub(crate) use consumer::member::Partitions;
 pub(crate) use consumer::{Beat, Heard, check_pattern};
-pub(crate) use requests::Reader;
+pub(crate) use group::{Group, Kind};
+pub(crate) use offsets::{Commits, Committed, Places};
+pub(crate) use slot::Slot;
+
+/// How often a full disk is tried again for what no request waits for.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// All groups of this broker.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    shared: Mutex<Shared>,
-    limits: Limits,
+    all: Mutex<HashMap<GroupId, Arc<Mutex<Slot>>>>,
+    /// When which group is to be woken; an alarm may be earlier than the group's deadline, never later.
+    alarms: Mutex<Alarms<GroupId>>,
+    ledger: Arc<Ledger>,
+    stopping: AtomicBool,
+    rules: Rules,
+    retention_ms: i64,
+    retention_check: Duration,
     topics: Arc<dyn Catalogue>,
     clock: Clock,
     since_start: Stopwatch,
     /// Rung when a group has to be woken earlier than any other.
     earlier: Notify,
+    /// Rung when something is queued that no request waits for.
+    queued: Notify,
 }
 
-/// What the operator has set.
-#[derive(Debug)]
-struct Limits {
-    rules: Rules,
-    session_timeout_ms: std::ops::RangeInclusive<i32>,
-    metadata_bytes: usize,
-    retention_ms: i64,
-    retention_check: Duration,
-}
-
-#[derive(Debug)]
-struct Shared {
-    groups: HashMap<GroupId, Group>,
-    ledger: Ledger,
-    /// When which group is to be woken; an alarm may be earlier than the group's deadline, never later.
-    alarms: Alarms<GroupId>,
-    stopping: bool,
+/// What becomes of an event of a group that does not exist.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Missing {
+    /// The group is created for it.
+    Create,
+    /// It is refused.
+    Refuse(ResponseError),
 }
 
 impl Groups {
@@ -86,12 +96,9 @@ impl Groups {
     ) -> Result<Groups, Error> {
         let rules = rules(config);
         let (ledger, found) = Ledger::open(path, config.fsync)?;
-        let mut shared = Shared {
-            groups: HashMap::new(),
-            ledger,
-            alarms: Alarms::default(),
-            stopping: false,
-        };
+        let ledger = Arc::new(ledger);
+        let mut all = HashMap::new();
+        let mut alarms = Alarms::default();
         for one in found {
             let mut group = one.group;
             match &mut group.kind {
@@ -101,25 +108,24 @@ impl Groups {
             if group.is_void() {
                 continue;
             }
+            alarms.set(&group.id, group.deadline());
             let id = group.id.clone();
-            shared.groups.insert(id.clone(), group);
-            shared.set_alarm(&id);
+            let slot = Slot::new(group, Arc::clone(&ledger), one.state);
+            all.insert(id, Arc::new(Mutex::new(slot)));
         }
-        shared.ledger.shrink(shared.groups.values());
         Ok(Groups {
-            shared: Mutex::new(shared),
-            limits: Limits {
-                rules,
-                session_timeout_ms: config.group_min_session_timeout_ms
-                    ..=config.group_max_session_timeout_ms,
-                metadata_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
-                retention_ms: config.offsets_retention_ms,
-                retention_check: config.offsets_retention_check,
-            },
+            all: Mutex::new(all),
+            alarms: Mutex::new(alarms),
+            ledger,
+            stopping: AtomicBool::new(false),
+            rules,
+            retention_ms: config.offsets_retention_ms,
+            retention_check: config.offsets_retention_check,
             topics,
             clock: config.clock.clone(),
             since_start: Stopwatch::start(),
             earlier: Notify::new(),
+            queued: Notify::new(),
         })
     }
 
@@ -128,7 +134,7 @@ impl Groups {
         let mut stop = std::pin::pin!(stop);
         let mut next_check = self.after_check();
         loop {
-            let next = self.lock().alarms.next().min(next_check);
+            let next = lock(&self.alarms).next().min(next_check);
             let wait = next.saturating_sub(self.now().steady).max(0);
             tokio::select! {
                 () = &mut stop => break,
@@ -140,26 +146,38 @@ impl Groups {
                 self.expire_offsets();
                 next_check = self.after_check();
             }
+            self.queued.notify_one();
         }
-        let mut shared = self.lock();
-        shared.stopping = true;
-        for group in shared.groups.values_mut() {
-            group.abandon();
+        self.stopping.store(true, Ordering::SeqCst);
+        for slot in self.slots() {
+            lock(&slot).group.abandon();
+        }
+    }
+
+    /// Stores what the passing of time has queued, until `stop` completes.
+    pub(crate) async fn store(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let is_full = self.ledger.is_full();
+            tokio::select! {
+                () = &mut stop => return,
+                () = self.queued.notified() => {}
+                () = clock::sleep(RETRY), if is_full => {}
+            }
+            if let Err(error) = self.settle(self.ledger.queued()).await {
+                tracing::warn!(%error, "failed to store what has changed in groups");
+            }
         }
     }
 
     fn after_check(&self) -> i64 {
-        let check = i64::try_from(self.limits.retention_check.as_millis()).unwrap_or(NEVER);
+        let check = i64::try_from(self.retention_check.as_millis()).unwrap_or(NEVER);
         self.now().steady.saturating_add(check)
     }
 
     /// Forces everything to the disk. No request may follow.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        self.lock().ledger.flush()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ledger.flush()
     }
 
     fn now(&self) -> Moment {
@@ -169,107 +187,270 @@ impl Groups {
         }
     }
 
-    /// Brings an event to a group, if there is such a group or it may be created for the event.
-    fn act<T>(
+    fn turn<'a>(&'a self, stored: &'a mut slot::Stored, now: Moment) -> Turn<'a> {
+        Turn {
+            now,
+            rules: self.rules,
+            store: stored,
+            topics: self.topics.as_ref(),
+        }
+    }
+
+    /// All groups that there are now.
+    fn slots(&self) -> Vec<Arc<Mutex<Slot>>> {
+        lock(&self.all).values().cloned().collect()
+    }
+
+    fn find(&self, id: &GroupId, missing: Missing) -> Result<Arc<Mutex<Slot>>, ResponseError> {
+        let mut all = lock(&self.all);
+        if let Some(slot) = all.get(id) {
+            return Ok(Arc::clone(slot));
+        }
+        match missing {
+            _ if self.is_stopping() => Err(ResponseError::NotCoordinator),
+            Missing::Refuse(code) => Err(code),
+            Missing::Create => {
+                let id = GroupId(own(id));
+                let group = Group::new(id.clone(), self.clock.now_ms());
+                let slot = Slot::new(group, Arc::clone(&self.ledger), Vec::new());
+                let slot = Arc::new(Mutex::new(slot));
+                all.insert(id, Arc::clone(&slot));
+                Ok(slot)
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Refuses who comes when this broker serves groups no longer.
+    pub(crate) fn check(&self) -> Result<(), ResponseError> {
+        match self.is_stopping() {
+            true => Err(ResponseError::NotCoordinator),
+            false => Ok(()),
+        }
+    }
+
+    /// Brings an event to a group; returns also what it has queued, for `settle`.
+    fn event<T>(
         &self,
         id: &GroupId,
-        create: bool,
-        event: impl FnOnce(&mut Group, &mut Turn<'_>) -> T,
-    ) -> Option<T> {
-        let now = self.now();
-        let mut guard = self.lock();
-        let shared = &mut *guard;
-        if shared.stopping {
-            return None;
+        missing: Missing,
+        event: impl FnOnce(&mut Slot, Moment) -> T,
+    ) -> Result<(T, UpTo), ResponseError> {
+        loop {
+            let slot = self.find(id, missing)?;
+            let mut slot = lock(&slot);
+            if slot.is_gone {
+                continue;
+            }
+            self.check()?;
+            let before = slot.stored.up_to;
+            let outcome = event(&mut slot, self.now());
+            let queued = match slot.stored.up_to {
+                same if same == before => 0,
+                up_to => up_to,
+            };
+            self.tidy(&mut slot);
+            return Ok((outcome, queued));
         }
-        if create && !shared.groups.contains_key(id) {
-            shared.create(id, now);
-        }
-        let group = shared.groups.get_mut(id)?;
-        let mut turn = Turn {
-            now,
-            rules: self.limits.rules,
-            store: &mut shared.ledger,
-            topics: self.topics.as_ref(),
+    }
+
+    /// Brings an event to what is stored of a group; returns when it is stored.
+    pub(crate) async fn change<T>(
+        &self,
+        id: &GroupId,
+        missing: Missing,
+        event: impl FnOnce(&mut Slot, Moment) -> Result<T, ResponseError>,
+    ) -> Result<T, ResponseError> {
+        self.make_room();
+        let (outcome, queued) = self.event(id, missing, event)?;
+        let settled = self.settle(queued).await;
+        let outcome = outcome?;
+        settled.map_err(Unwritten::code)?;
+        Ok(outcome)
+    }
+
+    /// Brings an event to a group; returns its outcome when what it has changed is stored.
+    pub(crate) async fn act<T>(
+        &self,
+        id: &GroupId,
+        missing: Missing,
+        event: impl FnOnce(&mut Group, &mut Turn<'_>) -> Result<T, ResponseError>,
+    ) -> Result<T, ResponseError> {
+        let event = |slot: &mut Slot, now| {
+            let mut turn = self.turn(&mut slot.stored, now);
+            event(&mut slot.group, &mut turn)
         };
-        let outcome = event(group, &mut turn);
-        let earliest = shared.alarms.next();
-        shared.tidy(id);
-        if shared.alarms.next() < earliest {
+        self.change(id, missing, event).await
+    }
+
+    /// Brings an event to a group that may be answered later; returns the answer when what it tells is stored.
+    pub(crate) async fn ask<T>(
+        &self,
+        id: &GroupId,
+        missing: Missing,
+        event: impl FnOnce(&mut Group, Waiter<T>, &mut Turn<'_>),
+    ) -> Result<T, ResponseError> {
+        let (waiter, answer) = oneshot::channel();
+        let event = |group: &mut Group, turn: &mut Turn<'_>| {
+            event(group, waiter, turn);
+            Ok(())
+        };
+        self.act(id, missing, event).await?;
+        // The member has asked again on another connection.
+        let answer = answer.await;
+        let answer = answer.map_err(|_| ResponseError::RebalanceInProgress)?;
+        let slot = lock(&self.all).get(id).cloned();
+        let queued = slot.map_or(0, |slot| lock(&slot).stored.up_to);
+        self.settle(queued).await.map_err(Unwritten::code)?;
+        Ok(answer)
+    }
+
+    /// Looks at a group, if there is one.
+    pub(crate) fn look<T>(&self, id: &GroupId, look: impl FnOnce(Option<&Group>) -> T) -> T {
+        let slot = lock(&self.all).get(id).cloned();
+        match slot {
+            None => look(None),
+            Some(slot) => {
+                let slot = lock(&slot);
+                look(Some(&slot.group).filter(|_| !slot.is_gone))
+            }
+        }
+    }
+
+    /// Looks at all groups, one after the other.
+    pub(crate) fn look_at_all<T>(&self, mut look: impl FnMut(&Group) -> T) -> Vec<T> {
+        let mut seen = Vec::new();
+        for slot in self.slots() {
+            let slot = lock(&slot);
+            if !slot.is_gone {
+                seen.push(look(&slot.group));
+            }
+        }
+        seen
+    }
+
+    /// Returns when all records up to one are stored.
+    pub(crate) async fn settle(&self, up_to: UpTo) -> Result<(), Unwritten> {
+        self.ledger.settle(up_to, || self.slots()).await
+    }
+
+    /// As `settle`, for those who may block their thread.
+    pub(crate) fn settle_here(&self, up_to: UpTo) -> Result<(), Unwritten> {
+        self.ledger.settle_here(up_to, || self.slots())
+    }
+
+    /// Tries a full disk again, for what comes next.
+    pub(crate) fn make_room(&self) {
+        if self.ledger.is_full() {
+            self.ledger.retry(|| self.slots());
+        }
+    }
+
+    /// After an event: takes out a group that came to nothing, sets the alarm of any other.
+    fn tidy(&self, slot: &mut Slot) {
+        let id = &slot.group.id;
+        slot.is_gone |= slot.group.is_void();
+        if slot.is_gone {
+            lock(&self.alarms).remove(id);
+            lock(&self.all).remove(id);
+            return;
+        }
+        let mut alarms = lock(&self.alarms);
+        let earliest = alarms.next();
+        alarms.set(id, slot.group.deadline());
+        if alarms.next() < earliest {
             self.earlier.notify_one();
         }
-        Some(outcome)
     }
 
     fn wake_groups(&self) {
         let now = self.now();
-        let mut guard = self.lock();
-        let shared = &mut *guard;
-        while let Some(id) = shared.alarms.due(now.steady) {
-            if let Some(group) = shared.groups.get_mut(&id) {
-                let mut turn = Turn {
-                    now,
-                    rules: self.limits.rules,
-                    store: &mut shared.ledger,
-                    topics: self.topics.as_ref(),
-                };
-                group.tick(&mut turn);
-                shared.tidy(&id);
-            }
+        while let Some(id) = self.due(now) {
+            let tick = |slot: &mut Slot, now| {
+                let mut turn = self.turn(&mut slot.stored, now);
+                slot.group.tick(&mut turn);
+            };
+            let missing = Missing::Refuse(ResponseError::GroupIdNotFound);
+            // Without a group there is nothing to wake.
+            self.event(&id, missing, tick).ok();
         }
+    }
+
+    fn due(&self, now: Moment) -> Option<GroupId> {
+        lock(&self.alarms).due(now.steady)
     }
 
     /// Forgets offsets that have been out of use for too long, and empty groups that have none left.
     fn expire_offsets(&self) {
-        let now = self.now();
-        let mut guard = self.lock();
-        let shared = &mut *guard;
-        let ids: Vec<GroupId> = shared.groups.keys().cloned().collect();
-        for id in ids {
-            let expired = shared.groups.get(&id).map_or(Places::new(), |group| {
-                group.expired_offsets(now.wall, self.limits.retention_ms)
+        for slot in self.slots() {
+            let mut slot = lock(&slot);
+            if slot.is_gone {
+                continue;
+            }
+            let now = self.now();
+            let expired = slot.group.expired_offsets(now.wall, self.retention_ms);
+            let forgotten = slot.forget(&expired).and_then(|()| {
+                // A group without members and offsets goes with them.
+                match slot.group.is_abandoned() {
+                    true => slot.remove(),
+                    false => Ok(()),
+                }
             });
-            if let Err(error) = shared.forget(&id, &expired) {
+            self.tidy(&mut slot);
+            if let Err(error) = forgotten {
                 tracing::warn!(%error, "failed to forget expired offsets");
                 return;
             }
-            shared.remove_if_empty(&id);
         }
     }
 
     /// Forgets the offsets of all topics that do not exist.
     pub(crate) fn forget_topics_without(&self, exists: impl Fn(&TopicName) -> bool) {
-        let gone: BTreeSet<TopicName> = {
-            let shared = self.lock();
-            let topics = shared
-                .groups
-                .values()
-                .flat_map(|group| group.offsets.named());
-            topics.filter(|topic| !exists(topic)).cloned().collect()
-        };
+        let mut gone = BTreeSet::new();
+        self.look_at_all(|group| {
+            let named = group.offsets.named().filter(|topic| !exists(topic));
+            gone.extend(named.cloned());
+        });
         for topic in gone {
             tracing::info!(
                 topic = topic.as_str(),
                 "offsets of a deleted topic are forgotten"
             );
-            self.forget_topic(&topic);
+            let queued = self.take_topic_out(&topic);
+            if let Err(error) = self.settle_here(queued) {
+                tracing::warn!(topic = topic.as_str(), %error, "offsets of a deleted topic stay");
+            }
         }
     }
 
     /// Forgets the offsets of all groups for a topic that was deleted.
-    pub(crate) fn forget_topic(&self, topic: &TopicName) {
-        let mut shared = self.lock();
-        let holders: Vec<(GroupId, Vec<i32>)> = shared
-            .groups
-            .iter()
-            .map(|(id, group)| (id.clone(), group.offsets.touched(topic)))
-            .collect();
-        for (id, partitions) in holders {
-            let places = vec![(topic.clone(), partitions)];
-            if let Err(error) = shared.forget(&id, &places) {
-                tracing::warn!(group = id.as_str(), topic = topic.as_str(), %error, "offsets of a deleted topic stay");
+    pub(crate) async fn forget_topic(&self, topic: &TopicName) {
+        self.make_room();
+        let queued = self.take_topic_out(topic);
+        if let Err(error) = self.settle(queued).await {
+            tracing::warn!(topic = topic.as_str(), %error, "offsets of a deleted topic stay");
+        }
+    }
+
+    fn take_topic_out(&self, topic: &TopicName) -> UpTo {
+        let mut queued = 0;
+        for slot in self.slots() {
+            let mut slot = lock(&slot);
+            let partitions = slot.group.offsets.touched(topic);
+            if slot.is_gone || partitions.is_empty() {
+                continue;
+            }
+            match slot.forget(&vec![(topic.clone(), partitions)]) {
+                Ok(()) => queued = queued.max(slot.stored.up_to),
+                Err(error) => {
+                    tracing::warn!(group = slot.group.id.as_str(), topic = topic.as_str(), %error, "offsets of a deleted topic stay");
+                }
             }
         }
+        queued
     }
 }
 
@@ -283,78 +464,6 @@ fn rules(config: &Config) -> Rules {
             heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
             max_size: size(config.group_consumer_max_size),
         },
-    }
-}
-
-impl Shared {
-    fn create(&mut self, id: &GroupId, now: Moment) {
-        let id = GroupId(own(id));
-        let group = Group::new(id.clone(), now.wall);
-        self.groups.insert(id, group);
-    }
-
-    /// After an event: drops a group that came to nothing, sets its alarm, keeps the journal small.
-    fn tidy(&mut self, id: &GroupId) {
-        if self.groups.get(id).is_some_and(Group::is_void) {
-            self.drop_group(id);
-        }
-        self.set_alarm(id);
-        self.shrink();
-    }
-
-    fn shrink(&mut self) {
-        self.ledger.shrink(self.groups.values());
-    }
-
-    fn set_alarm(&mut self, id: &GroupId) {
-        if let Some(group) = self.groups.get(id) {
-            self.alarms.set(&group.id, group.deadline());
-        }
-    }
-
-    fn drop_group(&mut self, id: &GroupId) {
-        self.groups.remove(id);
-        self.alarms.remove(id);
-    }
-
-    /// Forgets offsets of a group; those that do not exist are left out.
-    fn forget(&mut self, id: &GroupId, places: &Places) -> Result<(), Unwritten> {
-        let Some(group) = self.groups.get_mut(id) else {
-            return Ok(());
-        };
-        let offsets = &mut group.offsets;
-        let places: Places = places
-            .iter()
-            .map(|(topic, partitions)| {
-                let known = |partition: &&i32| offsets.touches(topic, **partition);
-                (
-                    topic.clone(),
-                    partitions.iter().filter(known).copied().collect(),
-                )
-            })
-            .filter(|(_, partitions): &(TopicName, Vec<i32>)| !partitions.is_empty())
-            .collect();
-        if !places.is_empty() {
-            self.ledger.forget(id, &places)?.settle()?;
-            offsets.remove(&places);
-        }
-        Ok(())
-    }
-
-    /// Removes a group that is empty and has no offsets.
-    fn remove_if_empty(&mut self, id: &GroupId) {
-        if self.groups.get(id).is_some_and(Group::is_abandoned)
-            && let Err(error) = self.remove(id)
-        {
-            tracing::warn!(group = id.as_str(), %error, "failed to remove an empty group");
-        }
-    }
-
-    /// Removes a group with its offsets.
-    fn remove(&mut self, id: &GroupId) -> Result<(), Unwritten> {
-        self.ledger.remove(id)?.settle()?;
-        self.drop_group(id);
-        Ok(())
     }
 }
 

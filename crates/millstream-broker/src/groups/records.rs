@@ -150,7 +150,8 @@ pub(super) struct Replayed {
 pub(super) struct Found {
     pub(super) group: Group,
     pub(super) members: Vec<Member>,
-    pub(super) stored: Vec<u8>,
+    /// The record of a classic group.
+    pub(super) state: Vec<u8>,
 }
 
 impl Replayed {
@@ -179,7 +180,7 @@ impl Replayed {
         self.groups.entry(id.clone()).or_insert_with(|| Found {
             group: Group::new(id, 0),
             members: Vec::new(),
-            stored: Vec::new(),
+            state: Vec::new(),
         })
     }
 
@@ -231,7 +232,7 @@ impl Replayed {
         group.changed_at_ms = fields.i64()?;
         let protocol_type = group.protocol_type.clone().unwrap_or_default();
         found.members = fields.list(|fields| member(fields, &protocol_type))?;
-        found.stored = record.to_vec();
+        found.state = record.to_vec();
         found.group.kind = Kind::Classic(Box::new(group));
         Some(())
     }
@@ -243,7 +244,7 @@ impl Replayed {
         if let Kind::Classic(_) = &found.group.kind {
             found.group.kind = Kind::Consumer(Box::new(consumer::Group::new(id)));
             found.members.clear();
-            found.stored.clear();
+            found.state.clear();
         }
         if let Kind::Consumer(group) = &mut found.group.kind {
             group.apply(change);

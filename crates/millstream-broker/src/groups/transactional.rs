@@ -6,84 +6,73 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{GroupId, OffsetCommitRequest};
 
-use super::Groups;
 use super::classic::sync::Committer;
+use super::ledger::UpTo;
 use super::offsets::Commits;
-use crate::journal::{Unwritten, Written};
-use crate::log::Outcome;
+use super::{Groups, Missing};
+use crate::journal::Unwritten;
+use crate::log::{Outcome, lock};
 
 impl Groups {
-    /// Keeps offsets for the end of a producer's transaction, which must be open until this returns.
+    /// Keeps offsets for the end of a producer's transaction, which must be open until this returns. They are stored when what is
+    /// returned has settled.
     pub(crate) fn pend(
         &self,
         request: &OffsetCommitRequest,
         producer_id: i64,
         commits: Commits,
-    ) -> Result<Written, ResponseError> {
-        let id = &request.group_id;
-        let now = self.now();
-        let mut guard = self.lock();
-        let shared = &mut *guard;
-        if shared.stopping {
-            return Err(ResponseError::NotCoordinator);
-        }
+    ) -> Result<UpTo, ResponseError> {
         let committer = Committer {
             transactional: true,
             ..Committer::of(request, 0)
         };
-        if !shared.groups.contains_key(id) {
-            if committer.generation >= 0 {
-                return Err(ResponseError::IllegalGeneration);
-            }
-            shared.create(id, now);
-        }
-        let group = shared.groups.get_mut(id);
-        let group = group.ok_or(ResponseError::GroupIdNotFound)?;
-        let stored = group.check_commit(&committer, now).and_then(|()| {
-            let written = shared.ledger.pend(id, producer_id, &commits);
-            written.map_err(Unwritten::code)
-        });
-        if stored.is_ok() {
-            group.offsets.pend(producer_id, commits);
-        }
-        shared.tidy(id);
-        stored
+        let missing = match committer.generation {
+            ..0 => Missing::Create,
+            _ => Missing::Refuse(ResponseError::IllegalGeneration),
+        };
+        let (pended, queued) = self.event(&request.group_id, missing, |slot, now| {
+            slot.pend(&committer, producer_id, commits, now)
+        })?;
+        pended.map(|()| queued)
     }
 
-    /// Ends a producer's transaction in a group.
+    /// Ends a producer's transaction in a group. May block for the disk.
     pub(crate) fn end_transaction(
         &self,
         id: &GroupId,
         producer_id: i64,
         outcome: Outcome,
     ) -> Result<(), Unwritten> {
-        let mut guard = self.lock();
-        let shared = &mut *guard;
-        let Some(group) = shared.groups.get_mut(id) else {
+        self.make_room();
+        let slot = lock(&self.all).get(id).cloned();
+        let Some(slot) = slot else {
             return Ok(());
         };
-        if !group.offsets.producers().any(|one| one == producer_id) {
-            return Ok(());
-        }
-        let written = shared.ledger.end(id, producer_id, outcome)?;
-        group.offsets.end(producer_id, outcome);
-        shared.tidy(id);
-        drop(guard);
-        written.settle()
+        let queued = {
+            let mut slot = lock(&slot);
+            if slot.is_gone {
+                return Ok(());
+            }
+            slot.end(producer_id, outcome)?;
+            self.tidy(&mut slot);
+            slot.stored.up_to
+        };
+        self.settle_here(queued)
     }
 
     /// How much of the journal a power cut leaves for certain.
     #[cfg(test)]
     pub(crate) fn forced(&self) -> (std::path::PathBuf, u64) {
-        self.lock().ledger.forced()
+        self.ledger.forced()
     }
 
     /// The producers with offsets that wait, by group.
     pub(crate) fn open_transactions(&self) -> Vec<(GroupId, i64)> {
-        let shared = self.lock();
-        let groups = shared.groups.iter();
-        groups
-            .flat_map(|(id, group)| group.offsets.producers().map(|one| (id.clone(), one)))
-            .collect()
+        let mut open = Vec::new();
+        self.look_at_all(|group| {
+            let producers = group.offsets.producers();
+            open.extend(producers.map(|one| (group.id.clone(), one)));
+        });
+        open
     }
 }

@@ -1,5 +1,6 @@
 //! What the journal promises: everything appended comes back, damage never does.
 
+use std::sync::Condvar;
 use std::sync::atomic::AtomicI32;
 
 use super::frame::RECORD_HEADER_BYTES;
@@ -22,10 +23,23 @@ pub(super) struct Faults {
     write: AtomicI32,
     sync: AtomicI32,
     pub(super) folder: AtomicI32,
+    /// Whether writes wait.
+    held: (Mutex<bool>, Condvar),
+}
+
+/// No write begins until this is dropped.
+pub(crate) struct HeldWrites(Arc<Disk>);
+
+impl Drop for HeldWrites {
+    fn drop(&mut self) {
+        self.0.faults.hold(false);
+    }
 }
 
 impl Faults {
     pub(super) fn write(&self, file: &File, bytes: &[u8], position: u64) -> io::Result<()> {
+        let (held, changed) = &self.held;
+        drop(changed.wait_while(held.lock().unwrap(), |held| *held));
         match self.write.load(Ordering::Relaxed) {
             0 => Ok(()),
             number => {
@@ -34,6 +48,12 @@ impl Faults {
                 Err(io::Error::from_raw_os_error(number))
             }
         }
+    }
+
+    fn hold(&self, hold: bool) {
+        let (held, changed) = &self.held;
+        *held.lock().unwrap() = hold;
+        changed.notify_all();
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
@@ -58,6 +78,15 @@ impl FaultyDisk {
     /// How much of the file a power cut leaves for certain.
     pub(crate) fn forced(&self) -> u64 {
         self.0.synced.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn hold_writes(&self) -> HeldWrites {
+        self.0.faults.hold(true);
+        HeldWrites(Arc::clone(&self.0))
+    }
+
+    pub(crate) fn break_writes(&self) {
+        self.0.faults.write.store(EIO, Ordering::Relaxed);
     }
 
     pub(crate) fn fail_syncs(&self) {

@@ -51,6 +51,7 @@ pub(crate) struct ClientBatch {
 
 impl ClientBatch {
     /// Id and epoch of the producer, if the batch is part of a transaction.
+    #[cfg(test)]
     pub(crate) fn transactional(&self) -> Option<(i64, i16)> {
         let sequenced = self.header.sequenced()?;
         sequenced

@@ -5,17 +5,13 @@ use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 
-use kafka_protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopics;
 use kafka_protocol::messages::{OffsetCommitRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
 
 use super::*;
 use crate::broker::Broker;
-use crate::groups::Reader;
+use crate::groups::{Committed, Group};
 use crate::log::testing::encode_with;
 use crate::log::{Aborted, Isolation, Marker, Outcome, Span};
 use crate::topics::config::Overrides;
@@ -176,23 +172,18 @@ impl Bench {
         let request = OffsetCommitRequest::default()
             .with_group_id(group())
             .with_generation_id_or_member_epoch(-1);
-        let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
-        let places = OffsetCommitRequestTopic::default()
-            .with_name(topic())
-            .with_partitions(vec![partition]);
-        let request = request.with_topics(vec![places]);
-        let topics = self.broker.groups.judge(
-            &request,
-            |_, _| true,
-            |commits| {
-                let pend = || self.broker.groups.pend(&request, by.id, commits);
-                self.broker
-                    .transactions
-                    .with_group(&id(), by, Generation::Second, &group(), pend)
-                    .map(drop)
-            },
-        );
-        assert_eq!(topics[0].partitions[0].error_code, 0);
+        let committed = Committed {
+            offset: 5,
+            leader_epoch: -1,
+            metadata: StrBytes::new(),
+            at_ms: NOW,
+            expires_at_ms: None,
+        };
+        let commits = vec![(topic(), vec![(0, committed)])];
+        let pend = || self.broker.groups.pend(&request, by.id, commits);
+        let transactions = &self.broker.transactions;
+        let pended = transactions.with_group(&id(), by, Generation::Second, &group(), pend);
+        self.broker.groups.settle_here(pended.unwrap()).unwrap();
         by
     }
 
@@ -282,22 +273,15 @@ impl Bench {
                 false => Outcome::Commit,
             }));
         }
-        let wanted = OffsetFetchRequestTopics::default()
-            .with_name(topic())
-            .with_partition_indexes(vec![0]);
-        let groups = &self.broker.groups;
-        let reader = Reader {
-            member_id: None,
-            epoch: -1,
-            stable: true,
-        };
-        let found = groups
-            .offset_fetch(&group(), Some(&[wanted]), &reader)
-            .unwrap();
-        let found = &found[0].partitions[0];
-        outcomes.push(match (found.committed_offset, found.error_code) {
-            (5, 0) => Some(Outcome::Commit),
-            (-1, 0) => Some(Outcome::Abort),
+        let found = self.broker.groups.look(&group(), |found| {
+            let offsets = found.map(Group::offsets);
+            let committed = offsets.and_then(|offsets| offsets.get(&topic(), 0));
+            let pending = offsets.is_some_and(|offsets| offsets.is_pending(&topic(), 0));
+            (committed.map(|committed| committed.offset), pending)
+        });
+        outcomes.push(match found {
+            (Some(5), false) => Some(Outcome::Commit),
+            (None, false) => Some(Outcome::Abort),
             _ => None,
         });
         outcomes.dedup();

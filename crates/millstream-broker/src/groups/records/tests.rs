@@ -120,7 +120,7 @@ fn a_group_comes_back_with_its_members() {
     let stored = record(|out| put_group(out, &group));
     let mut replayed = replay(std::slice::from_ref(&stored));
     let found = replayed.groups.remove(&id("readers")).unwrap();
-    assert_eq!(found.stored, stored);
+    assert_eq!(found.state, stored);
     let mut again = classic(found.group);
     again.restore(found.members, 0);
     assert_eq!(record(|out| put_group(out, &again)), stored);
