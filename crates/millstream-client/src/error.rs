@@ -118,6 +118,22 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// A broker that refuses who this client says it is, or that this client does not believe.
+    #[error("failed to log in at broker `{broker}`: {reason}")]
+    Login {
+        /// Its address.
+        broker: String,
+        /// Why, as the broker says it or as it was found here.
+        reason: String,
+    },
+    /// A broker that does not speak TLS, whose certificate is not accepted here, or that does not accept this client's.
+    #[error("failed to encrypt the connection to broker `{broker}`: {reason}")]
+    Encryption {
+        /// Its address.
+        broker: String,
+        /// Why.
+        reason: String,
+    },
     /// The machine has no event queue or socket for this client.
     #[error("failed to wait for sockets")]
     Wait {
@@ -279,6 +295,8 @@ impl Error {
             | Self::NotAssigned { .. }
             | Self::Transaction { .. } => Class::Refused,
             Self::Property { .. }
+            | Self::Login { .. }
+            | Self::Encryption { .. }
             | Self::Wait { .. }
             | Self::Thread { .. }
             | Self::Unsupported { .. }

@@ -42,7 +42,7 @@
 //! # What does not stand yet
 //!
 //! The group protocol of KIP-848, KIP-890's transactions (those before it are there), fetching from the closest replica
-//! (KIP-392), administration, TLS and SASL. The library `millstream` does not use this client yet.
+//! (KIP-392), administration, logins by Kerberos. The library `millstream` does not use this client yet.
 
 mod client;
 mod clock;

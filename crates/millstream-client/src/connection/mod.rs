@@ -4,42 +4,66 @@
 //! request that was handed to it comes back exactly once, as a reply or as a loss.
 //!
 //! ```text
-//! Down --open--> Opening --opened--> Greeting --versions--> Ready
-//!   ^---------------closed, or an answer that is late or not its own
+//! Down --open--> Opening --opened--> Greeting --versions--> Ready <-------------+
+//!   ^                                   |                     |  its time is up  |
+//!   |                                   +---> LoggingIn <-----+                  |
+//!   |                                             +------------------------------+
+//!   +------------ closed, refused, or an answer that is late or not its own
 //! ```
 
+mod login;
 pub(crate) mod network;
+mod scram;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, SaslHandshakeResponse,
+};
 use kafka_protocol::protocol::StrBytes;
 
+use self::login::Login;
 use crate::Error;
 use crate::clock::{Time, backoff, earlier};
-use crate::config::Resolved;
+use crate::config::{Credentials, Resolved};
 use crate::exchange::{Answer, Loss, Outgoing, Ticket};
 use crate::wire::api::{Api, Call, Reply};
+use crate::wire::text;
 
 /// The version of each API that both sides speak, by its place in [`Api::ALL`].
 type Versions = Vec<(Api, Option<i16>)>;
 
 #[derive(Debug)]
 enum State {
-    Down { until: Time },
-    Opening { deadline: Time },
+    Down {
+        until: Time,
+    },
+    Opening {
+        deadline: Time,
+    },
     Greeting,
-    Ready { versions: Versions },
+    LoggingIn {
+        versions: Versions,
+        /// `None` until the broker has agreed to the mechanism.
+        login: Option<Login>,
+    },
+    Ready {
+        versions: Versions,
+        /// The broker closes a connection whose login is older than it allows.
+        log_in_at: Option<Time>,
+    },
 }
 
 #[derive(Debug)]
 struct InFlight {
     correlation_id: i32,
-    /// `None` for the connection's own greeting.
+    /// `None` for the connection's own greeting and login.
     ticket: Option<Ticket>,
     api: Api,
     version: i16,
@@ -54,6 +78,7 @@ const ARRIVING: Time = Time::from_secs(1);
 pub(crate) struct Connection {
     address: String,
     client_id: String,
+    credentials: Option<Credentials>,
     patience: Time,
     backoff: Time,
     state: State,
@@ -74,6 +99,7 @@ impl Connection {
         Self {
             address: address.to_owned(),
             client_id: config.client_id.clone(),
+            credentials: config.credentials.clone(),
             patience: config.request_timeout,
             backoff: config.retry_backoff,
             state: State::Down { until: Time::ZERO },
@@ -129,9 +155,7 @@ impl Connection {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("millstream"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-        let (_, version) = Api::ApiVersions.versions();
-        let deadline = now + self.patience;
-        self.encode(None, &Call::ApiVersions(request), version, deadline);
+        self.ask(&Call::ApiVersions(request), now);
     }
 
     /// The socket is gone, or could not be opened.
@@ -169,12 +193,7 @@ impl Connection {
                 self.answers.push((ticket, Ok(reply)));
                 Ok(())
             }
-            (Ok(Reply::ApiVersions(versions)), None) => {
-                self.greeted(&versions)?;
-                self.flush(now);
-                Ok(())
-            }
-            (Ok(_), None) => Err(self.absurd("an answer to another request")),
+            (Ok(reply), None) => self.begin(reply, now),
             (Err(source), _) => {
                 let api = request.api.name();
                 self.in_flight.push_front(request);
@@ -194,7 +213,34 @@ impl Connection {
         }
     }
 
-    fn greeted(&mut self, response: &ApiVersionsResponse) -> Result<(), Error> {
+    /// Takes an answer to one of the connection's own requests.
+    fn begin(&mut self, reply: Reply, now: Time) -> Result<(), Error> {
+        let state = std::mem::replace(&mut self.state, State::Greeting);
+        match (reply, state) {
+            (Reply::ApiVersions(response), State::Greeting) => {
+                let versions = self.versions(&response)?;
+                self.log_in(versions, now);
+                Ok(())
+            }
+            (
+                Reply::SaslHandshake(response),
+                State::LoggingIn {
+                    versions,
+                    login: None,
+                },
+            ) => self.agreed(&response, versions, now),
+            (
+                Reply::SaslAuthenticate(response),
+                State::LoggingIn {
+                    versions,
+                    login: Some(login),
+                },
+            ) => self.authenticated(&response, versions, login, now),
+            _ => Err(self.absurd("an answer to another request")),
+        }
+    }
+
+    fn versions(&self, response: &ApiVersionsResponse) -> Result<Versions, Error> {
         if let Some(code) = ResponseError::try_from_code(response.error_code) {
             return Err(Error::Broker {
                 api: "ApiVersions",
@@ -214,14 +260,120 @@ impl Connection {
             });
             (*api, newest)
         });
-        self.state = State::Ready {
-            versions: versions.collect(),
+        Ok(versions.collect())
+    }
+
+    /// Asks for the login's mechanism, where there is a login. What was sent before is answered before.
+    fn log_in(&mut self, versions: Versions, now: Time) {
+        let Some(credentials) = &self.credentials else {
+            self.log_in_at(None, versions, now);
+            return;
         };
+        let mechanism = text(credentials.mechanism.name());
+        let request = SaslHandshakeRequest::default().with_mechanism(mechanism);
+        self.state = State::LoggingIn {
+            versions,
+            login: None,
+        };
+        self.ask(&Call::SaslHandshake(request), now);
+    }
+
+    fn agreed(
+        &mut self,
+        response: &SaslHandshakeResponse,
+        versions: Versions,
+        now: Time,
+    ) -> Result<(), Error> {
+        let Some(credentials) = &self.credentials else {
+            return Err(self.absurd("an answer to another request"));
+        };
+        if response.error_code != 0 {
+            let offered: Vec<&str> = response.mechanisms.iter().map(|name| &**name).collect();
+            let mechanism = credentials.mechanism.name();
+            let offered = offered.join(", ");
+            return Err(self.refused(format!(
+                "it does not offer {mechanism}, but {offered}; see `sasl.mechanism`"
+            )));
+        }
+        let (login, first) = login::begin(credentials).map_err(|reason| self.refused(reason))?;
+        self.say(first, versions, login, now);
         Ok(())
     }
 
+    fn authenticated(
+        &mut self,
+        response: &SaslAuthenticateResponse,
+        versions: Versions,
+        login: Login,
+        now: Time,
+    ) -> Result<(), Error> {
+        if let Some(code) = ResponseError::try_from_code(response.error_code) {
+            let reason = response.error_message.as_deref();
+            let reason = reason.map_or_else(|| code.to_string(), ToOwned::to_owned);
+            return Err(self.refused(reason));
+        }
+        let next = login.answer(&response.auth_bytes);
+        match next.map_err(|reason| self.refused(reason))? {
+            Some((login, bytes)) => self.say(bytes, versions, login, now),
+            None => {
+                let lifetime = u64::try_from(response.session_lifetime_ms).unwrap_or(0);
+                // Before it ends, and not all connections at once (KIP-368).
+                let share = lifetime / 100 * fastrand::u64(85..95);
+                let at = (lifetime > 0).then(|| now + Time::from_millis(share));
+                self.log_in_at(at, versions, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, bytes: Vec<u8>, versions: Versions, login: Login, now: Time) {
+        self.state = State::LoggingIn {
+            versions,
+            login: Some(login),
+        };
+        let request = SaslAuthenticateRequest::default().with_auth_bytes(bytes.into());
+        self.ask(&Call::SaslAuthenticate(request), now);
+    }
+
+    /// Requests may go out; the login is repeated at this time.
+    fn log_in_at(&mut self, log_in_at: Option<Time>, versions: Versions, now: Time) {
+        self.state = State::Ready {
+            versions,
+            log_in_at,
+        };
+        self.flush(now);
+    }
+
+    /// Logs in once more when the time of the last login is almost up.
+    pub(crate) fn renew(&mut self, now: Time) {
+        if let State::Ready {
+            versions,
+            log_in_at: Some(at),
+        } = &mut self.state
+            && *at <= now
+        {
+            let versions = std::mem::take(versions);
+            self.log_in(versions, now);
+        }
+    }
+
+    fn refused(&self, reason: String) -> Error {
+        Error::Login {
+            broker: self.address.clone(),
+            reason,
+        }
+    }
+
+    /// Sends one of the connection's own requests. It may stand behind others that take long.
+    fn ask(&mut self, call: &Call, now: Time) {
+        let (_, version) = call.api().versions();
+        let others = self.in_flight.iter().map(|request| request.deadline).max();
+        let deadline = others.unwrap_or(now).max(now) + self.patience;
+        self.encode(None, call, version, deadline);
+    }
+
     fn flush(&mut self, now: Time) {
-        while let State::Ready { versions } = &self.state
+        while let State::Ready { versions, .. } = &self.state
             && let Some((request, deadline)) = self.waiting.pop_front()
         {
             let api = request.call.api();
@@ -296,6 +448,7 @@ impl Connection {
         let own = match self.state {
             State::Down { until } if !self.waiting.is_empty() => Some(until),
             State::Opening { deadline } => Some(deadline),
+            State::Ready { log_in_at, .. } => log_in_at,
             _ => None,
         };
         earlier(own, self.deadline())

@@ -12,7 +12,8 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::Connection;
+use super::tls::{self, Stream, Tls};
+use super::{Connection, login};
 use crate::Error;
 use crate::clock::Time;
 use crate::cluster::Cluster;
@@ -28,7 +29,7 @@ const KEPT_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 struct Link {
     machine: Connection,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     connected: bool,
     reader: FrameReader,
     /// Bytes of the output that the socket has taken.
@@ -39,6 +40,9 @@ struct Link {
 #[derive(Debug)]
 pub(crate) struct Network {
     config: Resolved,
+    tls: Option<Tls>,
+    /// A broker that refuses this client's certificate or login, until the caller has been told.
+    refusal: Option<Error>,
     poll: Poll,
     events: Events,
     links: Vec<Link>,
@@ -48,9 +52,12 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(config: &Resolved) -> Result<Self, Error> {
+        config.credentials.as_ref().map_or(Ok(()), login::check)?;
         let poll = Poll::new().map_err(|source| Error::Wait { source })?;
         Ok(Self {
             config: config.clone(),
+            tls: config.encryption.as_ref().map(Tls::load).transpose()?,
+            refusal: None,
             poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
@@ -154,7 +161,7 @@ impl Network {
         let now = now();
         for event in &self.events {
             if let Some(link) = self.links.get_mut(event.token().0) {
-                link.ready(now);
+                self.refusal = link.ready(now).or_else(|| self.refusal.take());
             }
         }
         // Only once everything that has arrived is read it is known who is late: the caller may have been away for longer than any deadline.
@@ -164,7 +171,7 @@ impl Network {
         self.tend(now);
         self.collect();
         answers.append(&mut self.answers);
-        Ok(())
+        self.refusal.take().map_or(Ok(()), Err)
     }
 
     /// Closes connections that were silent for too long.
@@ -183,12 +190,13 @@ impl Network {
         for (place, link) in self.links.iter_mut().enumerate() {
             if link.machine.wants_to_open(now) {
                 link.machine.opening(now);
-                if let Err(error) = link.open(&self.poll, Token(place)) {
+                if let Err(error) = link.open(&self.poll, Token(place), self.tls.as_ref()) {
                     let broker = link.machine.address();
                     tracing::warn!(broker, %error, "no connection");
                     link.close(now);
                 }
             }
+            link.machine.renew(now);
             if !link.machine.outgoing.is_empty() {
                 link.write(now);
             }
@@ -204,7 +212,7 @@ impl Network {
 
 impl Link {
     /// Resolving a name blocks, as in every client that uses the resolver of the system.
-    fn open(&mut self, poll: &Poll, token: Token) -> Result<(), Error> {
+    fn open(&mut self, poll: &Poll, token: Token, tls: Option<&Tls>) -> Result<(), Error> {
         let failed = |source| Error::Connect {
             address: self.machine.address().to_owned(),
             source,
@@ -218,8 +226,16 @@ impl Link {
         poll.registry()
             .register(&mut stream, token, interest)
             .map_err(failed)?;
-        self.stream = Some(stream);
+        let invalid = |error| failed(std::io::Error::new(ErrorKind::InvalidInput, error));
+        self.stream = Some(Stream::new(stream, tls, self.host()).map_err(invalid)?);
         Ok(())
+    }
+
+    /// The address without its port, and an IPv6 one without its brackets.
+    fn host(&self) -> &str {
+        let address = self.machine.address();
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     fn close(&mut self, now: Time) {
@@ -230,13 +246,24 @@ impl Link {
         self.machine.closed(now);
     }
 
-    /// The socket can be read or written, is connected, or has failed.
-    fn ready(&mut self, now: Time) {
-        if let Err(error) = self.advance(now) {
-            let broker = self.machine.address();
-            tracing::warn!(broker, %error, "connection lost");
-            self.close(now);
-        }
+    /// The socket can be read or written, is connected, or has failed. An error is one that no repetition mends.
+    fn ready(&mut self, now: Time) -> Option<Error> {
+        let error = self.advance(now).err()?;
+        let error = self.refusal(&error).unwrap_or(error);
+        let broker = self.machine.address();
+        tracing::warn!(broker, %error, "connection lost");
+        self.close(now);
+        matches!(error, Error::Login { .. } | Error::Encryption { .. }).then_some(error)
+    }
+
+    fn refusal(&self, error: &Error) -> Option<Error> {
+        let (Error::Receive { source } | Error::Send { source }) = error else {
+            return None;
+        };
+        Some(Error::Encryption {
+            broker: self.machine.address().to_owned(),
+            reason: tls::refusal(source)?,
+        })
     }
 
     fn advance(&mut self, now: Time) -> Result<(), Error> {
@@ -244,13 +271,14 @@ impl Link {
             return Ok(());
         };
         if !self.connected {
-            let failed = stream
+            let socket = stream.socket();
+            let failed = socket
                 .take_error()
                 .map_err(|source| Error::Send { source })?;
             if let Some(source) = failed {
                 return Err(Error::Send { source });
             }
-            if stream.peer_addr().is_err() {
+            if socket.peer_addr().is_err() {
                 return Ok(());
             }
             self.connected = true;
@@ -283,7 +311,8 @@ impl Link {
             return;
         };
         let output = &mut self.machine.outgoing;
-        if let Err(source) = write_some(output, &mut self.written, stream) {
+        let written = write_some(output, &mut self.written, stream).and_then(|()| stream.flush());
+        if let Err(source) = written {
             let (broker, error) = (self.machine.address(), Error::Send { source });
             tracing::warn!(broker, %error, "connection lost");
             self.close(now);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{
     ApiVersionsResponse, HeartbeatRequest, HeartbeatResponse, MetadataRequest,
+    SaslAuthenticateResponse, SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::Encodable;
 
@@ -203,4 +204,91 @@ fn a_connection_by_which_an_answer_arrives_is_not_given_up_in_the_middle_of_it()
     assert!(!connection.is_overdue(SECOND * 50));
     assert_eq!(connection.wake_at(), Some(SECOND * 51));
     assert!(connection.is_overdue(SECOND * 51));
+}
+
+/// A connection that has sent the mechanism of its login.
+fn logging_in() -> Connection {
+    let properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", "ann"),
+    ];
+    let set = |config: Config, (name, value)| config.set(name, value);
+    let config = properties.into_iter().try_fold(Config::default(), set);
+    let mut connection = Connection::new("broker", &config.unwrap().resolve());
+    connection.opening(Time::ZERO);
+    connection.opened(Time::ZERO);
+    connection.frame(&greeting(Api::ALL), Time::ZERO).unwrap();
+    connection
+}
+
+fn agreed(correlation_id: i32) -> Bytes {
+    answer(correlation_id, false, &SaslHandshakeResponse::default(), 1)
+}
+
+fn authenticated(correlation_id: i32, lifetime: Duration) -> Bytes {
+    let lifetime = i64::try_from(lifetime.as_millis()).unwrap();
+    let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(lifetime);
+    answer(correlation_id, true, &response, 2)
+}
+
+#[test]
+fn requests_wait_for_the_login() {
+    let mut connection = logging_in();
+    connection.submit(heartbeat(1), SECOND);
+    connection.frame(&agreed(2), SECOND).unwrap();
+    assert!(!connection.is_ready());
+    connection
+        .frame(&authenticated(3, Duration::ZERO), SECOND)
+        .unwrap();
+    assert!(connection.is_ready());
+    let response = answer(4, true, &HeartbeatResponse::default(), 4);
+    connection.frame(&response, SECOND).unwrap();
+    assert_eq!(fates(&mut connection), [(1, "reply")]);
+    assert_eq!(connection.wake_at(), None);
+}
+
+/// KIP-368: a broker closes a connection whose login is too old.
+#[test]
+fn a_login_is_repeated_before_its_time_is_up_and_requests_wait_for_it_again() {
+    let mut connection = logging_in();
+    connection.frame(&agreed(2), SECOND).unwrap();
+    connection
+        .frame(&authenticated(3, SECOND * 100), SECOND)
+        .unwrap();
+    let at = connection.wake_at().unwrap();
+    assert!((SECOND * 86..=SECOND * 96).contains(&at), "{at:?}");
+    connection.renew(at - Duration::from_millis(1));
+    assert!(connection.is_ready());
+
+    connection.submit(heartbeat(1), at);
+    connection.renew(at);
+    assert!(!connection.is_ready());
+    connection.submit(heartbeat(2), at);
+    // What was sent before is answered before.
+    let heartbeat = HeartbeatResponse::default();
+    connection
+        .frame(&answer(4, true, &heartbeat, 4), at)
+        .unwrap();
+    connection.frame(&agreed(5), at).unwrap();
+    connection
+        .frame(&authenticated(6, SECOND * 100), at)
+        .unwrap();
+    connection
+        .frame(&answer(7, true, &heartbeat, 4), at)
+        .unwrap();
+    assert_eq!(fates(&mut connection), [(1, "reply"), (2, "reply")]);
+    assert!(connection.wake_at().unwrap() > at);
+}
+
+#[test]
+fn a_handshake_that_announces_more_mechanisms_than_bytes_is_refused() {
+    let mut connection = logging_in();
+    let mut frame = 2_i32.to_be_bytes().to_vec();
+    frame.extend([0, 0]);
+    frame.extend(i32::MAX.to_be_bytes());
+    assert_eq!(
+        error(&mut connection, &frame.into()),
+        "failed to read the response to SaslHandshake from `broker`"
+    );
 }

@@ -1,6 +1,6 @@
 //! The requests that this client sends, the versions of each that it speaks, and the way from bytes to responses.
 //!
-//! One table. Only flexible versions are spoken: every cluster since Apache Kafka 3.7 has them, and in them each length is a variable-length integer,
+//! One table. But for the login's handshake only flexible versions are spoken: every cluster since Apache Kafka 3.7 has them, and in them each length is a variable-length integer,
 //! so that `Guarded` can compare it with the bytes that are left before the generated decoders reserve memory for it. Topics go by name, not
 //! by id, which bounds the versions of Fetch and Metadata from above; those of Produce and of transactions end before KIP-890, in which brokers add
 //! partitions to transactions by themselves.
@@ -15,13 +15,15 @@ use kafka_protocol::messages::{
     LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
     OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
-    RequestHeader, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
+    RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    SaslHandshakeResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
     TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 
 use super::Malformed;
+use super::cursor::Cursor;
 use super::fetched::Fetched;
 use crate::Error;
 
@@ -103,6 +105,8 @@ apis! {
     Heartbeat 4..=4 (HeartbeatRequest => HeartbeatResponse, generated),
     LeaveGroup 4..=5 (LeaveGroupRequest => LeaveGroupResponse, generated),
     SyncGroup 4..=5 (SyncGroupRequest => SyncGroupResponse, generated),
+    SaslHandshake 1..=1 (SaslHandshakeRequest => SaslHandshakeResponse, handshake),
+    SaslAuthenticate 2..=2 (SaslAuthenticateRequest => SaslAuthenticateResponse, generated),
     ApiVersions 3..=3 (ApiVersionsRequest => ApiVersionsResponse, generated),
     CreateTopics 5..=7 (CreateTopicsRequest => CreateTopicsResponse, generated),
     InitProducerId 2..=4 (InitProducerIdRequest => InitProducerIdResponse, generated),
@@ -173,11 +177,27 @@ fn generated<R: Decodable + HeaderVersion>(frame: &Bytes, version: i16) -> Resul
 }
 
 fn skip_tags(guarded: &mut Guarded) -> Result<(), Malformed> {
-    let mut cursor = super::cursor::Cursor::new(&guarded.bytes);
+    let mut cursor = Cursor::new(&guarded.bytes);
     cursor.tags(|_, _| Ok(()))?;
     let read = guarded.bytes.len() - cursor.left();
     guarded.bytes.advance(read);
     Ok(())
+}
+
+/// The only response that is not flexible: its number of mechanisms is compared with the bytes that are left before it is decoded.
+fn handshake(frame: &Bytes, version: i16) -> Result<SaslHandshakeResponse, Malformed> {
+    const LEAST_TEXT: usize = 2;
+    let mut cursor = Cursor::new(frame);
+    let (_correlation, _code) = (cursor.i32()?, cursor.i16()?);
+    let count = cursor.i32()?;
+    let most = cursor.left() / LEAST_TEXT;
+    if usize::try_from(count).map_or(true, |count| count > most) {
+        return Err(Malformed::Length {
+            length: i64::from(count),
+            available: most,
+        });
+    }
+    generated(frame, version)
 }
 
 fn fetched(frame: &Bytes, _version: i16) -> Result<Fetched, Malformed> {

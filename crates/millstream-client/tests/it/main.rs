@@ -10,6 +10,8 @@ mod groups;
 #[cfg(test)]
 mod path;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod transactions;

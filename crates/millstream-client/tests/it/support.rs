@@ -60,34 +60,7 @@ impl Broker {
 
     /// A topic that no other test uses.
     pub(crate) fn topic(&self, partitions: i32) -> String {
-        let name = fresh("topic");
-        let topic = CreatableTopic::default()
-            .with_name(TopicName(StrBytes::from_string(name.clone())))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1);
-        let request = CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(30_000);
-        let reply = self.call(&Call::CreateTopics(request));
-        let Reply::CreateTopics(reply) = reply else {
-            panic!("an answer to another request: {reply:?}");
-        };
-        assert_eq!(reply.topics[0].error_code, 0, "{:?}", reply.topics[0]);
-        name
-    }
-
-    /// One request to the first broker on a connection of its own, with the newest version of this client.
-    fn call(&self, call: &Call) -> Reply {
-        let (first, _) = self.address.split_once(',').unwrap_or((&self.address, ""));
-        let mut socket = TcpStream::connect(first).unwrap();
-        let (_, version) = call.api().versions();
-        let mut bytes = Vec::new();
-        call.encode(version, 1, "test", &mut bytes).unwrap();
-        socket.write_all(&bytes).unwrap();
-        match FrameReader::new(1 << 20).read(&mut socket).unwrap() {
-            Progress::Frame(frame) => call.api().decode(version, &frame).unwrap(),
-            progress => panic!("no answer: {progress:?}"),
-        }
+        topic_at(&self.address, partitions)
     }
 
     /// The foreign client's configuration.
@@ -106,6 +79,38 @@ impl Drop for Broker {
                 stopped.unwrap();
             }
         }
+    }
+}
+
+/// As [`Broker::topic`], on the broker at this address.
+pub(crate) fn topic_at(address: &str, partitions: i32) -> String {
+    let name = fresh("topic");
+    let topic = CreatableTopic::default()
+        .with_name(TopicName(StrBytes::from_string(name.clone())))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000);
+    let reply = call(address, &Call::CreateTopics(request));
+    let Reply::CreateTopics(reply) = reply else {
+        panic!("an answer to another request: {reply:?}");
+    };
+    assert_eq!(reply.topics[0].error_code, 0, "{:?}", reply.topics[0]);
+    name
+}
+
+/// One request to the first broker on a connection of its own, with the newest version of this client.
+fn call(address: &str, call: &Call) -> Reply {
+    let (first, _) = address.split_once(',').unwrap_or((address, ""));
+    let mut socket = TcpStream::connect(first).unwrap();
+    let (_, version) = call.api().versions();
+    let mut bytes = Vec::new();
+    call.encode(version, 1, "test", &mut bytes).unwrap();
+    socket.write_all(&bytes).unwrap();
+    match FrameReader::new(1 << 20).read(&mut socket).unwrap() {
+        Progress::Frame(frame) => call.api().decode(version, &frame).unwrap(),
+        progress => panic!("no answer: {progress:?}"),
     }
 }
 
