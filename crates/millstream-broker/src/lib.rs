@@ -26,6 +26,9 @@ mod error;
 mod faults;
 mod folder;
 mod frame;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod journal;
 mod listener;
