@@ -3,6 +3,7 @@
 mod broken;
 mod churn;
 mod crash;
+mod deleting;
 mod faults;
 mod fixtures;
 mod groups;

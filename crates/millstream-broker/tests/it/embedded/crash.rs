@@ -26,7 +26,7 @@ use crate::support::PATIENCE;
 pub(super) const TOPIC: &str = "ledger";
 /// What was acknowledged: number, partition, offset.
 #[derive(Default)]
-pub(super) struct Ledger(Mutex<Vec<(u64, i32, i64)>>);
+pub(super) struct Ledger(pub(super) Mutex<Vec<(u64, i32, i64)>>);
 
 impl ClientContext for Ledger {}
 
@@ -48,16 +48,23 @@ impl ProducerContext for Ledger {
 
 /// A producer that never gives up while brokers are killed.
 pub(super) fn idempotent(address: SocketAddr) -> BaseProducer<Ledger> {
-    ClientConfig::new()
+    client(address)
+        .create_with_context(Ledger::default())
+        .unwrap()
+}
+
+/// The settings of such a producer.
+pub(super) fn client(address: SocketAddr) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
         .set("bootstrap.servers", address.to_string())
         .set("enable.idempotence", "true")
         .set("linger.ms", "1")
         .set("queue.buffering.max.messages", "5000")
         .set("reconnect.backoff.ms", "10")
         .set("reconnect.backoff.max.ms", "100")
-        .set("retry.backoff.ms", "10")
-        .create_with_context(Ledger::default())
-        .unwrap()
+        .set("retry.backoff.ms", "10");
+    config
 }
 
 /// Sends numbers until `done`.
@@ -105,12 +112,21 @@ const KEYS: u64 = 50;
 
 #[test]
 fn the_newest_record_of_no_key_is_lost_by_a_kill_while_the_log_is_compacted() {
+    audit_compaction(false);
+}
+
+#[test]
+fn the_newest_record_of_no_key_is_lost_by_a_kill_while_compaction_is_forced_to_the_disk() {
+    audit_compaction(true);
+}
+
+fn audit_compaction(fsync: bool) {
     let rounds: u32 = variable("CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = tempfile::tempdir().unwrap();
-    let mut broker = Process::start(folder.path(), "127.0.0.1:0");
+    let mut broker = Process::start_with(folder.path(), "127.0.0.1:0", fsync);
     let address = broker.address;
     let configs = [
         ("cleanup.policy", "compact"),
@@ -128,7 +144,7 @@ fn the_newest_record_of_no_key_is_lost_by_a_kill_while_the_log_is_compacted() {
         let instant = Deadline::after(Duration::from_micros(random.u64(0..100_000)));
         send_keyed(&producer, &mut next, || instant.passed());
         broker.kill();
-        broker = Process::start(folder.path(), &address.to_string());
+        broker = Process::start_with(folder.path(), &address.to_string(), fsync);
     }
     producer.flush(Timeout::After(PATIENCE)).unwrap();
     let mut newest = HashMap::new();

@@ -39,6 +39,7 @@ fn broker_process() {
     // Several segments a round, so that kills also meet a roll.
     config.segment_bytes = 1 << 20;
     config.compaction_check = Duration::from_millis(5);
+    config.retention_check = Duration::from_millis(5);
     let server = Server::start(config).unwrap();
     println!("listening on {}", server.address());
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
