@@ -125,7 +125,8 @@ two_members() {
   topic=$(fresh java) group=$(fresh group)
   create "$topic" 4
   for member in 1 2; do
-    kafka_tool console-consumer --topic "$topic" --group "$group" --timeout-ms 60000 \
+    # Not by way of `kafka_tool`: the shell that would run it has another pid than the tool.
+    "$kafka" tool console-consumer --bootstrap-server "$BROKERS" --topic "$topic" --group "$group" --timeout-ms 60000 \
       --consumer-property "${!member}" >"$work/members-$member" 2>&1 &
     pids+=($!)
   done
