@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::faults::Planned;
 use crate::folder::Folder;
+use crate::groups::configs::GroupConfigs;
 use crate::groups::{Catalogue, Groups};
 use crate::log::{Partition, Pass, ReadError, close_all};
 use crate::metrics::{self, PerRequest};
@@ -32,6 +33,7 @@ pub struct Broker {
     pub(crate) reserve: Reserve,
     pub(crate) topics: Arc<Topics>,
     pub(crate) groups: Groups,
+    pub(crate) group_configs: Arc<GroupConfigs>,
     pub(crate) transactions: Transactions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) users: Users,
@@ -42,6 +44,8 @@ pub struct Broker {
     /// Held by the one request that may take more than its room, so that many of which each has a part do not wait for one another.
     pub(crate) request_overdraft: Arc<Semaphore>,
     pub(crate) fetch_room: Room,
+    /// Held by the one answer that may have a batch for which there is no room left.
+    pub(crate) fetch_turn: Arc<Semaphore>,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) stopping: Stopping,
     pub(crate) faults: Planned,
@@ -55,7 +59,13 @@ impl Broker {
         folder.check_complete()?;
         let topics = Arc::new(Topics::open(&config)?);
         let catalogue = Arc::clone(&topics) as Arc<dyn Catalogue>;
-        let groups = Groups::open(&folder.path().join("groups.journal"), &config, catalogue)?;
+        let group_configs = Arc::new(GroupConfigs::open(folder.path())?);
+        let groups = Groups::open(
+            &folder.path().join("groups.journal"),
+            &config,
+            catalogue,
+            Arc::clone(&group_configs),
+        )?;
         let transactions =
             Transactions::open(&folder.path().join("transactions.journal"), &config)?;
         let producer_ids = ProducerIds::open(folder.path())?;
@@ -68,6 +78,7 @@ impl Broker {
             topics,
             cluster_id: StrBytes::from_string(folder.cluster_id().to_owned()),
             groups,
+            group_configs,
             transactions,
             producer_ids,
             users,
@@ -77,6 +88,7 @@ impl Broker {
             request_room: Room::new(config.max_bytes_in_flight),
             request_overdraft: Arc::new(Semaphore::new(1)),
             fetch_room: Room::new(config.max_fetch_bytes_in_flight),
+            fetch_turn: Arc::new(Semaphore::new(1)),
             fetch_sessions: FetchSessions::new(config.max_fetch_sessions),
             stopping: Stopping::new(),
             faults: Planned::new(&config.faults),

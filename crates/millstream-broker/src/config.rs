@@ -107,7 +107,8 @@ pub struct Config {
     pub failed_login_delay: Duration,
     /// The time of day.
     pub clock: Clock,
-    /// Requests that fail on purpose, in somebody's tests. Default: none.
+    /// Which requests fail on purpose, and how, in somebody's tests: their connection is closed before or after they are done, or they are done
+    /// or answered later. Default: none.
     pub faults: Faults,
 }
 

@@ -270,10 +270,22 @@ impl Connection {
         body: Bytes,
         fault: Fault,
     ) -> Result<Option<Answer>, Broken> {
-        if let Fault::Late(delay) = fault {
-            clock::sleep(delay).await;
+        if let Fault::Delayed(delay) = fault {
+            self.hold(delay).await;
         }
-        api::answer(&self.broker, &self.client, header, body).await
+        let answer = api::answer(&self.broker, &self.client, header, body).await;
+        if let Fault::Late(delay) = fault {
+            self.hold(delay).await;
+        }
+        answer
+    }
+
+    /// Waits for a fault that was asked for, at most until the broker stops.
+    async fn hold(&self, delay: Duration) {
+        tokio::select! {
+            () = clock::sleep(delay) => {}
+            () = self.broker.stopping.wait() => {}
+        }
     }
 
     /// Waits for a frame's length and the API key after it, which stays in the buffer.

@@ -1,4 +1,4 @@
-//! Faults that somebody's tests ask for: the n-th request of an API is lost, late, or cut off.
+//! Faults that somebody's tests ask for: the n-th request of an API is lost, delayed, or answered late or not at all.
 //!
 //! A plan is a function from a request to its fault. Without one nothing is counted and nothing is slower. What the broker's own tests
 //! plant in files is not here.
@@ -36,8 +36,10 @@ pub enum Fault {
     Close,
     /// It is done, and its connection is closed instead of an answer.
     Lost,
-    /// It is done and answered after so long.
+    /// It is done at once and answered after so long: a client that gives up before sends again what was done.
     Late(Duration),
+    /// It is done and answered after so long, as if it had been on its way.
+    Delayed(Duration),
 }
 
 type Plan = dyn Fn(&Asked<'_>) -> Fault + Send + Sync;

@@ -1,4 +1,4 @@
-//! AlterConfigs: replaces all configs of a topic with those of the request.
+//! AlterConfigs: replaces all configs of a topic or a group with those of the request.
 //!
 //! Deprecated in Kafka in favour of IncrementalAlterConfigs, since two of them can undo each other; still used by older
 //! tools. Broker configs are set when the broker starts and cannot be changed.
@@ -13,7 +13,7 @@ use kafka_protocol::messages::alter_configs_response::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::Client;
-use super::describe_configs::{BROKER, TOPIC, check_broker};
+use super::describe_configs::{BROKER, GROUP, TOPIC, check_broker};
 use crate::broker::Broker;
 use crate::topics::Refused;
 use crate::topics::config::{self, Overrides};
@@ -71,6 +71,9 @@ fn alter(
         TOPIC => replace(broker, &wanted.resource_name, validate_only, |_| {
             Ok(overrides)
         }),
+        GROUP => replace_of_group(broker, &wanted.resource_name, validate_only, |_| {
+            Ok(overrides)
+        }),
         other => Err(refuse_resource(
             broker,
             other,
@@ -99,7 +102,18 @@ pub(super) fn replace(
     tokio::task::block_in_place(|| broker.topics.configure(&topic, change))
 }
 
-/// Why the configs of anything but a topic cannot be altered.
+/// Gives a group the configs that `change` makes of those it has.
+pub(super) fn replace_of_group(
+    broker: &Broker,
+    group: &str,
+    validate_only: bool,
+    change: impl FnOnce(&Overrides) -> Result<Overrides, Refused>,
+) -> Result<(), Refused> {
+    let (configs, config) = (&broker.group_configs, &broker.config);
+    tokio::task::block_in_place(|| configs.replace(group, config, validate_only, change))
+}
+
+/// Why the configs of anything but a topic or a group cannot be altered.
 pub(super) fn refuse_resource(broker: &Broker, kind: i8, name: &str, keys: Vec<String>) -> Refused {
     match kind {
         BROKER => match if name.is_empty() {

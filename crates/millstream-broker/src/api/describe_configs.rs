@@ -1,4 +1,4 @@
-//! DescribeConfigs: the configs of topics and of this broker, where each value comes from, and what it means.
+//! DescribeConfigs: the configs of topics, of groups and of this broker, where each value comes from, and what it means.
 //!
 //! Broker configs go by Kafka's names; they are read-only, set when the broker starts.
 
@@ -14,12 +14,15 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Client, once};
 use crate::broker::Broker;
-use crate::config::names::{self, BrokerConfig};
+use crate::config::Config;
+use crate::config::names::{self, BrokerConfig, INT};
+use crate::groups::configs;
 use crate::topics::config::{self, DEFINITIONS, Definition, Overrides, Source};
 use crate::topics::{Refused, name};
 
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const GROUP: i8 = 32;
 
 pub(crate) async fn handle(
     broker: &Broker,
@@ -89,6 +92,17 @@ impl Ask {
                     .map(|config| self.broker_config(config))
                     .collect())
             }
+            GROUP if wanted.resource_name.is_empty() => Err(Refused::new(
+                ResponseError::InvalidRequest,
+                "Group name must not be empty",
+            )),
+            GROUP => {
+                let overrides = broker.group_configs.of(&wanted.resource_name);
+                let asked = configs::DEFINITIONS.iter().filter(|of| asked(of.name));
+                Ok(asked
+                    .map(|of| self.group_config(broker, of, &overrides))
+                    .collect())
+            }
             other => Err(Refused::new(
                 ResponseError::InvalidRequest,
                 format!("Unsupported resource type: {other}"),
@@ -104,12 +118,6 @@ impl Ask {
     ) -> DescribeConfigsResourceResult {
         let mut synonyms = Vec::new();
         if self.synonyms {
-            let synonym = |name: &str, value: String, source: Source| {
-                DescribeConfigsSynonym::default()
-                    .with_name(StrBytes::from_string(name.to_owned()))
-                    .with_value(Some(StrBytes::from_string(value)))
-                    .with_source(source as i8)
-            };
             if let Some(value) = overrides.get(of.name) {
                 synonyms.push(synonym(of.name, value.clone(), Source::Topic));
             }
@@ -139,6 +147,45 @@ impl Ask {
         result
     }
 
+    fn group_config(
+        &self,
+        broker: &Broker,
+        of: &configs::Definition,
+        overrides: &Overrides,
+    ) -> DescribeConfigsResourceResult {
+        let (default, inherited) = (
+            of.broker_value(&Config::new("")).to_string(),
+            of.broker_value(&broker.config).to_string(),
+        );
+        let mut all = Vec::new();
+        if let Some(value) = overrides.get(of.name) {
+            all.push((of.name, value.clone(), Source::Group));
+        }
+        if inherited != default {
+            all.push((of.broker, inherited, Source::Broker));
+        }
+        all.push((of.broker, default, Source::Default));
+        let mut result =
+            DescribeConfigsResourceResult::default().with_name(StrBytes::from_static_str(of.name));
+        if let Some((_, value, source)) = all.first() {
+            result.value = Some(StrBytes::from_string(value.clone()));
+            result.config_source = *source as i8;
+        }
+        if self.synonyms {
+            let all = all.into_iter();
+            result.synonyms = all
+                .map(|(name, value, source)| synonym(name, value, source))
+                .collect();
+        }
+        if self.types {
+            result.config_type = INT;
+        }
+        if self.help {
+            result.documentation = Some(StrBytes::from_static_str(of.help));
+        }
+        result
+    }
+
     fn broker_config(&self, config: BrokerConfig) -> DescribeConfigsResourceResult {
         let source = config.source as i8;
         let name = StrBytes::from_static_str(config.name);
@@ -157,6 +204,13 @@ impl Ask {
         }
         result.with_name(name).with_value(value)
     }
+}
+
+fn synonym(name: &str, value: String, source: Source) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym::default()
+        .with_name(StrBytes::from_string(name.to_owned()))
+        .with_value(Some(StrBytes::from_string(value)))
+        .with_source(source as i8)
 }
 
 /// Broker configs can be asked of this broker only.

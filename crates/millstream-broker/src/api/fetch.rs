@@ -50,7 +50,12 @@ pub(super) async fn answer(
     let access = broker.acls.access(&client.principal, client.host);
     let (mut response, room) = handle(broker, access.as_ref(), &request, header.version)
         .await
-        .unwrap_or_else(|code| (FetchResponse::default().with_error_code(code.code()), None));
+        .unwrap_or_else(|code| {
+            (
+                FetchResponse::default().with_error_code(code.code()),
+                Vec::new(),
+            )
+        });
     let partitions = response.responses.iter().flat_map(|of| &of.partitions);
     let records = partitions.filter_map(|of| of.records.as_ref());
     let bytes = records.map(Bytes::len).sum();
@@ -69,7 +74,7 @@ async fn handle(
     access: Option<&Access>,
     request: &FetchRequest,
     version: i16,
-) -> Result<(FetchResponse, Option<Taken>), ResponseError> {
+) -> Result<(FetchResponse, Vec<Taken>), ResponseError> {
     let sessions = &broker.fetch_sessions;
     let begun = sessions.begin(request, version, broker.now_ms())?;
     let wanted = match &begun {
@@ -99,7 +104,7 @@ async fn read(
     access: Option<&Access>,
     request: &FetchRequest,
     wanted: &[Wanted],
-) -> (Vec<PartitionData>, Option<Taken>) {
+) -> (Vec<PartitionData>, Vec<Taken>) {
     let wait =
         Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(LONGEST_WAIT);
     let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0);

@@ -1,6 +1,6 @@
-//! IncrementalAlterConfigs: sets, deletes, appends to or takes from single configs of a topic.
+//! IncrementalAlterConfigs: sets, deletes, appends to or takes from single configs of a topic or a group.
 //!
-//! All changes of one topic happen together or not at all, on top of what is set at that moment.
+//! All changes of one topic or group happen together or not at all, on top of what is set at that moment.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +14,10 @@ use kafka_protocol::messages::incremental_alter_configs_response::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::Client;
-use super::alter_configs::{appears_twice, key_twice, null_value, refuse_resource, replace};
-use super::describe_configs::TOPIC;
+use super::alter_configs::{
+    appears_twice, key_twice, null_value, refuse_resource, replace, replace_of_group,
+};
+use super::describe_configs::{GROUP, TOPIC};
 use crate::broker::Broker;
 use crate::topics::Refused;
 use crate::topics::config::{self, Overrides};
@@ -73,6 +75,13 @@ fn alter(
     }
     match wanted.resource_type {
         TOPIC => replace(broker, &wanted.resource_name, validate_only, |now| {
+            let mut overrides = now.clone();
+            for change in &wanted.configs {
+                apply(broker, &mut overrides, change)?;
+            }
+            Ok(overrides)
+        }),
+        GROUP => replace_of_group(broker, &wanted.resource_name, validate_only, |now| {
             let mut overrides = now.clone();
             for change in &wanted.configs {
                 apply(broker, &mut overrides, change)?;

@@ -194,7 +194,7 @@ impl Served {
 /// An answer as it goes out: its frame in parts, and the room it takes in memory until then.
 pub(crate) struct Answer {
     pub(crate) parts: VecDeque<Bytes>,
-    pub(crate) _room: Option<crate::broker::Taken>,
+    pub(crate) _room: Vec<crate::broker::Taken>,
     /// How long the next request of the connection waits, for a quota is used up.
     pub(crate) wait: Duration,
 }
@@ -382,7 +382,7 @@ fn finish(mut frame: BytesMut) -> Result<Answer, Broken> {
     fill_length(&mut frame, 0)?;
     Ok(Answer {
         parts: VecDeque::from([frame.freeze()]),
-        _room: None,
+        _room: Vec::new(),
         wait: Duration::ZERO,
     })
 }

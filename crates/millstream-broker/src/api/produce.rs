@@ -74,7 +74,7 @@ pub(super) async fn answer(
         // Nothing is sent, but the next request waits.
         None => Ok(Some(Answer {
             parts: VecDeque::new(),
-            _room: None,
+            _room: Vec::new(),
             wait,
         })),
     }

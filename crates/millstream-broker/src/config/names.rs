@@ -19,7 +19,7 @@ pub(crate) struct BrokerConfig {
 
 const BOOLEAN: i8 = 1;
 const STRING: i8 = 2;
-const INT: i8 = 3;
+pub(crate) const INT: i8 = 3;
 const LONG: i8 = 5;
 const LIST: i8 = 7;
 

@@ -11,6 +11,7 @@
 
 mod catalogue;
 mod classic;
+pub(crate) mod configs;
 mod consumer;
 mod embedded;
 mod events;
@@ -41,6 +42,7 @@ use crate::frame::own;
 use crate::journal::Unwritten;
 use crate::log::lock;
 use classic::member::Waiter;
+use configs::GroupConfigs;
 use group::{Moment, Rules, Turn};
 use ledger::{Ledger, UpTo};
 
@@ -67,6 +69,7 @@ pub(crate) struct Groups {
     ledger: Arc<Ledger>,
     stopping: AtomicBool,
     rules: Rules,
+    configs: Arc<GroupConfigs>,
     retention_ms: i64,
     retention_check: Duration,
     topics: Arc<dyn Catalogue>,
@@ -93,6 +96,7 @@ impl Groups {
         path: &Path,
         config: &Config,
         topics: Arc<dyn Catalogue>,
+        configs: Arc<GroupConfigs>,
     ) -> Result<Groups, Error> {
         let rules = rules(config);
         let (ledger, found) = Ledger::open(path, config.fsync)?;
@@ -103,7 +107,9 @@ impl Groups {
             let mut group = one.group;
             match &mut group.kind {
                 Kind::Classic(classic) => classic.restore(one.members, 0),
-                Kind::Consumer(consumer) => consumer.start_timers(0, &rules.consumer),
+                Kind::Consumer(consumer) => {
+                    consumer.start_timers(0, &configs.apply(&group.id, rules.consumer));
+                }
             }
             if group.is_void() {
                 continue;
@@ -119,6 +125,7 @@ impl Groups {
             ledger,
             stopping: AtomicBool::new(false),
             rules,
+            configs,
             retention_ms: config.offsets_retention_ms,
             retention_check: config.offsets_retention_check,
             topics,
@@ -187,10 +194,13 @@ impl Groups {
         }
     }
 
-    fn turn<'a>(&'a self, stored: &'a mut slot::Stored, now: Moment) -> Turn<'a> {
+    fn turn<'a>(&'a self, id: &str, stored: &'a mut slot::Stored, now: Moment) -> Turn<'a> {
         Turn {
             now,
-            rules: self.rules,
+            rules: Rules {
+                consumer: self.configs.apply(id, self.rules.consumer),
+                ..self.rules
+            },
             store: stored,
             topics: self.topics.as_ref(),
         }
@@ -280,7 +290,7 @@ impl Groups {
         event: impl FnOnce(&mut Group, &mut Turn<'_>) -> Result<T, ResponseError>,
     ) -> Result<T, ResponseError> {
         let event = |slot: &mut Slot, now| {
-            let mut turn = self.turn(&mut slot.stored, now);
+            let mut turn = self.turn(&slot.group.id, &mut slot.stored, now);
             event(&mut slot.group, &mut turn)
         };
         self.change(id, missing, event).await
@@ -370,7 +380,7 @@ impl Groups {
         let now = self.now();
         while let Some(id) = self.due(now) {
             let tick = |slot: &mut Slot, now| {
-                let mut turn = self.turn(&mut slot.stored, now);
+                let mut turn = self.turn(&slot.group.id, &mut slot.stored, now);
                 slot.group.tick(&mut turn);
             };
             let missing = Missing::Refuse(ResponseError::GroupIdNotFound);

@@ -30,6 +30,8 @@ pub(crate) struct Fetched {
     pub(crate) log_start_offset: i64,
     /// The end for this reader when its records were looked for: what is beyond may have come since.
     pub(crate) looked_to: i64,
+    /// The size of the first batch, if it alone is larger than the limit: then there are no records.
+    pub(crate) too_large: Option<usize>,
     /// Aborted transactions that have records among these, for readers of committed ones.
     pub(crate) aborted: Vec<Aborted>,
 }
@@ -55,6 +57,9 @@ pub(crate) struct Span {
     pub(crate) at_least_one: bool,
     pub(crate) isolation: Isolation,
 }
+
+type Published = (Bytes, Option<i64>, Option<usize>);
+type Visible = (Bytes, Vec<Aborted>, Option<usize>);
 
 const HINTS: usize = 4;
 
@@ -109,16 +114,17 @@ impl Partition {
                 false => self.read_visible(span, looked_to),
             };
             match read {
-                Ok((records, aborted)) => {
+                Ok((records, aborted, cut)) => {
                     // Retention may have come between, and the batches be those behind a gap.
                     self.in_range(span.from)?;
                     return Ok(Fetched {
-                        records,
                         high_watermark: self.high_watermark(),
                         last_stable,
                         looked_to,
                         log_start_offset: self.start_offset(),
+                        too_large: cut.filter(|_| records.is_empty()),
                         aborted,
+                        records,
                     });
                 }
                 // Retention came between: look again, unless the log is as it was.
@@ -131,13 +137,13 @@ impl Partition {
     }
 
     /// The batches that a reader may see, and the aborted transactions among them.
-    fn read_visible(&self, span: Span, visible: i64) -> Result<(Bytes, Vec<Aborted>), Error> {
-        let (records, next) = self.read_published(span, visible)?;
+    fn read_visible(&self, span: Span, visible: i64) -> Result<Visible, Error> {
+        let (records, next, cut) = self.read_published(span, visible)?;
         let aborted = match (span.isolation, next) {
             (Isolation::Committed, Some(next)) => self.aborted_between(span.from, next)?,
             _ => Vec::new(),
         };
-        Ok((records, aborted))
+        Ok((records, aborted, cut))
     }
 
     /// The first offset of the log, if `offset` is in it or at its end.
@@ -155,9 +161,9 @@ impl Partition {
         }
     }
 
-    /// The batches, and the offset after the last of them.
-    fn read_published(&self, span: Span, visible: i64) -> Result<(Bytes, Option<i64>), Error> {
-        let nothing = || Ok((Bytes::new(), None));
+    /// The batches, the offset after the last of them, and the size of the next one if the limit cut it off.
+    fn read_published(&self, span: Span, visible: i64) -> Result<Published, Error> {
+        let nothing = || Ok((Bytes::new(), None, None));
         // What is published of a segment may be read before `end` says so; open transactions may not.
         let end = match span.isolation {
             Isolation::Uncommitted => i64::MAX,
@@ -175,7 +181,7 @@ impl Partition {
                 _ => current.find_offset(from)?.map(|place| place.0),
             };
             if let Some(position) = position {
-                let Batches { bytes, next } =
+                let Batches { bytes, next, cut } =
                     current.read(position, end, span.max_bytes, span.at_least_one)?;
                 if let Some((offset, position)) = next {
                     // The writer publishes the segment first: what is read here, nobody may find to be out of range.
@@ -187,7 +193,7 @@ impl Partition {
                         current.close();
                     }
                 }
-                return Ok((bytes, next.map(|(offset, _)| offset)));
+                return Ok((bytes, next.map(|(offset, _)| offset), cut));
             }
             // Nothing from here on in this segment: offsets may have gaps.
             segment = self.segment_after(current.base);

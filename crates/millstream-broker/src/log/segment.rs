@@ -84,6 +84,8 @@ pub(super) struct Batches {
     pub(super) bytes: Bytes,
     /// The offset after the last of them, and where that batch will begin.
     pub(super) next: Option<(i64, u64)>,
+    /// The size of the batch behind them that the limit cut off, if any.
+    pub(super) cut: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -306,13 +308,17 @@ impl Segment {
         }
         let mut whole = 0;
         let mut next = None;
+        let mut cut = None;
         while let Some(rest) = bytes.get(whole..)
             && let Some(header) = Header::parse(rest).filter(|header| header.base_offset < end)
         {
             let size = header
                 .size()
                 .ok_or_else(|| self.corrupt(position + whole as u64, "impossible length"))?;
-            let Some(batch) = rest.get(..size) else { break };
+            let Some(batch) = rest.get(..size) else {
+                cut = Some(size);
+                break;
+            };
             let at = position + whole as u64;
             if at < self.inherited && !batch::checksum_holds(&header, batch) {
                 return Err(self.corrupt(at, "the checksum does not match"));
@@ -331,6 +337,7 @@ impl Segment {
         Ok(Batches {
             bytes: bytes.into(),
             next,
+            cut,
         })
     }
 

@@ -278,6 +278,8 @@ pub(crate) enum Source {
     Broker = 4,
     /// Set nowhere.
     Default = 5,
+    /// Set for the group.
+    Group = 8,
 }
 
 /// Finds where the value that counts comes from.

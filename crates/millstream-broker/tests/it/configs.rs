@@ -16,6 +16,8 @@ use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsRe
 use crate::cluster::{Cluster, eventually, unique};
 use crate::raw::{Client, text};
 
+mod groups;
+
 /// A config, what is done to it, and with which value.
 type Change<'a> = (&'a str, i8, Option<&'a str>);
 

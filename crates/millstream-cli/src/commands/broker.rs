@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Partitions of a topic that is created without a number
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = number::whole(1..=i32::MAX))]
     partitions: i32,
+    /// How long the first member of a group waits for others, in milliseconds, again for each that comes meanwhile. Kafka: 3000
+    #[arg(long, value_name = "MS", default_value_t = Config::new("").group_initial_rebalance_delay_ms, value_parser = number::whole(0..=i32::MAX))]
+    rebalance_delay: i32,
     /// Does not create a topic when a client asks for one that does not exist
     #[arg(long)]
     no_auto_create: bool,
@@ -119,6 +122,7 @@ impl Args {
         config.super_users = self.security.super_user;
         config.fsync = self.fsync;
         config.num_partitions = self.partitions;
+        config.group_initial_rebalance_delay_ms = self.rebalance_delay;
         config.auto_create_topics = !self.no_auto_create;
         let shutdown = life::begin()?;
         let lines = LimitedLines::of(logs);

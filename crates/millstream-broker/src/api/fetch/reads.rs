@@ -1,5 +1,8 @@
 //! What a fetch reads: one read per partition, again when the partition has grown, and the wait in between.
 //!
+//! Whatever a read takes has its share of the room of all answers, but for a small one, without which nobody would get on. A first batch that is larger
+//! than what is left is read by one fetch at a time; the others wait for their turn.
+//!
 //! The order of the partitions decides who is given what the request's limit allows: the caller has put those first whose turn it is.
 
 use std::sync::Arc;
@@ -14,11 +17,11 @@ use tokio::time::{Instant, sleep_until};
 use super::{Topic, Wanted};
 use crate::api::check_leader_epoch;
 use crate::broker::{Broker, Taken};
-use crate::log::{Aborted, Isolation, Partition, Span, Waiter};
+use crate::log::{Aborted, HEADER_SIZE, Isolation, Partition, Span, Waiter};
 use crate::security::Access;
 use crate::security::rules::{Operation, Resource};
 
-/// Read however little room is left: an answer without records would be asked for again at once.
+/// Read however little room is left, if the first batch is no larger: an answer without records would be asked for again at once.
 const LEAST_BYTES: usize = 64 << 10;
 
 /// Where a partition of a request is.
@@ -56,6 +59,8 @@ struct Read {
     seen_end: i64,
     /// The limit of the last read, if it left records unread: reading again would give the same again.
     cut_at: Option<usize>,
+    /// The size of a first batch that was larger than the limit of the last read.
+    too_large: Option<usize>,
     records: Bytes,
     room: Option<Taken>,
     high_watermark: i64,
@@ -70,6 +75,9 @@ pub(super) struct Reads {
     pub(super) max_bytes: usize,
     /// Something was left unread because other answers take all the room.
     crowded: bool,
+    /// A first batch has to wait for the turn of this fetch to read more than there is room for.
+    waits_for_turn: bool,
+    turn: Option<Taken>,
 }
 
 impl Reads {
@@ -87,6 +95,8 @@ impl Reads {
                 .collect(),
             max_bytes: max_bytes.min(broker.config.max_fetch_bytes_in_flight / 4),
             crowded: false,
+            waits_for_turn: false,
+            turn: None,
         }
     }
 
@@ -111,6 +121,7 @@ impl Reads {
     /// Reads every partition that has grown since it was last read.
     pub(super) fn read_grown(&mut self, broker: &Broker) {
         let mut total = self.total();
+        self.waits_for_turn = false;
         for read in &mut self.all {
             if !read.has_grown() {
                 continue;
@@ -122,12 +133,22 @@ impl Reads {
                 continue;
             }
             let limit = limit.min((broker.fetch_room.left() / 4).max(LEAST_BYTES));
+            let limit = limit.max(HEADER_SIZE);
             let room = broker.fetch_room.try_take(limit);
             if room.is_none() && total > 0 {
                 self.crowded = true;
                 continue;
             }
-            read.read(limit, total == 0, room);
+            read.read(limit, false, room);
+            if let Some(size) = read.too_large.filter(|_| total == 0) {
+                match more_room(broker, size, &mut self.turn) {
+                    Some(room) => read.read(size, true, room),
+                    None => {
+                        self.waits_for_turn = true;
+                        read.look_again();
+                    }
+                }
+            }
             total += read.records.len();
         }
     }
@@ -144,7 +165,14 @@ impl Reads {
         let mut late = std::pin::pin!(sleep_until(deadline));
         let mut stopping = std::pin::pin!(broker.stopping.wait());
         loop {
-            if !self.any_grown() {
+            if self.waits_for_turn {
+                let turn = Arc::clone(&broker.fetch_turn).acquire_owned();
+                tokio::select! {
+                    turn = turn => self.turn = turn.ok(),
+                    () = &mut late => return,
+                    () = &mut stopping => return,
+                }
+            } else if !self.any_grown() {
                 tokio::select! {
                     () = waiter.wait() => {}
                     () = &mut late => return,
@@ -163,7 +191,7 @@ impl Reads {
     }
 
     /// What was read, in the order of `wanted`, and the room it takes.
-    pub(super) fn respond(self, wanted: &[Wanted]) -> (Vec<PartitionData>, Option<Taken>) {
+    pub(super) fn respond(self, wanted: &[Wanted]) -> (Vec<PartitionData>, Vec<Taken>) {
         let mut room: Option<Taken> = None;
         let mut answers = Vec::with_capacity(wanted.len());
         for (wanted, mut read) in wanted.iter().zip(self.all) {
@@ -174,8 +202,19 @@ impl Reads {
             }
             answers.push(read.respond(wanted.partition));
         }
-        (answers, room)
+        (answers, room.into_iter().chain(self.turn).collect())
     }
+}
+
+/// Room for a batch of `size`: of that of all answers, or, in turn, beyond it. `None` when it is another's turn.
+fn more_room(broker: &Broker, size: usize, turn: &mut Option<Taken>) -> Option<Option<Taken>> {
+    if let Some(room) = broker.fetch_room.try_take(size) {
+        return Some(Some(room));
+    }
+    if turn.is_none() {
+        *turn = Arc::clone(&broker.fetch_turn).try_acquire_owned().ok();
+    }
+    turn.is_some().then_some(None)
 }
 
 /// The offset after the last of some whole batches; `None` when there are none.
@@ -234,6 +273,7 @@ impl Read {
             max_bytes: usize::try_from(wanted.max_bytes).unwrap_or(0),
             seen_end: -1,
             cut_at: None,
+            too_large: None,
             records: Bytes::new(),
             room: None,
             high_watermark: -1,
@@ -285,7 +325,8 @@ impl Read {
                 self.room = room
                     .and_then(|mut room| room.split(fetched.records.len().min(room.num_permits())));
                 let next = end_of(&fetched.records).unwrap_or(self.from);
-                if at_least_one && fetched.records.is_empty() {
+                self.too_large = fetched.too_large;
+                if fetched.too_large.is_none() && fetched.records.is_empty() {
                     // Nothing there, or compaction left nothing; if the end has moved since, it has to be read.
                     self.seen_end = fetched.looked_to;
                 } else {
@@ -324,3 +365,6 @@ impl Read {
             .with_records(Some(self.records))
     }
 }
+
+#[cfg(test)]
+mod tests;

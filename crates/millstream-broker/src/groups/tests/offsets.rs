@@ -1,5 +1,9 @@
 //! Offsets of groups over restarts, of open transactions, and how they go.
 
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
+
 use super::*;
 
 #[tokio::test]
@@ -82,7 +86,8 @@ async fn expired_offsets_are_forgotten_and_their_group_with_them() {
 /// The groups alone as a restart finds them: without a coordinator of transactions that would end what it does not know.
 fn found(bench: &Bench) -> Groups {
     let topics = Arc::new(testing::NoTopics);
-    Groups::open(&bench.journal(), &bench.broker.config, topics).unwrap()
+    let configs = Arc::clone(&bench.broker.group_configs);
+    Groups::open(&bench.journal(), &bench.broker.config, topics, configs).unwrap()
 }
 
 fn committed(groups: &Groups, partition: i32) -> Option<i64> {
@@ -163,4 +168,36 @@ async fn a_deleted_group_is_gone_with_its_offsets_for_good() {
     let bench = bench.restart();
     assert_eq!(bench.offsets("one").await, [""; 0]);
     assert_eq!(bench.names().await, ["two"]);
+}
+
+#[tokio::test]
+async fn a_partition_that_is_asked_for_many_times_is_answered_once() {
+    let bench = Bench::new();
+    bench
+        .commit("one", &[("calls", 0, 5), ("calls", 1, 6)])
+        .await;
+    let topic_of = |indexes: &[i32]| {
+        OffsetFetchRequestTopics::default()
+            .with_name(topic("calls"))
+            .with_partition_indexes(indexes.to_vec())
+    };
+    let group = |topics| {
+        OffsetFetchRequestGroup::default()
+            .with_group_id(id("one"))
+            .with_member_epoch(-1)
+            .with_topics(topics)
+    };
+    let request = OffsetFetchRequest::default().with_groups(vec![
+        group(Some(vec![topic_of(&[0, 0, 0]), topic_of(&[0])])),
+        group(Some(vec![topic_of(&[1, 0, 1])])),
+        group(None),
+        group(None),
+    ]);
+    let fetched = api::offset_fetch::handle(&bench.broker, &client(), request, 8).await;
+    let answers = fetched.groups.iter().map(|group| {
+        let partitions = group.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|one| one.partition_index).collect()
+    });
+    let answers: Vec<Vec<i32>> = answers.collect();
+    assert_eq!(answers, [vec![0], vec![1], vec![0, 1]]);
 }

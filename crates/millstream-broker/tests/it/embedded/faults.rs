@@ -1,11 +1,13 @@
 //! Faults that a user's tests ask for, and what becomes of a panic.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::messages::MetadataRequest;
 use millstream_broker::{Config, Fault, Faults, Server};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, eventually};
 use crate::raw::{Client, batch, frame, produce_request};
 
 #[test]
@@ -30,6 +32,41 @@ fn the_nth_request_of_an_api_fails_as_its_plan_says() {
     // It was stored all the same.
     assert_eq!(client.list_offset(&name, 0, -1).offset, 1);
     assert_eq!(client.produce_at(&name, 0, &[("b", 2)]), 1);
+}
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3600);
+
+#[test]
+fn what_is_answered_late_is_done_at_once_and_what_is_delayed_is_not() {
+    let seen = Arc::new(AtomicU64::new(0));
+    let cluster = Cluster::embedded(|config| {
+        let seen = Arc::clone(&seen);
+        config.faults = Faults::new(move |asked| {
+            if asked.api == "Produce" {
+                seen.store(asked.number, Ordering::Release);
+            }
+            match (asked.api, asked.number) {
+                ("Produce", 1) => Fault::Late(NEVER),
+                ("Produce", 2) => Fault::Delayed(NEVER),
+                _ => Fault::None,
+            }
+        });
+    });
+    let (mut client, name) = cluster.with_topic("late", 1);
+    let mut late = cluster.connect();
+    late.write(&frame(9, 1, &produce_request(&name, 0, batch(&[("a", 1)]))));
+    eventually("the record without an answer", || {
+        (client.list_offset(&name, 0, -1).offset == 1).then_some(())
+    });
+    let mut delayed = cluster.connect();
+    delayed.write(&frame(9, 1, &produce_request(&name, 0, batch(&[("b", 2)]))));
+    eventually("the second request", || {
+        (seen.load(Ordering::Acquire) == 2).then_some(())
+    });
+    assert_eq!(client.produce_at(&name, 0, &[("c", 3)]), 1);
+    assert_eq!(client.values(&name, 0, 0), ["a"]);
+    assert_eq!(client.values(&name, 0, 1), ["c"]);
 }
 
 #[test]
