@@ -65,8 +65,7 @@ fn what_is_answered_late_is_done_at_once_and_what_is_delayed_is_not() {
         (seen.load(Ordering::Acquire) == 2).then_some(())
     });
     assert_eq!(client.produce_at(&name, 0, &[("c", 3)]), 1);
-    assert_eq!(client.values(&name, 0, 0), ["a"]);
-    assert_eq!(client.values(&name, 0, 1), ["c"]);
+    assert_eq!(client.values(&name, 0, 0), ["a", "c"]);
 }
 
 #[test]
