@@ -48,7 +48,9 @@ impl Sender {
         (0..).zip(&CODECS).map(sender).collect()
     }
 
-    fn send(&mut self, padding: &str) {
+    /// Sends a record that no codec makes much smaller.
+    fn send(&mut self, random: &mut fastrand::Rng) {
+        let padding: String = (0..1000).map(|_| random.alphanumeric()).collect();
         let payload = format!("{} {padding}", self.next);
         let record = BaseRecord::<(), str, _>::with_opaque_to(TOPIC, Box::new(self.next))
             .partition(self.partition)
@@ -110,10 +112,9 @@ struct Run {
 
 impl Run {
     fn send_until(&mut self, done: impl Fn(&[Sender]) -> bool) {
-        let padding: String = (0..1000).map(|_| self.random.alphanumeric()).collect();
         while !done(&self.senders) {
             for sender in &mut self.senders {
-                sender.send(&padding);
+                sender.send(&mut self.random);
             }
         }
     }
