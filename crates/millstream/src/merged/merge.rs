@@ -48,11 +48,7 @@ impl Merge {
     ) -> Result<Merge, Error> {
         let client = PartitionReader::open_for_feeds(cluster, name, patience)?;
         let spans = || spans.iter().filter(|span| !span.is_empty());
-        client.start(
-            &spans()
-                .map(|span| (span.partition.clone(), span.begin))
-                .collect(),
-        )?;
+        // A queue of its own before anything is fetched: a thread that is held up between the two would lose what came meanwhile.
         let mut lanes = Vec::new();
         for span in spans() {
             lanes.push(Lane {
@@ -64,6 +60,11 @@ impl Merge {
                 read: 0,
             });
         }
+        client.start(
+            &spans()
+                .map(|span| (span.partition.clone(), span.begin))
+                .collect(),
+        )?;
         Ok(Merge {
             client,
             waiting: (0..lanes.len()).collect(),
@@ -132,5 +133,45 @@ impl Merge {
 impl Lane {
     fn finish(&self, client: &PartitionReader) -> Result<(), Error> {
         client.finish_of(&self.partition.topic, self.partition.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::codec::{Json, NoKey};
+    use crate::emitter::Emitter;
+    use crate::topic::{Partition, Topic};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// The reader's thread is held up after it has begun: what is fetched meanwhile is not lost.
+    #[test]
+    fn what_is_fetched_before_a_partition_is_polled_comes_by_its_own_queue() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("in", 1, 1).unwrap();
+        let cluster = Cluster::new(mock.bootstrap_servers());
+        let emitter = Emitter::new(&cluster).unwrap();
+        let topic = Topic::<(), u64>::new("in", &NoKey, &Json);
+        emitter.send(&topic, &(), &7).unwrap();
+        emitter.flush(PATIENCE).unwrap();
+        let span = Span {
+            partition: TopicPartition::new("in", Partition(0)),
+            start: NextOffset::new(0),
+            begin: NextOffset::new(0),
+            stop: NextOffset::new(1),
+        };
+        let mut merge = Merge::open(&cluster, "in", PATIENCE, &[span]).unwrap();
+        // The queue of the client, where it would be lost.
+        let elsewhere = merge.client.poll(Duration::from_millis(300)).unwrap();
+        assert!(
+            matches!(elsewhere, Found::Nothing),
+            "a record nobody looks for"
+        );
+        let record = merge.next(PATIENCE).unwrap().unwrap();
+        assert_eq!(record.value.as_deref(), Some(&b"7"[..]));
+        assert!(merge.is_done());
     }
 }

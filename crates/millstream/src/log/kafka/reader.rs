@@ -218,7 +218,8 @@ impl PartitionReader {
             .map_err(|error| self.fail("pause topic", &error))
     }
 
-    /// Gives a partition that was started a queue of its own; its records no longer come by [`poll`](Self::poll).
+    /// Gives a partition a queue of its own, before it is [started](Self::start): what was fetched by then would be in the client's
+    /// queue, and nobody looks for records there.
     pub(crate) fn split(&self, partition: &TopicPartition) -> Result<Feed, Error> {
         let queue = self
             .client
