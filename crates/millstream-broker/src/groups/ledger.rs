@@ -136,9 +136,17 @@ impl Ledger {
         }
     }
 
-    /// Stores all that is queued.
+    /// Stores all that is queued, and writes the journal anew when most of it is dead.
     fn write(&self, groups: impl FnOnce() -> Vec<Arc<Mutex<Slot>>>) -> Result<(), Unwritten> {
         let mut journal = lock(&self.journal);
+        self.drain(&mut journal)?;
+        if journal.is_mostly_dead() {
+            self.rewrite(&mut journal, &groups());
+        }
+        Ok(())
+    }
+
+    fn drain(&self, journal: &mut Journal) -> Result<(), Unwritten> {
         let (mut records, queued) = {
             let mut queue = lock(&self.queue);
             if queue.closed == Some(Unwritten::Poisoned) {
@@ -146,7 +154,7 @@ impl Ledger {
             }
             (std::mem::take(&mut queue.records), queue.queued)
         };
-        let written = append(&mut journal, &mut records);
+        let written = append(journal, &mut records);
         {
             let mut queue = lock(&self.queue);
             queue.closed = written.err();
@@ -159,9 +167,6 @@ impl Ledger {
         }
         written?;
         self.stored.store(queued, Ordering::Release);
-        if journal.is_mostly_dead() {
-            self.rewrite(&mut journal, &groups());
-        }
         Ok(())
     }
 
@@ -170,6 +175,10 @@ impl Ledger {
         let mut covered: HashMap<GroupId, UpTo> = HashMap::new();
         let mut live = groups.iter().flat_map(|slot| {
             let slot = lock(slot);
+            // What is queued under its name belongs to the group that came after it.
+            if slot.is_gone {
+                return Vec::new();
+            }
             covered.insert(slot.group.id.clone(), self.queued());
             slot.records()
         });
@@ -193,8 +202,10 @@ impl Ledger {
 
     /// Forces everything to the disk.
     pub(super) fn flush(&self) -> Result<(), Error> {
-        self.write(Vec::new).ok();
-        lock(&self.journal).flush()
+        let mut journal = lock(&self.journal);
+        // Nobody waits for what is refused here.
+        self.drain(&mut journal).ok();
+        journal.flush()
     }
 
     /// The journal's disk, as tests have it.

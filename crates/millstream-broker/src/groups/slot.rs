@@ -139,9 +139,6 @@ impl Slot {
     /// All that has to be stored of the group, as records.
     pub(super) fn records(&self) -> Vec<Vec<u8>> {
         let group = &self.group;
-        if self.is_gone {
-            return Vec::new();
-        }
         let mut all = Vec::new();
         match &group.kind {
             Kind::Classic(_) if self.stored.state.is_empty() => {}

@@ -49,6 +49,76 @@ async fn a_rewritten_journal_holds_everything_and_stays_small() {
     assert_eq!(bench.beat("members", &member, 1).await, 0);
 }
 
+/// A journal that has grown beyond what a small one may have, and in which everything is alive.
+#[tokio::test]
+async fn a_large_journal_outlives_a_stop_before_which_nothing_was_stored() {
+    let bench = Bench::new();
+    let note = "x".repeat(4000);
+    let offsets: Vec<_> = (0..10).map(|partition| ("calls", partition, 1)).collect();
+    for number in 0..250 {
+        let group = format!("group-{number}");
+        assert_eq!(
+            bench.commit_with(&note, &group, None, &offsets).await,
+            [0; 10]
+        );
+    }
+    let bench = bench.restart();
+    bench.groups().close().unwrap();
+    let bench = bench.restart();
+    assert_eq!(bench.names().await.len(), 250);
+    assert_eq!(bench.offsets("group-7").await.len(), 10);
+}
+
+/// Queues a commit of one who is no member; returns what is to be stored for it.
+fn queue(groups: &Groups, group: &str, note: &str, offset: i64) -> UpTo {
+    let request = OffsetCommitRequest::default().with_generation_id_or_member_epoch(-1);
+    let committed = Committed {
+        offset,
+        leader_epoch: -1,
+        metadata: text(note),
+        at_ms: NOW,
+        expires_at_ms: None,
+    };
+    let commits = vec![(topic("calls"), vec![(0, committed)])];
+    let commit = |slot: &mut Slot, now| {
+        slot.commit(&Committer::of(&request, 9), commits, now)
+            .unwrap()
+    };
+    let ((), queued) = groups.event(&id(group), Missing::Create, commit).unwrap();
+    queued
+}
+
+#[tokio::test]
+async fn a_group_that_is_deleted_and_made_again_while_the_journal_is_written_anew_keeps_its_commit()
+{
+    let bench = Bench::new();
+    bench.commit("reused", &[("calls", 0, 1)]).await;
+    let note = "x".repeat(4000);
+    let size = || std::fs::metadata(bench.journal()).unwrap().len();
+    while size() < (8 << 20) - 5000 {
+        assert_eq!(
+            bench
+                .commit_with(&note, "filler", None, &[("calls", 0, 1)])
+                .await,
+            [0]
+        );
+    }
+    let groups = bench.groups();
+    let last = queue(groups, "filler", &"x".repeat(9000), 2);
+    let while_rewritten = || {
+        let listed = groups.slots();
+        let refuse = Missing::Refuse(ResponseError::GroupIdNotFound);
+        let delete = |slot: &mut Slot, _| slot.delete().unwrap();
+        groups.event(&id("reused"), refuse, delete).unwrap();
+        queue(groups, "reused", "", 7);
+        listed
+    };
+    groups.ledger.settle_here(last, while_rewritten).unwrap();
+    assert!(size() < 1 << 20);
+    groups.settle(groups.ledger.queued()).await.unwrap();
+    assert_eq!(bench.restart().offsets("reused").await, ["calls-0=7"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commits_of_many_groups_are_kept_when_the_journal_is_written_anew_under_them() {
     let bench = Arc::new(Bench::new());
