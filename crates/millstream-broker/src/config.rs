@@ -93,6 +93,11 @@ pub struct Config {
     pub offset_metadata_max_bytes: i32,
     /// How long an idle producer's sequence numbers are remembered.
     pub producer_id_expiration_ms: i64,
+    /// Most producers with an id that one partition remembers, beside those with an open transaction; who has been silent longest is
+    /// forgotten first.
+    pub max_producers_per_partition: usize,
+    /// The same for all partitions together: a producer counts once in each partition that it has written to.
+    pub max_producers: usize,
     /// Longest transaction timeout that a producer may ask for.
     pub transaction_max_timeout_ms: i32,
     /// How long a transactional id that nobody uses is remembered.
@@ -152,6 +157,8 @@ impl Config {
             offsets_retention_check: Duration::from_secs(600),
             offset_metadata_max_bytes: 4096,
             producer_id_expiration_ms: 86_400_000,
+            max_producers_per_partition: 10_000,
+            max_producers: 200_000,
             transaction_max_timeout_ms: 900_000,
             transactional_id_expiration_ms: 7 * 86_400_000,
             users: Vec::new(),
@@ -206,6 +213,12 @@ impl Config {
         )?;
         floor("segment_bytes", self.segment_bytes.into(), 1024)?;
         floor("compaction_keys", size(self.compaction_keys), 1)?;
+        floor(
+            "max_producers_per_partition",
+            size(self.max_producers_per_partition),
+            1,
+        )?;
+        floor("max_producers", size(self.max_producers), 1)?;
         floor("segment_ms", self.segment_ms, 1)?;
         floor("retention_ms", self.retention_ms, -1)?;
         floor("retention_bytes", self.retention_bytes, -1)?;

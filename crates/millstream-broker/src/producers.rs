@@ -3,21 +3,24 @@
 //! `Producers` is the memory of one partition: per producer its epoch, its last five batches, as in Apache Kafka,
 //! so that a batch sent again is recognised (and answered with its old offsets) and a gap is refused, and where its open
 //! transaction began. It is a pure state machine: the partition asks `admit` before it writes and tells `record` or `end` after it;
-//! recovery replays batches through `replay`; `log/checkpoint` stores it. Sequences wrap from `i32::MAX` to 0. A producer that the
-//! partition does not know may begin at any sequence: retention may have taken its earlier batches. One with an open
-//! transaction is not forgotten.
+//! recovery replays batches through `replay`; `file` is its form on the disk. Sequences wrap from `i32::MAX` to 0. A producer that the
+//! partition does not know may begin at any sequence: retention may have taken its earlier batches. There is a limit for one
+//! partition, and one for all of them (`census`): the producers that have been silent longest are forgotten first, and never one
+//! with an open transaction.
 //!
-//! `ProducerIds` hands out ids that are never given twice, by reserving blocks durably before using them.
+//! `ids` hands out the ids.
 
+mod census;
+mod file;
+mod ids;
+
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::Error;
 use crate::log::{Aborted, AppendError, Header, Marker, Outcome};
-use crate::snapshot::{Durability, Kind};
+pub(crate) use census::{Census, Counted, Excess};
+pub(crate) use file::read;
+pub(crate) use ids::ProducerIds;
 
 /// As many batches as a producer may have in flight.
 const REMEMBERED_BATCHES: usize = 5;
@@ -43,7 +46,7 @@ impl Sequenced {
 }
 
 /// A batch that was written before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     first: i32,
     last: i32,
@@ -55,7 +58,7 @@ pub(crate) struct Written {
     pub(crate) timestamp: i64,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     id: i64,
     epoch: i16,
@@ -63,20 +66,9 @@ struct Producer {
     seen_ms: i64,
     batches: VecDeque<Written>,
     /// Offset of the first record of the open transaction.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     open_since: Option<i64>,
     /// Epoch of the coordinator that ended the last transaction, -1 before one has.
-    #[serde(default = "never", skip_serializing_if = "is_never")]
     coordinator_epoch: i32,
-}
-
-fn never() -> i32 {
-    -1
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
-fn is_never(epoch: &i32) -> bool {
-    *epoch == -1
 }
 
 impl Producer {
@@ -87,7 +79,7 @@ impl Producer {
             seen_ms: 0,
             batches: VecDeque::new(),
             open_since: None,
-            coordinator_epoch: never(),
+            coordinator_epoch: -1,
         }
     }
 
@@ -128,15 +120,43 @@ pub(crate) struct ProducerState {
 }
 
 /// The producers of one partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Producer>", into = "Vec<Producer>")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
     /// The open transactions: first offset and producer.
     open: BTreeSet<(i64, i64)>,
+    /// The offset after the last batch that changed something here.
+    until: i64,
+    /// As many are remembered, and more only while their transactions are open.
+    most: usize,
 }
 
 impl Producers {
+    /// Nobody yet, and at most `most` later.
+    pub(crate) fn new(most: usize) -> Producers {
+        Producers {
+            by_id: HashMap::new(),
+            open: BTreeSet::new(),
+            until: 0,
+            most,
+        }
+    }
+
+    /// How many are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// The offset after the last batch of a producer; `None` when there is nobody to remember.
+    pub(crate) fn until(&self) -> Option<i64> {
+        (!self.by_id.is_empty()).then_some(self.until)
+    }
+
+    /// Sets the limit, which holds from the next new producer on.
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.most = most;
+    }
+
     /// Whether the batch may be written: `Some` is the earlier writing of the very same batch. What begins a transaction in this
     /// partition must have been `verified` by the coordinator.
     pub(crate) fn admit(
@@ -195,14 +215,16 @@ impl Producers {
         timestamp: i64,
         now_ms: i64,
     ) {
-        let producer = self
-            .by_id
-            .entry(batch.producer_id)
-            .or_insert_with(|| Producer::new(batch.producer_id, batch.epoch));
-        producer.enter(batch.epoch);
-        if batch.transactional && producer.open_since.is_none() {
-            producer.open_since = Some(base_offset);
+        let last_offset = base_offset + i64::from(batch.last_offset_delta);
+        self.until = self.until.max(last_offset + 1);
+        let opens = batch.transactional && self.open_since(batch.producer_id).is_none();
+        if opens {
             self.open.insert((base_offset, batch.producer_id));
+        }
+        let producer = self.known(batch.producer_id, batch.epoch);
+        producer.enter(batch.epoch);
+        if opens {
+            producer.open_since = Some(base_offset);
         }
         if producer.batches.len() == REMEMBERED_BATCHES {
             producer.batches.pop_front();
@@ -212,17 +234,56 @@ impl Producers {
             first: batch.first,
             last: batch.last(),
             base_offset,
-            last_offset: base_offset + i64::from(batch.last_offset_delta),
+            last_offset,
             timestamp,
         });
     }
 
+    fn open_since(&self, id: i64) -> Option<i64> {
+        self.by_id.get(&id)?.open_since
+    }
+
+    /// The producer of this id, who is remembered from now on.
+    fn known(&mut self, id: i64, epoch: i16) -> &mut Producer {
+        if self.by_id.len() >= self.most && !self.by_id.contains_key(&id) {
+            self.forget_oldest(self.by_id.len() - spared(self.most));
+        }
+        match self.by_id.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Producer::new(id, epoch)),
+        }
+    }
+
+    /// Forgets `excess` producers, those first that have been silent longest.
+    fn forget_oldest(&mut self, excess: usize) {
+        let mut idle = Vec::new();
+        self.idle_since(&mut idle);
+        if let Some(up_to) = nth_oldest(&mut idle, excess) {
+            self.forget_idle(up_to, excess);
+        }
+    }
+
+    /// Adds, for each producer without an open transaction, when it last wrote.
+    pub(crate) fn idle_since(&self, seen: &mut Vec<i64>) {
+        let idle = self.by_id.values().filter(|one| one.open_since.is_none());
+        seen.extend(idle.map(|one| one.seen_ms));
+    }
+
+    /// Forgets at most `most` producers without an open transaction that last wrote at `up_to_ms` or before; returns how many.
+    pub(crate) fn forget_idle(&mut self, up_to_ms: i64, most: usize) -> usize {
+        let mut forgotten = 0;
+        self.by_id.retain(|_, one| {
+            let goes = forgotten < most && one.open_since.is_none() && one.seen_ms <= up_to_ms;
+            forgotten += usize::from(goes);
+            !goes
+        });
+        forgotten
+    }
+
     /// Ends the producer's transaction by the marker at `offset`; what was aborted, if that is something.
     pub(crate) fn end(&mut self, marker: Marker, offset: i64, now_ms: i64) -> Option<Aborted> {
-        let producer = self
-            .by_id
-            .entry(marker.producer_id)
-            .or_insert_with(|| Producer::new(marker.producer_id, marker.epoch));
+        self.until = self.until.max(offset + 1);
+        let producer = self.known(marker.producer_id, marker.epoch);
         if marker.epoch > producer.epoch {
             producer.enter(marker.epoch);
         }
@@ -264,16 +325,13 @@ impl Producers {
         self.open.clone_from(&seen.open);
         for (first, id) in &seen.open {
             let epoch = seen.by_id.get(id).map_or(0, |producer| producer.epoch);
-            let producer = self
-                .by_id
-                .entry(*id)
-                .or_insert_with(|| Producer::new(*id, epoch));
-            producer.open_since = Some(*first);
+            self.known(*id, epoch).open_since = Some(*first);
         }
     }
 
     /// Forgets what is at and after `end`, which the log does not hold any more.
     pub(crate) fn truncate(&mut self, end: i64) {
+        self.until = self.until.min(end);
         self.open.retain(|(first, _)| *first < end);
         self.by_id.retain(|_, producer| {
             producer.open_since = producer.open_since.filter(|first| *first < end);
@@ -313,27 +371,15 @@ impl Producers {
     }
 }
 
-impl From<Vec<Producer>> for Producers {
-    fn from(list: Vec<Producer>) -> Producers {
-        let open = list
-            .iter()
-            .filter_map(|producer| Some((producer.open_since?, producer.id)));
-        Producers {
-            open: open.collect(),
-            by_id: list
-                .into_iter()
-                .map(|producer| (producer.id, producer))
-                .collect(),
-        }
-    }
+/// How many stay when there are as many as there may be: that each new one had to look for the oldest would be slow.
+fn spared(most: usize) -> usize {
+    (most - most / 8).min(most.saturating_sub(1))
 }
 
-impl From<Producers> for Vec<Producer> {
-    fn from(producers: Producers) -> Vec<Producer> {
-        let mut list: Vec<_> = producers.by_id.into_values().collect();
-        list.sort_by_key(|producer| producer.id);
-        list
-    }
+/// The time of the `count`-th oldest, or of the youngest when there are not as many; `None` when there is nobody.
+fn nth_oldest(times: &mut [i64], count: usize) -> Option<i64> {
+    let place = count.min(times.len()).checked_sub(1)?;
+    Some(*times.select_nth_unstable(place).1)
 }
 
 fn following(sequence: i32) -> i32 {
@@ -341,64 +387,6 @@ fn following(sequence: i32) -> i32 {
         0
     } else {
         sequence + 1
-    }
-}
-
-const RESERVED: Kind = Kind {
-    magic: "millstream-producer-ids",
-    newest: 1,
-};
-
-/// Ids reserved with one write.
-const BLOCK: i64 = 1000;
-
-/// Hands out producer ids; `<data>/producer-ids` holds the first id that no block contains yet.
-#[derive(Debug)]
-pub(crate) struct ProducerIds {
-    path: PathBuf,
-    state: Mutex<Block>,
-}
-
-#[derive(Debug)]
-struct Block {
-    next: i64,
-    end: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Reserved {
-    next: i64,
-}
-
-impl ProducerIds {
-    /// Goes on where `<data>/producer-ids` says; ids left over in the last block are never used.
-    pub(crate) fn open(data: &Path) -> Result<ProducerIds, Error> {
-        let path = data.join("producer-ids");
-        let next = match RESERVED.read::<Reserved>(&path)? {
-            Some(reserved) => reserved.next,
-            None => {
-                RESERVED.write(&path, &Reserved { next: 0 }, Durability::Disk)?;
-                0
-            }
-        };
-        Ok(ProducerIds {
-            path,
-            state: Mutex::new(Block { next, end: next }),
-        })
-    }
-
-    /// An id that was never given before.
-    pub(crate) fn allocate(&self) -> Result<i64, Error> {
-        let mut block = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if block.next == block.end {
-            let end = block.end + BLOCK;
-            RESERVED.write(&self.path, &Reserved { next: end }, Durability::Disk)?;
-            block.end = end;
-        }
-        let id = block.next;
-        block.next += 1;
-        Ok(id)
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::snapshot;
 
-/// More than any checkpoint of a log with some thousands of producers.
-const BYTES: usize = 1 << 20;
+/// More than the checkpoint of a log with thousands of segments, and the state of 10,000 producers.
+const BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Reserve {

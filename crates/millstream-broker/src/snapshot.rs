@@ -52,18 +52,7 @@ impl Kind {
         .into_bytes();
         bytes.extend_from_slice(&body);
         bytes.push(b'\n');
-        let temporary = temporary(path);
-        let written =
-            put(&temporary, &bytes, durability).and_then(|()| fs::rename(&temporary, path));
-        if let Err(source) = written {
-            // The old file stays valid; the half-written one is only in the way.
-            fs::remove_file(&temporary).ok();
-            return Err(Error::file("write", path)(source));
-        }
-        match (durability, path.parent()) {
-            (Durability::Disk, Some(folder)) => sync_folder(folder),
-            _ => Ok(()),
-        }
+        replace(path, &bytes, durability)
     }
 
     /// The same, forced to the disk, for what only the owner of this process may read.
@@ -135,6 +124,21 @@ impl Kind {
         serde_json::from_slice(body)
             .map(Some)
             .map_err(|error| corrupt(end, error.to_string()))
+    }
+}
+
+/// Replaces a file by one of these bytes.
+pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Error> {
+    let temporary = temporary(path);
+    let written = put(&temporary, bytes, durability).and_then(|()| fs::rename(&temporary, path));
+    if let Err(source) = written {
+        // The old file stays valid; the half-written one is only in the way.
+        fs::remove_file(&temporary).ok();
+        return Err(Error::file("write", path)(source));
+    }
+    match (durability, path.parent()) {
+        (Durability::Disk, Some(folder)) => sync_folder(folder),
+        _ => Ok(()),
     }
 }
 

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::error::Error;
 use crate::log::{LogConfig, Partition};
+use crate::producers::{Census, Excess};
 use config::Overrides;
 use file::TopicFile;
 
@@ -117,6 +118,9 @@ pub(crate) struct Topics {
     catalogue: RwLock<Catalogue>,
     changes: Mutex<()>,
     version: AtomicU64,
+    census: Arc<Census>,
+    /// Held by the one who forgets producers.
+    forgetting: Mutex<()>,
 }
 
 impl Topics {
@@ -130,6 +134,8 @@ impl Topics {
             catalogue: RwLock::default(),
             changes: Mutex::default(),
             version: AtomicU64::new(0),
+            census: Census::new(config.max_producers),
+            forgetting: Mutex::default(),
         };
         for entry in fs::read_dir(&root).map_err(Error::file("read", &root))? {
             let path = entry.map_err(Error::file("read", &root))?.path();
@@ -141,6 +147,7 @@ impl Topics {
                 _ => tracing::warn!(path = %path.display(), "no topic, left alone"),
             }
         }
+        topics.limit_producers();
         Ok(topics)
     }
 
@@ -175,7 +182,7 @@ impl Topics {
                 source,
             });
         }
-        Partition::open(dir, log, self.config.clock.now_ms()).map(Arc::new)
+        Partition::open(dir, log, &self.census, self.config.clock.now_ms()).map(Arc::new)
     }
 
     fn log_config(&self, overrides: &Overrides) -> Arc<LogConfig> {
@@ -233,6 +240,32 @@ impl Topics {
     /// Finds a partition of a topic by the topic's name.
     pub(crate) fn partition(&self, name: &str, index: i32) -> Option<Arc<Partition>> {
         self.get(name)?.partition(index)
+    }
+
+    /// Forgets producers if all partitions together know more than they may, those first that have been silent longest.
+    pub(crate) fn limit_producers(&self) {
+        if !self.census.is_over() {
+            return;
+        }
+        let Ok(_turn) = self.forgetting.try_lock() else {
+            return;
+        };
+        let topics = self.all();
+        let mut idle_since = Vec::new();
+        for partition in topics.iter().flat_map(|topic| topic.partitions().to_vec()) {
+            partition.idle_producers(&mut idle_since);
+        }
+        let Some(Excess { up_to_ms, count }) = self.census.excess(&mut idle_since) else {
+            return;
+        };
+        let mut left = count;
+        for partition in topics.iter().flat_map(|topic| topic.partitions().to_vec()) {
+            left -= partition.forget_producers(Excess {
+                up_to_ms,
+                count: left,
+            });
+        }
+        tracing::debug!(producers = count - left, "silent producers forgotten");
     }
 
     /// Checks whether a topic of this name could be created, without creating it.

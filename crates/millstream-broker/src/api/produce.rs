@@ -180,6 +180,7 @@ impl Sender<'_> {
                 .map_err(|code| Refused::new(unverified_as_known(code, self.version >= 11)))?;
             stored = partition.store(&batch, Some(markers), now_ms);
         }
+        self.broker.topics.limit_producers();
         Ok(stored?)
     }
 }

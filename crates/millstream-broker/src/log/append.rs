@@ -22,7 +22,7 @@ use super::partition::{Partition, cause};
 use super::segment::{Segment, Shape};
 use super::{AppendError, LogConfig, Marker, TimestampType, blocking, file, lock};
 use crate::error::Error;
-use crate::producers::Producers;
+use crate::producers::{Counted, Producers};
 use crate::snapshot::sync_folder;
 
 /// After so many bytes a checkpoint is made: more than this is not scanned after a kill.
@@ -71,6 +71,9 @@ pub(super) struct Writer {
     /// What is written, which may be more than is published.
     pub(super) shape: Shape,
     pub(super) producers: Producers,
+    counted: Counted,
+    /// Whether a checkpoint was made since what is known of producers was written to their file.
+    pub(super) producers_due: bool,
     /// Bytes written since the last checkpoint.
     since_checkpoint: u64,
     /// Whether the checkpoint no longer tells how the log is.
@@ -82,22 +85,36 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(segment: &Arc<Segment>, producers: Producers, dirty: bool) -> Writer {
-        Writer {
+    pub(super) fn new(
+        segment: &Arc<Segment>,
+        (producers, counted): (Producers, Counted),
+        dirty: bool,
+    ) -> Writer {
+        let mut writer = Writer {
             shape: segment.shape(),
             segment: Arc::clone(segment),
             producers,
+            counted,
+            producers_due: false,
             since_checkpoint: 0,
             dirty,
             torn: false,
             began_ms: None,
-        }
+        };
+        writer.count_producers();
+        writer
+    }
+
+    /// Has the broker know how many producers there are.
+    pub(super) fn count_producers(&mut self) {
+        self.counted.set(self.producers.count());
     }
 
     /// A checkpoint was made.
     pub(super) fn clean(&mut self) {
         self.since_checkpoint = 0;
         self.dirty = false;
+        self.producers_due = true;
     }
 
     fn wrote(&mut self, header: &Header, size: u64, config: &LogConfig) {
@@ -197,6 +214,7 @@ impl Partition {
         let header = self.put(&mut writer, header, bytes, stamp, now_ms)?;
         if let Some(sequenced) = header.sequenced() {
             let (base, time) = (header.base_offset, header.max_timestamp);
+            writer.producers.limit(config.max_producers);
             writer.producers.record(sequenced, base, time, now_ms);
         }
         self.show(writer, &config)?;
@@ -257,10 +275,15 @@ impl Partition {
         if writer.since_checkpoint >= CHECKPOINT_BYTES {
             self.try_checkpoint(&mut writer);
         }
+        writer.count_producers();
+        let producers_due = std::mem::take(&mut writer.producers_due);
         let end = writer.shape.end;
         drop(writer);
         self.await_durable(end)?;
         self.waiters.wake();
+        if producers_due {
+            self.try_keep_producers();
+        }
         Ok(())
     }
 

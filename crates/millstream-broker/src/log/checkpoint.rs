@@ -2,8 +2,8 @@
 //!
 //! It is written when a segment begins, when the start of the log moves, every 64 MiB, now and then, and when the
 //! log is closed; always before files are removed. For each segment it says how many bytes are good, when the file
-//! was last changed, and whether the bytes are on the disk; it holds the state of the idempotent producers at that
-//! point. A file that is just as the checkpoint says needs no check.
+//! was last changed, and whether the bytes are on the disk; and it says up to where producers changed (`producer_file`). A file that is
+//! just as the checkpoint says needs no check.
 //!
 //! Its rename is also the one point of commit of a compaction: before it the old files count, after it the new ones.
 //!
@@ -14,16 +14,16 @@
 
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::segment::{Id, Shape};
 use crate::error::Error;
-use crate::producers::Producers;
 use crate::snapshot::{Durability, Kind};
 
 const KIND: Kind = Kind {
     magic: "millstream-log",
-    newest: 3,
+    newest: 4,
 };
 
 const DELETED: Kind = Kind {
@@ -64,7 +64,12 @@ pub(super) struct Checkpoint {
     pub(super) start: i64,
     /// All segments by base offset; the last one is appended to.
     pub(super) segments: Vec<Note>,
-    pub(super) producers: Producers,
+    /// Before version 4, what was known of producers; it is found again in the log.
+    #[serde(default, skip_serializing)]
+    pub(super) producers: IgnoredAny,
+    /// The offset after the last batch that changed what is known of producers, -1 when nobody is known; `None` when that was not noted.
+    #[serde(default)]
+    pub(super) producers_until: Option<i64>,
     /// The offset up to which the log was compacted.
     #[serde(default)]
     pub(super) cleaned: i64,

@@ -170,6 +170,7 @@ impl Partition {
                 rewrite.finished.push(output.finish(end)?);
                 failpoint::reached()?;
             }
+            self.keep_producers(Durability::Disk)?;
             sync_folder(&self.folder)?;
             failpoint::reached()?;
             self.commit(segments, &rewrite.finished, keys.end())

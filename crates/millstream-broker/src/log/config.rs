@@ -47,6 +47,8 @@ pub(crate) struct LogConfig {
     pub(crate) timestamp_after_max_ms: i64,
     /// How long a silent producer's sequences are remembered (`producer.id.expiration.ms`).
     pub(crate) producer_expiration_ms: i64,
+    /// Most producers that a partition remembers, beside those with an open transaction.
+    pub(crate) max_producers: usize,
     /// Whether an append is forced to the disk before it is acknowledged.
     pub(crate) fsync: bool,
 }
@@ -71,6 +73,7 @@ impl Default for LogConfig {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
             producer_expiration_ms: 86_400_000,
+            max_producers: 10_000,
             fsync: false,
         }
     }

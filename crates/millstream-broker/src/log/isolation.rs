@@ -128,7 +128,7 @@ impl Partition {
     /// Goes through the log once for the aborted transactions of all segments that do not know them.
     fn find_aborted(&self) -> Result<(), Error> {
         let _one_at_a_time = lock(&self.finding);
-        let mut producers = Producers::default();
+        let mut producers = Producers::new(self.config().max_producers);
         let known = self.segments();
         let (active, sealed) = known
             .split_last()

@@ -5,7 +5,7 @@
 //! one file of batches with its sparse `index` of offsets and times; `partition` is the whole log, whose `append`,
 //! `read`, `search`, `retention` and `compaction` have a file each; `waiter` wakes those who wait for records. `isolation` says how far a reader may
 //! see, `marker` is the batch that ends a transaction, `aborted` the ranges that readers of committed records skip.
-//! `checkpoint` says what is known to be good, `recovery` checks the rest when a partition is opened, by `scan`.
+//! `checkpoint` says what is known to be good, `producer_file` keeps what is known of producers, `recovery` checks the rest when a partition is opened, by `scan`.
 //!
 //! Invariants: an acknowledged batch has left this process by write(2) (with `fsync`, has reached the disk); what a
 //! reader has seen goes away only by retention and compaction; a batch is visible as a whole or not at all.
@@ -22,6 +22,7 @@ mod index;
 mod isolation;
 mod marker;
 mod partition;
+mod producer_file;
 mod read;
 mod records;
 mod recovery;

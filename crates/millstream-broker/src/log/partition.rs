@@ -3,7 +3,7 @@
 //! Writers take turns behind `writer`; what they have finished they publish (a segment's shape, then `end`), and
 //! readers look only at what is published. So reading never waits for a write, and nobody sees half of one:
 //! `append` and `read` meet in two atomics; a reader that comes between them publishes the second. Locks are taken in
-//! this order and held for as little as possible: `sync_turn`, `writer`, `segments`, a segment's own. Neither is held
+//! this order and held for as little as possible: `kept`, `sync_turn`, `writer`, `segments`, a segment's own. Neither is held
 //! across an await.
 //!
 //! A partition that is not used holds no descriptor and some hundred bytes.
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::append::Writer;
 use super::checkpoint::{Checkpoint, Note};
+use super::producer_file::Kept;
 use super::read::Hints;
 use super::recovery;
 use super::segment::Segment;
@@ -21,7 +22,7 @@ use super::waiter::{Registration, Waiter, Waiters};
 use super::{LogConfig, file, lock};
 use crate::boot::boot;
 use crate::error::Error;
-use crate::producers::ProducerState;
+use crate::producers::{Census, Counted, ProducerState};
 use crate::snapshot::Durability;
 
 /// The log of one partition, shared by all who append and read.
@@ -45,6 +46,8 @@ pub(crate) struct Partition {
     /// How many markers were written: what was verified before the last one has to be verified again.
     pub(super) markers: AtomicU64,
     pub(super) writer: Mutex<Writer>,
+    /// Held by the one who writes the file of producers.
+    pub(super) kept: Mutex<Kept>,
     /// Held by the one who forces the file to the disk for all who wait.
     pub(super) sync_turn: Mutex<()>,
     pub(super) hints: Mutex<Hints>,
@@ -61,9 +64,11 @@ impl Partition {
     pub(crate) fn open(
         folder: &Path,
         config: &Arc<LogConfig>,
+        census: &Arc<Census>,
         now_ms: i64,
     ) -> Result<Partition, Error> {
-        let found = recovery::open(folder, config.index_interval_bytes, now_ms)?;
+        let found = recovery::open(folder, config, now_ms)?;
+        let counted = Counted::new(census);
         let active = found.segments.last().map(Arc::clone);
         let folder: Arc<Path> = Arc::from(folder);
         let active = active.unwrap_or_else(|| Arc::new(Segment::new(&folder, found.start)));
@@ -79,7 +84,12 @@ impl Partition {
             generation: AtomicU32::new(found.generation),
             uncleanable: OnceLock::new(),
             markers: AtomicU64::new(0),
-            writer: Mutex::new(Writer::new(&active, found.producers, found.changed)),
+            writer: Mutex::new(Writer::new(
+                &active,
+                (found.producers, counted),
+                found.changed,
+            )),
+            kept: Mutex::new(found.kept),
             segments: RwLock::new(found.segments),
             sync_turn: Mutex::default(),
             hints: Mutex::default(),
@@ -169,6 +179,7 @@ impl Partition {
             return Ok(());
         }
         self.flush()?;
+        self.keep_producers(self.durability())?;
         let mut writer = lock(&self.writer);
         if writer.dirty {
             self.checkpoint(
@@ -185,7 +196,8 @@ impl Partition {
     /// Refuses everything from now on and wakes those who wait. Removing the folder is the caller's.
     pub(crate) fn delete(&self) {
         {
-            // Who has the writer ends first: it would make its file in the folder of a topic that takes the name.
+            // Who has one of these ends first: it would make its file in the folder of a topic that takes the name.
+            let _nobody_keeps = lock(&self.kept);
             let _nobody_writes = lock(&self.writer);
             self.deleted.store(true, Ordering::Release);
         }
@@ -239,8 +251,9 @@ impl Partition {
             boot: boot().to_owned(),
             start,
             segments: notes,
-            producers: writer.producers.clone(),
+            producers_until: Some(writer.producers.until().unwrap_or(-1)),
             cleaned: self.cleaned.load(Ordering::Acquire),
+            ..Checkpoint::default()
         };
         checkpoint.write(&self.folder, durability)?;
         writer.clean();

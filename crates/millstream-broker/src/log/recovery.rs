@@ -16,12 +16,13 @@ use super::aborted::AbortedIndex;
 use super::batch::Header;
 use super::checkpoint::{self, Checkpoint, Note};
 use super::index::{Entry, Index};
+use super::producer_file::{self, Kept};
 use super::scan::{Found, Scan};
 use super::segment::{Id, Segment, Shape};
-use super::{Marker, file, isolation, marker};
+use super::{LogConfig, Marker, Outcome, file, isolation, marker};
 use crate::boot::boot;
 use crate::error::Error;
-use crate::producers::Producers;
+use crate::producers::{self, Producers};
 
 /// A log as it was found.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Recovered {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) start: i64,
     pub(super) producers: Producers,
+    /// How the file of producers is.
+    pub(super) kept: Kept,
     /// The offset up to which the log was compacted.
     pub(super) cleaned: i64,
     /// The highest generation of a file.
@@ -66,29 +69,37 @@ struct Recovery<'a> {
     now_ms: i64,
     notes: &'a [Note],
     same_boot: bool,
+    max_producers: usize,
+    /// The offset from which on batches tell what is not known of producers yet.
+    producers_from: i64,
     /// All producers since the start of the log, as long as every segment was gone through from its beginning.
     seen: Option<Producers>,
     out: Recovered,
 }
 
 /// Opens the folder, which is created when missing.
-pub(super) fn open(folder: &Path, interval: u32, now_ms: i64) -> Result<Recovered, Error> {
+pub(super) fn open(folder: &Path, config: &LogConfig, now_ms: i64) -> Result<Recovered, Error> {
     let lying = list(folder)?;
     let checkpoint = Checkpoint::read(folder)?;
     let known = checkpoint.is_some();
     let checkpoint = checkpoint.unwrap_or_default();
+    let (mut producers, producers_from, kept) = known_producers(folder, &checkpoint)?;
+    producers.limit(config.max_producers);
     let mut recovery = Recovery {
         folder: Arc::from(folder),
-        interval,
+        interval: config.index_interval_bytes,
         now_ms,
         notes: &checkpoint.segments,
         // Without a checkpoint nothing excuses damage.
         same_boot: !known || (!checkpoint.boot.is_empty() && checkpoint.boot == boot()),
-        seen: Some(Producers::default()),
+        max_producers: config.max_producers,
+        producers_from,
+        seen: Some(Producers::new(config.max_producers)),
         out: Recovered {
             segments: Vec::new(),
             start: checkpoint.start.max(checkpoint::deleted_before(folder)?),
-            producers: checkpoint.producers,
+            producers,
+            kept,
             cleaned: checkpoint.cleaned,
             generation: lying.iter().map(|one| one.id.generation).max().unwrap_or(0),
             changed: !known && !lying.is_empty(),
@@ -197,6 +208,7 @@ impl Recovery<'_> {
                 if note.is_some_and(|note| note.synced) {
                     segment.set_synced(shape.size);
                 }
+                self.replay_known(&segment)?;
                 self.out.segments.push(Arc::new(segment));
                 self.seen = None;
                 return Ok(false);
@@ -250,6 +262,7 @@ impl Recovery<'_> {
     ) -> Result<bool, Error> {
         let segment = self.segment(known, Index::new(lying.base, written), lying.id);
         self.begin_aborted(&segment, known);
+        self.replay_known(&segment)?;
         let file = segment.file(false)?;
         let mut shape = known;
         let mut scan = Scan::new(&file, lying.size, known.size);
@@ -349,15 +362,40 @@ impl Recovery<'_> {
         self.notes.last().map_or(i64::MIN, |note| note.end)
     }
 
-    /// Notes what a batch does to the producers' state, as far as the checkpoint does not know it, and to the aborted ranges.
+    /// Notes what a batch does to the producers' state, as far as their file does not know it, and to the aborted ranges.
     fn replay(&mut self, segment: &Segment, header: &Header, marker: Option<Marker>) {
         let seen = self.seen.as_mut();
         let mut aborted = seen.and_then(|seen| seen.replay(header, marker, self.now_ms));
-        if header.base_offset >= self.known() {
+        if header.base_offset >= self.producers_from {
             aborted = self.out.producers.replay(header, marker, self.now_ms);
+        } else if self.seen.is_none()
+            && marker.is_some_and(|marker| marker.outcome == Outcome::Abort)
+        {
+            // The file of producers is younger: it does not know any more where the transaction began.
+            segment.aborted().forget();
         }
         if let Some(aborted) = aborted {
             segment.aborted().push(aborted, &segment.aborted_path());
+        }
+    }
+
+    /// Tells the producers' state of the batches in a segment that are known to be good, as far as their file does not know them.
+    fn replay_known(&mut self, segment: &Segment) -> Result<(), Error> {
+        let from = self.producers_from.max(segment.base);
+        if segment.shape().end <= from || segment.shape().size == 0 {
+            return Ok(());
+        }
+        let (out, now_ms) = (&mut self.out.producers, self.now_ms);
+        let visited = segment.visit(from, |header, marker| {
+            out.replay(header, marker, now_ms);
+        });
+        match visited {
+            Err(error @ Error::Corrupt { .. }) => {
+                // Whoever reads the records is told.
+                tracing::warn!(%error, "producers behind a damaged place are not known");
+                Ok(())
+            }
+            visited => visited,
         }
     }
 
@@ -380,13 +418,16 @@ impl Recovery<'_> {
         let end = end.unwrap_or(lowest);
         self.out.cleaned = self.out.cleaned.min(end);
         self.out.producers.truncate(end);
-        if end < self.known() {
-            // The checkpoint took markers for written that are gone.
-            let mut seen = Producers::default();
+        if end < self.producers_from {
+            // Markers were taken for written that are gone.
+            let mut seen = Producers::new(self.max_producers);
             for segment in &self.out.segments {
                 isolation::replay(segment, segment.shape().size, &mut seen)?;
             }
             self.out.producers.reopen(&seen);
+            // New batches will have the offsets of those that the file knows.
+            producer_file::remove(&self.folder)?;
+            self.out.kept = Kept::NOTHING;
         }
         Ok(self.out)
     }
@@ -402,6 +443,27 @@ impl Recovery<'_> {
             reason: reason.to_owned(),
         }
     }
+}
+
+/// What the file knows of producers, and from where on the log has to be read for the rest.
+fn known_producers(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+) -> Result<(Producers, i64, Kept), Error> {
+    let noted = checkpoint.segments.last().map_or(i64::MIN, |note| note.end);
+    let file = producers::read(&producer_file::path(folder))?;
+    let kept = file.as_ref().map_or(Kept::NOTHING, |(offset, _)| Kept {
+        offset: *offset,
+        on_disk: false,
+    });
+    let nobody = || Producers::new(usize::MAX);
+    let (producers, from) = match (checkpoint.producers_until, file) {
+        (Some(-1), _) => (nobody(), noted),
+        (Some(until), Some((offset, known))) if offset >= until => (known, offset.max(noted)),
+        (_, Some((offset, known))) => (known, offset),
+        (_, None) => (nobody(), i64::MIN),
+    };
+    Ok((producers, from, kept))
 }
 
 fn aborted(note: Option<&Note>) -> AbortedIndex {

@@ -36,6 +36,11 @@ impl Partition {
         if let Some((_, sealed)) = self.segments().split_last() {
             self.sync(sealed)?;
         }
+        let durability = match expired(&self.segments(), &config, self.start_offset(), now_ms) {
+            0 => self.durability(),
+            _ => Durability::Disk,
+        };
+        let kept = self.keep_producers(durability)?;
         let removed = {
             let mut writer = lock(&self.writer);
             if self.deleted.load(Ordering::Acquire) {
@@ -44,6 +49,7 @@ impl Partition {
             writer
                 .producers
                 .expire(now_ms, config.producer_expiration_ms);
+            writer.count_producers();
             let mut going = expired(&self.segments(), &config, self.start_offset(), now_ms);
             if going == self.segments().len() {
                 // Even the newest record is too old: the log goes on in a new segment.
@@ -53,6 +59,9 @@ impl Partition {
                     going -= 1;
                 }
             }
+            // What came meanwhile may be of a producer that is in no file yet.
+            let known = |segment: &&Arc<Segment>| segment.shape().end <= kept;
+            let going = going.min(self.segments().iter().take_while(known).count());
             let removed = self.drop_segments(&mut writer, going)?;
             if removed.is_empty() && writer.dirty {
                 self.try_checkpoint(&mut writer);
@@ -83,6 +92,7 @@ impl Partition {
             return Ok(self.start_offset());
         }
         let removed = blocking(|| {
+            self.keep_producers(Durability::Disk)?;
             let mut writer = lock(&self.writer);
             if self.deleted.load(Ordering::Acquire) {
                 return Ok(Retained::default());

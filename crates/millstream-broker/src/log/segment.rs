@@ -20,7 +20,7 @@ use bytes::Bytes;
 use super::aborted::AbortedIndex;
 use super::batch::{self, HEADER_SIZE, Header};
 use super::index::{Entry, Index};
-use super::{file, lock};
+use super::{Marker, file, lock, marker};
 use crate::error::Error;
 pub(super) use id::Id;
 
@@ -394,11 +394,35 @@ impl Segment {
         Ok(index)
     }
 
+    /// Goes through the headers of the batches that begin at `from` or later, with their markers.
+    pub(super) fn visit(
+        &self,
+        from: i64,
+        mut each: impl FnMut(&Header, Option<Marker>),
+    ) -> Result<(), Error> {
+        let Some(first) = self.find_offset(from)? else {
+            return Ok(());
+        };
+        let file = self.file(false)?;
+        let (mut position, mut failed) = (first.0, None);
+        self.walk(first.0, |header| {
+            let size = header.size().unwrap_or(HEADER_SIZE) as u64;
+            match marker::read(&file, position, size, header) {
+                Ok(marker) if header.base_offset >= from => each(header, marker),
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+            position += size;
+            failed.is_some()
+        })?;
+        failed.map_or(Ok(()), |source| Err(self.failed("read", source)))
+    }
+
     /// The first batch from `position` on for which `wanted` holds.
     fn walk(
         &self,
         mut position: u64,
-        wanted: impl Fn(&Header) -> bool,
+        mut wanted: impl FnMut(&Header) -> bool,
     ) -> Result<Option<Place>, Error> {
         let size = self.shape().size;
         if position >= size {

@@ -1,5 +1,6 @@
 //! Sequences, epochs, duplicates and expiry of idempotent producers, and the ids they get.
 
+use super::ids::BLOCK;
 use super::*;
 
 fn batch(epoch: i16, first: i32, count: i32) -> Sequenced {
@@ -13,7 +14,7 @@ fn batch(epoch: i16, first: i32, count: i32) -> Sequenced {
 }
 
 fn written(batches: &[(i16, i32, i32)]) -> Producers {
-    let mut producers = Producers::default();
+    let mut producers = Producers::new(usize::MAX);
     let mut offset = 100;
     for &(epoch, first, count) in batches {
         assert_eq!(producers.admit(batch(epoch, first, count), false), Ok(None));
@@ -113,7 +114,10 @@ fn a_new_epoch_begins_at_zero_and_fences_the_old_one() {
 
 #[test]
 fn an_unknown_producer_begins_anywhere() {
-    assert_eq!(Producers::default().admit(batch(2, 77, 3), false), Ok(None));
+    assert_eq!(
+        Producers::new(usize::MAX).admit(batch(2, 77, 3), false),
+        Ok(None)
+    );
 }
 
 #[test]
@@ -133,11 +137,71 @@ fn what_recovery_cut_off_may_be_sent_again() {
     assert_eq!(producers.describe(), []);
 }
 
+fn known(producers: &Producers) -> Vec<i64> {
+    producers
+        .describe()
+        .iter()
+        .map(|one| one.producer_id)
+        .collect()
+}
+
 #[test]
-fn a_stored_state_is_the_same_afterwards() {
-    let producers = written(&[(0, 0, 10), (0, 10, 5)]);
-    let text = serde_json::to_string(&producers).unwrap();
-    assert_eq!(serde_json::from_str::<Producers>(&text).unwrap(), producers);
+fn at_the_limit_the_longest_silent_are_forgotten_and_nobody_with_an_open_transaction() {
+    let mut producers = Producers::new(4);
+    let of = |producer_id, transactional| Sequenced {
+        producer_id,
+        transactional,
+        ..batch(0, 0, 1)
+    };
+    producers.record(of(1, true), 100, 5, 1000);
+    producers.record(of(2, false), 101, 5, 1001);
+    producers.record(of(3, false), 102, 5, 1002);
+    producers.record(of(4, false), 103, 5, 1003);
+    // Number 2 has written again since.
+    producers.record(of(2, false), 104, 5, 1004);
+    producers.record(of(5, false), 105, 5, 1005);
+    assert_eq!(known(&producers), [1, 2, 4, 5]);
+    for id in 6..10 {
+        producers.record(of(id, true), 100 + id, 5, 1000 + id);
+    }
+    assert_eq!(known(&producers), [1, 6, 7, 8, 9]);
+    assert_eq!(producers.earliest_open(), Some(100));
+}
+
+#[test]
+fn a_million_producers_that_write_once_take_bounded_memory() {
+    let mut producers = Producers::new(1000);
+    for producer_id in 0..1_000_000 {
+        let one = Sequenced {
+            producer_id,
+            ..batch(0, 0, 1)
+        };
+        producers.record(one, producer_id, 5, producer_id);
+        assert!(producers.count() <= 1000);
+    }
+    assert!(known(&producers).contains(&999_999));
+}
+
+#[test]
+fn the_census_names_the_longest_silent_of_all_partitions() {
+    let census = Census::new(8);
+    let (mut first, mut second) = (Counted::new(&census), Counted::new(&census));
+    first.set(6);
+    second.set(2);
+    assert!(!census.is_over());
+    second.set(4);
+    assert!(census.is_over());
+    // Of ten, seven stay: three go, the oldest of them at 1, 2 and 3.
+    let excess = census.excess(&mut [9, 1, 8, 3, 7, 2]);
+    assert_eq!(
+        excess,
+        Some(Excess {
+            up_to_ms: 3,
+            count: 3
+        })
+    );
+    drop(first);
+    assert!(!census.is_over());
 }
 
 #[test]
@@ -159,7 +223,7 @@ fn a_transaction_does_not_begin_where_an_earlier_one_of_its_producer_is_open() {
         transactional: true,
         ..batch(epoch, 0, 1)
     };
-    let mut producers = Producers::default();
+    let mut producers = Producers::new(usize::MAX);
     assert_eq!(producers.admit(transactional(3), true), Ok(None));
     producers.record(transactional(3), 100, 5, 1000);
     assert_eq!(

@@ -255,6 +255,7 @@ pub(crate) fn log_config(overrides: &Overrides, config: &Config) -> LogConfig {
         timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
         timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
         producer_expiration_ms: config.producer_id_expiration_ms,
+        max_producers: config.max_producers_per_partition,
         fsync: config.fsync,
     }
 }

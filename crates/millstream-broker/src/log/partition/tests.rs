@@ -6,6 +6,7 @@ mod append;
 mod compaction;
 mod faults;
 mod model;
+mod producers;
 mod read;
 mod recovery;
 mod retention;
@@ -66,7 +67,12 @@ impl Place {
     }
 
     fn try_open(&self) -> Result<Partition, Error> {
-        Partition::open(self.folder.path(), &Arc::new(self.config.clone()), NOW)
+        Partition::open(
+            self.folder.path(),
+            &Arc::new(self.config.clone()),
+            &Census::new(1000),
+            NOW,
+        )
     }
 
     /// As if the machine had been started again since, without all that was forced to the disk.
@@ -79,7 +85,7 @@ impl Place {
         let checksum = crc32c::crc32c(body.as_bytes());
         fs::write(
             &checkpoint,
-            format!("millstream-log 3 {checksum:08x}\n{body}\n"),
+            format!("millstream-log 4 {checksum:08x}\n{body}\n"),
         )
         .unwrap();
     }

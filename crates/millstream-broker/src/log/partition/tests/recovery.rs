@@ -6,7 +6,7 @@ use super::*;
 use crate::log::recovery;
 
 fn look(place: &Place) -> recovery::Recovered {
-    recovery::open(place.folder.path(), 4096, NOW).unwrap()
+    recovery::open(place.folder.path(), &place.config, NOW).unwrap()
 }
 
 /// Ten batches of 270 bytes, four in a segment.
@@ -254,13 +254,13 @@ fn fault_42_a_checkpoint_of_a_newer_release_is_refused() {
     let text = fs::read_to_string(&checkpoint).unwrap();
     fs::write(
         &checkpoint,
-        text.replacen("millstream-log 3", "millstream-log 4", 1),
+        text.replacen("millstream-log 4", "millstream-log 5", 1),
     )
     .unwrap();
     assert_eq!(
         place.try_open().map(|_| ()).unwrap_err().to_string(),
         format!(
-            "format version 4 of `{}` is unknown, this release reads up to 3",
+            "format version 5 of `{}` is unknown, this release reads up to 4",
             checkpoint.display()
         )
     );
