@@ -23,6 +23,7 @@ mod clock;
 mod config;
 mod connection;
 mod error;
+mod failpoint;
 mod faults;
 mod folder;
 mod frame;

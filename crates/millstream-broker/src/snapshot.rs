@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+use crate::failpoint;
 
 /// What a replaced file has to survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,7 @@ impl Kind {
             .mode(0o600)
             .open(&temporary)
             .map_err(Error::file("create", &temporary))?;
+        failpoint::reached()?;
         self.write(path, document, Durability::Disk)
     }
 
@@ -130,12 +132,16 @@ impl Kind {
 /// Replaces a file by one of these bytes.
 pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Error> {
     let temporary = temporary(path);
-    let written = put(&temporary, bytes, durability).and_then(|()| fs::rename(&temporary, path));
-    if let Err(source) = written {
+    failpoint::reached()?;
+    let cleaned_up = |source| {
         // The old file stays valid; the half-written one is only in the way.
         fs::remove_file(&temporary).ok();
-        return Err(Error::file("write", path)(source));
-    }
+        Error::file("write", path)(source)
+    };
+    put(&temporary, bytes, durability).map_err(cleaned_up)?;
+    failpoint::reached()?;
+    fs::rename(&temporary, path).map_err(cleaned_up)?;
+    failpoint::reached()?;
     match (durability, path.parent()) {
         (Durability::Disk, Some(folder)) => sync_folder(folder),
         _ => Ok(()),

@@ -27,6 +27,7 @@ use super::read::is_missing;
 use super::segment::{Id, Segment};
 use super::{LogConfig, blocking, lock};
 use crate::error::Error;
+use crate::failpoint;
 use crate::snapshot::{Durability, sync_folder};
 use aborts::Aborts;
 use keys::Keys;
@@ -275,52 +276,3 @@ fn discard(folder: &std::path::Path, written: &[Id]) {
         }
     }
 }
-
-/// Where tests let a process die.
-mod failpoint {
-    use crate::error::Error;
-
-    #[cfg(not(test))]
-    #[expect(clippy::unnecessary_wraps, reason = "tests fail here")]
-    pub(super) fn reached() -> Result<(), Error> {
-        Ok(())
-    }
-
-    #[cfg(not(test))]
-    pub(super) fn is_kill(_: &Error) -> bool {
-        false
-    }
-
-    #[cfg(test)]
-    thread_local! {
-        static LEFT: std::cell::Cell<Option<usize>> = const { std::cell::Cell::new(None) };
-    }
-
-    /// The process of this thread dies at the step after so many.
-    #[cfg(test)]
-    pub(in crate::log) fn die_after(steps: Option<usize>) {
-        LEFT.set(steps);
-    }
-
-    #[cfg(test)]
-    pub(super) fn reached() -> Result<(), Error> {
-        match LEFT.get() {
-            Some(0) => Err(Error::File {
-                verb: "die",
-                path: std::path::PathBuf::new(),
-                source: std::io::Error::other("a test's"),
-            }),
-            left => {
-                LEFT.set(left.map(|left| left - 1));
-                Ok(())
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_kill(error: &Error) -> bool {
-        matches!(error, Error::File { verb: "die", .. })
-    }
-}
-#[cfg(test)]
-pub(super) use failpoint::die_after;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use super::append::Writer;
 use super::checkpoint::{Checkpoint, Note};
 use super::producer_file::Kept;
-use super::read::Hints;
+use super::read::{Hints, is_missing};
 use super::recovery;
 use super::segment::Segment;
 use super::waiter::{Registration, Waiter, Waiters};
@@ -161,7 +161,12 @@ impl Partition {
     /// Forces whole segments to the disk, as far as they are published.
     pub(super) fn sync(&self, segments: &[Arc<Segment>]) -> Result<(), Error> {
         for segment in segments {
-            if self.poison(segment.sync(segment.shape().size))? {
+            let forced = self.poison(segment.sync(segment.shape().size));
+            if forced.as_ref().is_err_and(is_missing) && !self.has(segment) {
+                // Compaction or retention came between.
+                continue;
+            }
+            if forced? {
                 let mut writer = lock(&self.writer);
                 // The checkpoint can say so now.
                 writer.dirty = true;
@@ -203,6 +208,12 @@ impl Partition {
         }
         self.segments().iter().for_each(|segment| segment.close());
         self.waiters.wake();
+    }
+
+    /// Whether the segment is still part of the log.
+    fn has(&self, segment: &Arc<Segment>) -> bool {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().any(|one| Arc::ptr_eq(one, segment))
     }
 
     pub(super) fn segments(&self) -> Vec<Arc<Segment>> {

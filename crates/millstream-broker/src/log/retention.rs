@@ -14,6 +14,7 @@ use super::partition::Partition;
 use super::segment::{Segment, Shape};
 use super::{LogConfig, ReadError, blocking, lock};
 use crate::error::Error;
+use crate::failpoint;
 use crate::snapshot::Durability;
 
 /// What retention removed.
@@ -102,6 +103,7 @@ impl Partition {
                 self.roll(&mut writer)?;
             }
             checkpoint::note_deleted(&self.folder, before)?;
+            failpoint::reached()?;
             let segments = self.segments();
             self.checkpoint(
                 &mut writer,
@@ -109,6 +111,7 @@ impl Partition {
                 &segments,
                 Durability::Disk,
             )?;
+            failpoint::reached()?;
             self.start.fetch_max(before, Ordering::AcqRel);
             let going = passed(&segments, before);
             let removed = self.drop_segments(&mut writer, going)?;
@@ -130,6 +133,7 @@ impl Partition {
             first.base.max(self.start_offset())
         });
         self.checkpoint(writer, start, kept, Durability::Disk)?;
+        failpoint::reached()?;
         self.start.fetch_max(start, Ordering::AcqRel);
         Ok(self
             .segments

@@ -22,6 +22,7 @@ use super::batch::{self, HEADER_SIZE, Header};
 use super::index::{Entry, Index};
 use super::{Marker, file, lock, marker};
 use crate::error::Error;
+use crate::failpoint;
 pub(super) use id::Id;
 
 /// What a segment holds.
@@ -256,6 +257,7 @@ impl Segment {
                 }
                 _ => {}
             }
+            failpoint::reached()?;
         }
         Ok(())
     }

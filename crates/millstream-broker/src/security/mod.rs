@@ -50,3 +50,6 @@ impl fmt::Display for Principal {
         write!(f, "User:{}", self.name())
     }
 }
+
+#[cfg(test)]
+mod kills;

@@ -11,6 +11,7 @@ mod read;
 mod recovery;
 mod retention;
 mod search;
+mod together;
 mod transactions;
 
 use std::fs;

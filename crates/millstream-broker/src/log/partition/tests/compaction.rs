@@ -8,15 +8,16 @@ use kafka_protocol::records::{
 };
 
 use super::*;
-use crate::log::compaction::{Compacted, Pass, die_after};
+use crate::failpoint::die_after;
+use crate::log::compaction::{Compacted, Pass};
 use crate::log::{Marker, Outcome};
 
 const DAY_MS: i64 = 86_400_000;
 
-type Pair<'a> = (&'a str, Option<&'a str>);
+pub(super) type Pair<'a> = (&'a str, Option<&'a str>);
 
 /// A batch of keys with values; `None` is a tombstone.
-fn keyed(pairs: &[Pair<'_>], compression: Compression) -> Bytes {
+pub(super) fn keyed(pairs: &[Pair<'_>], compression: Compression) -> Bytes {
     records(pairs, compression, None)
 }
 
@@ -51,7 +52,7 @@ fn records(pairs: &[Pair<'_>], compression: Compression, producer: Option<(i64, 
     bytes.freeze()
 }
 
-fn compacted() -> LogConfig {
+pub(super) fn compacted() -> LogConfig {
     LogConfig {
         compact: true,
         delete: false,
@@ -73,7 +74,7 @@ fn compact(log: &Partition) {
 }
 
 /// Ends the active segment, as its size or age would.
-fn seal(log: &Partition) {
+pub(super) fn seal(log: &Partition) {
     let mut writer = lock(&log.writer);
     if writer.shape.size > 0 {
         log.roll(&mut writer).unwrap();

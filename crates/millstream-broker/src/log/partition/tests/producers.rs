@@ -159,7 +159,7 @@ fn random_histories_are_remembered_over_kills() {
         for step in 0..60 {
             match random.u8(..20) {
                 0 => log.close().unwrap(),
-                1 => drop(log.retain(NOW + random.i64(..120_000)).unwrap()),
+                1 => drop(log.retain(NOW + random.i64(0..120_000)).unwrap()),
                 2 => {
                     let before = random.i64(log.start_offset()..=log.end_offset());
                     log.delete_records(before).unwrap();
