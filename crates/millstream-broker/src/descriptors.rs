@@ -153,7 +153,10 @@ impl Descriptors {
                 continue;
             };
             // A reader has it in its hands: closing it would free nothing.
-            let held = state.file.as_ref().is_some_and(|file| Arc::strong_count(file) > 1);
+            let held = state
+                .file
+                .as_ref()
+                .is_some_and(|file| Arc::strong_count(file) > 1);
             if std::mem::take(&mut state.used) || held {
                 queue.push_back(next);
                 continue;

@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kafka_protocol::ResponseError;
 
+use crate::descriptors::with_descriptor;
 use crate::error::Error;
 use crate::log::{blocking, is_no_space};
 use crate::snapshot::sync_folder;
@@ -443,7 +444,7 @@ fn write_new(
     boot: &Boot,
     records: &mut dyn Iterator<Item = Vec<u8>>,
 ) -> io::Result<(File, u64)> {
-    let mut file = BufWriter::new(File::create(path)?);
+    let mut file = BufWriter::new(with_descriptor(|| File::create(path))?);
     file.write_all(&format.header())?;
     let mut size = HEADER_BYTES;
     let mut bytes = Vec::new();

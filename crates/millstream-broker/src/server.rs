@@ -21,6 +21,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::config::Config;
 use crate::connection::{Connection, Ended};
+use crate::descriptors;
 use crate::error::Error;
 use crate::listener::{Bound, Endpoint};
 use crate::metrics;
@@ -136,6 +137,7 @@ pub async fn serve(
             () = &mut shutdown => break,
             accepted = listening.accept() => match accepted {
                 Ok(accepted) => welcome(&mut connections, &places, &broker, accepted),
+                Err(error) if descriptors::is_out(&error) && descriptors::close_idle() => {}
                 Err(error) => {
                     // Out of file descriptors, mostly: accepting again at once would spin.
                     tracing::warn!(%error, "failed to accept a connection");

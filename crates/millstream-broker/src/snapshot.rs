@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::descriptors::with_descriptor;
 use crate::error::Error;
 use crate::failpoint;
 
@@ -64,20 +65,16 @@ impl Kind {
     ) -> Result<(), Error> {
         // Made with its mode before a byte is in it: who opens a file keeps what the mode was then.
         let temporary = temporary(path);
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(Error::file("create", &temporary))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        with_descriptor(|| options.open(&temporary)).map_err(Error::file("create", &temporary))?;
         failpoint::reached()?;
         self.write(path, document, Durability::Disk)
     }
 
     /// The document, or `None` when there is no such file.
     pub(crate) fn read<T: DeserializeOwned>(self, path: &Path) -> Result<Option<T>, Error> {
-        let bytes = match fs::read(path) {
+        let bytes = match with_descriptor(|| fs::read(path)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::file("read", path)(error)),
@@ -150,7 +147,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Resu
 
 /// Forces the entries of a folder (created, renamed and removed files) to the disk.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
+    with_descriptor(|| File::open(folder))
         .and_then(|folder| folder.sync_all())
         .map_err(Error::file("sync", folder))
 }
@@ -165,7 +162,7 @@ fn temporary(path: &Path) -> PathBuf {
 pub(crate) fn put(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     #[cfg(test)]
     crate::log::faults::take(bytes.len())?;
-    let mut file = File::create(path)?;
+    let mut file = with_descriptor(|| File::create(path))?;
     file.write_all(bytes)?;
     match durability {
         Durability::Process => Ok(()),

@@ -9,7 +9,7 @@
 //! one has no such file. The file holds nothing that the log does not tell: when it is missing, short or damaged, the partition
 //! finds the entries again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::path::Path;
 
@@ -123,11 +123,7 @@ impl AbortedIndex {
         for one in &self.unwritten {
             encode(one, &mut bytes);
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = file::to_write(path)?;
         file::write_at(&file, position, &mut [IoSlice::new(&bytes)])?;
         self.written += u32::try_from(self.unwritten.len()).unwrap_or(0);
         self.unwritten = Vec::new();
@@ -160,7 +156,7 @@ impl AbortedIndex {
         if self.written == 0 {
             return Ok(Vec::new());
         }
-        let file = File::open(path)?;
+        let file = file::to_read(path)?;
         let mut head = [0; HEAD as usize];
         if !file::fill_at(&file, 0, &mut head)?
             || (&head[..]).get_u64() != u64::from(MAGIC) << 32 | u64::from(VERSION)

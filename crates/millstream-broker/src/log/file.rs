@@ -3,12 +3,27 @@
 //! Positions are explicit: nothing depends on a file's cursor, so any number of readers and the one writer share
 //! one descriptor. Reads go into fresh memory that is not zeroed first.
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
+
+use crate::descriptors::with_descriptor;
+
+/// Opens a file that is there.
+pub(super) fn to_read(path: &Path) -> io::Result<File> {
+    with_descriptor(|| File::open(path))
+}
+
+/// Opens a file to write to places of it; it is made when missing.
+pub(super) fn to_write(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    with_descriptor(|| options.open(path))
+}
 
 /// Reads `length` bytes at `position`, or fewer when the file ends before.
 pub(super) fn read_at(file: &File, position: u64, length: usize) -> io::Result<Vec<u8>> {

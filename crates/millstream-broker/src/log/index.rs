@@ -10,7 +10,7 @@
 //! is sealed; a checkpoint knows how many are written. The file holds nothing that the segment does not tell:
 //! whenever it is missing, short or damaged it is built again. An idle index costs neither memory nor a descriptor.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
@@ -106,11 +106,7 @@ impl Index {
         self.unwritten
             .iter()
             .for_each(|entry| self.encode(*entry, &mut bytes));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = file::to_write(path)?;
         file::write_at(&file, position, &mut [IoSlice::new(&bytes)])?;
         self.written += u32::try_from(self.unwritten.len()).unwrap_or(0);
         self.unwritten = Vec::new();
@@ -140,7 +136,7 @@ impl Index {
         if self.written == 0 {
             return Ok(None);
         }
-        let file = File::open(path)?;
+        let file = file::to_read(path)?;
         let mut head = [0; HEAD as usize];
         if !file::fill_at(&file, 0, &mut head)?
             || (&head[..]).get_u64() != u64::from(MAGIC) << 32 | u64::from(VERSION)

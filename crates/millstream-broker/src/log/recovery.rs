@@ -21,6 +21,7 @@ use super::scan::{Found, Scan};
 use super::segment::{Id, Segment, Shape};
 use super::{LogConfig, Marker, Outcome, file, isolation, marker};
 use crate::boot::boot;
+use crate::descriptors::with_descriptor;
 use crate::error::Error;
 use crate::producers::{self, Producers};
 
@@ -484,7 +485,7 @@ fn list(folder: &Path) -> Result<Vec<Lying>, Error> {
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
     let mut found = Vec::new();
     let mut indexes = Vec::new();
-    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))? {
+    for entry in with_descriptor(|| fs::read_dir(folder)).map_err(Error::file("read", folder))? {
         let entry = entry.map_err(Error::file("read", folder))?;
         let path = entry.path();
         let name = entry.file_name();

@@ -1,8 +1,8 @@
 //! One file of batches, `<base offset>.log`, with its index beside it; `<base offset>.<generation>.log` once it was compacted.
 //!
 //! A segment knows how much of its file readers may see (its `Shape`), finds batches in it and reads them. It keeps
-//! a descriptor only while it is used: `rest` closes one that nobody asked for since the last time. A descriptor
-//! that a reader holds stays valid when the file is removed. Who appends, rolls and removes is the partition's.
+//! a descriptor only while it is used: `rest` closes one that nobody asked for since the last time, and `descriptors` does when there are
+//! few. A descriptor that a reader holds stays valid when the file is removed. Who appends, rolls and removes is the partition's.
 //!
 //! What was on the disk before this process began is verified when it is read; what this process appended was
 //! verified then.
@@ -21,6 +21,7 @@ use super::aborted::AbortedIndex;
 use super::batch::{self, HEADER_SIZE, Header};
 use super::index::{Entry, Index};
 use super::{Marker, file, lock, marker};
+use crate::descriptors::Slot;
 use crate::error::Error;
 use crate::failpoint;
 pub(super) use id::Id;
@@ -89,12 +90,6 @@ pub(super) struct Batches {
     pub(super) cut: Option<usize>,
 }
 
-#[derive(Debug, Default)]
-struct Handle {
-    file: Option<Arc<File>>,
-    used: bool,
-}
-
 /// One segment, shared by the partition and its readers.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -103,7 +98,7 @@ pub(super) struct Segment {
     folder: Arc<Path>,
     /// Bytes that were there when this process opened the segment.
     inherited: u64,
-    handle: Mutex<Handle>,
+    handle: Slot,
     shape: Mutex<Shape>,
     index: Mutex<Index>,
     aborted: Mutex<AbortedIndex>,
@@ -131,7 +126,7 @@ impl Segment {
             id,
             folder: Arc::clone(folder),
             inherited: shape.size,
-            handle: Mutex::default(),
+            handle: Slot::default(),
             shape: Mutex::new(shape),
             index: Mutex::new(index),
             aborted: Mutex::default(),
@@ -205,35 +200,27 @@ impl Segment {
 
     /// The file; with `create` it is made when missing.
     pub(super) fn file(&self, create: bool) -> Result<Arc<File>, Error> {
-        let mut handle = lock(&self.handle);
-        handle.used = true;
-        if let Some(file) = &handle.file {
-            return Ok(Arc::clone(file));
-        }
-        let path = self.path();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::file("open", &path))?;
-        let file = Arc::new(file);
-        handle.file = Some(Arc::clone(&file));
-        Ok(file)
+        let open = || {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(create)
+                .truncate(false)
+                .open(self.path())
+        };
+        self.handle
+            .file(open)
+            .map_err(|source| self.failed("open", source))
     }
 
     /// Closes the file if nobody asked for it since the last call.
     pub(super) fn rest(&self) {
-        let mut handle = lock(&self.handle);
-        if !std::mem::take(&mut handle.used) {
-            handle.file = None;
-        }
+        self.handle.rest();
     }
 
     /// Closes the file, until it is asked for again.
     pub(super) fn close(&self) {
-        *lock(&self.handle) = Handle::default();
+        self.handle.close();
     }
 
     /// Forces `bytes` of the segment, which are written, to the disk; false when they were there already.
@@ -249,7 +236,7 @@ impl Segment {
 
     /// Removes the files. Readers that have them open keep reading.
     pub(super) fn remove(&self) -> Result<(), Error> {
-        lock(&self.handle).file = None;
+        self.handle.close();
         for path in [self.path(), self.index_path(), self.aborted_path()] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -17,6 +17,7 @@ use std::path::Path;
 use bytes::{Buf as _, BufMut as _};
 
 use super::{Producer, Producers, Written};
+use crate::descriptors::with_descriptor;
 use crate::error::Error;
 use crate::snapshot::{self, Durability};
 
@@ -66,7 +67,7 @@ impl Producers {
 
 /// The offset before which the file knows all batches, and what it knows; `None` when it is missing or damaged.
 pub(crate) fn read(path: &Path) -> Result<Option<(i64, Producers)>, Error> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match with_descriptor(|| std::fs::read(path)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::file("read", path)(error)),

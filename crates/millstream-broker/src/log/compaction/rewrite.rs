@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::aborts::Aborts;
 use super::keys::Keys;
+use crate::descriptors::with_descriptor;
 use crate::error::Error;
 use crate::log::aborted::AbortedIndex;
 use crate::log::batch::{self, HEADER_SIZE, Header, PREFIX_SIZE};
@@ -72,7 +73,7 @@ const BUFFER: usize = 1 << 20;
 impl Output {
     pub(super) fn create(folder: &Arc<Path>, id: Id, interval: u32) -> Result<Output, Error> {
         let path = id.path(folder, "log");
-        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        let file = with_descriptor(|| File::create(&path)).map_err(Error::file("create", &path))?;
         // Those of an attempt that failed must not be taken for this one's.
         for extension in ["index", "aborted"] {
             std::fs::remove_file(id.path(folder, extension)).ok();
