@@ -11,10 +11,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::checkpoint::Checkpoint;
 use super::partition::{Partition, cause};
+use super::segment::Segment;
 use super::{blocking, lock};
 use crate::error::Error;
-use crate::producers::{Excess, Producers};
+use crate::producers::{self, Excess, Producers};
 use crate::snapshot::{Durability, sync_folder};
 
 /// How the file is.
@@ -51,6 +53,51 @@ pub(super) fn remove(folder: &Path) -> Result<(), Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::file("remove", &path)(error)),
         Ok(()) => sync_folder(folder),
+    }
+}
+
+/// What the file knows of producers, and from where on the log has to be read for the rest.
+pub(super) fn known(
+    folder: &Path,
+    checkpoint: &Checkpoint,
+) -> Result<(Producers, i64, Kept), Error> {
+    let noted = checkpoint.segments.last().map_or(i64::MIN, |note| note.end);
+    let file = producers::read(&path(folder))?;
+    let kept = file.as_ref().map_or(Kept::NOTHING, |(offset, _)| Kept {
+        offset: *offset,
+        on_disk: false,
+    });
+    let nobody = || Producers::new(usize::MAX);
+    let (producers, from) = match (checkpoint.producers_until, file) {
+        (Some(-1), _) => (nobody(), noted),
+        (Some(until), Some((offset, known))) if offset >= until => (known, offset.max(noted)),
+        (_, Some((offset, known))) => (known, offset),
+        (_, None) => (nobody(), i64::MIN),
+    };
+    Ok((producers, from, kept))
+}
+
+/// Brings the batches of a segment that begin at `from` or later, and are known to be good, to what is known of producers.
+pub(super) fn replay(
+    segment: &Segment,
+    from: i64,
+    now_ms: i64,
+    producers: &mut Producers,
+) -> Result<(), Error> {
+    let from = from.max(segment.base);
+    if segment.shape().end <= from || segment.shape().size == 0 {
+        return Ok(());
+    }
+    let visited = segment.visit(from, |header, marker| {
+        producers.replay(header, marker, now_ms);
+    });
+    match visited {
+        Err(error @ Error::Corrupt { .. }) => {
+            // Whoever reads the records is told.
+            tracing::warn!(%error, "producers behind a damaged place are not known");
+            Ok(())
+        }
+        visited => visited,
     }
 }
 

@@ -23,7 +23,7 @@ use super::{LogConfig, Marker, Outcome, file, isolation, marker};
 use crate::boot::boot;
 use crate::descriptors::with_descriptor;
 use crate::error::Error;
-use crate::producers::{self, Producers};
+use crate::producers::Producers;
 
 /// A log as it was found.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ pub(super) fn open(folder: &Path, config: &LogConfig, now_ms: i64) -> Result<Rec
     let checkpoint = Checkpoint::read(folder)?;
     let known = checkpoint.is_some();
     let checkpoint = checkpoint.unwrap_or_default();
-    let (mut producers, producers_from, kept) = known_producers(folder, &checkpoint)?;
+    let (mut producers, producers_from, kept) = producer_file::known(folder, &checkpoint)?;
     producers.limit(config.max_producers);
     let mut recovery = Recovery {
         folder: Arc::from(folder),
@@ -209,7 +209,12 @@ impl Recovery<'_> {
                 if note.is_some_and(|note| note.synced) {
                     segment.set_synced(shape.size);
                 }
-                self.replay_known(&segment)?;
+                producer_file::replay(
+                    &segment,
+                    self.producers_from,
+                    self.now_ms,
+                    &mut self.out.producers,
+                )?;
                 self.out.segments.push(Arc::new(segment));
                 self.seen = None;
                 return Ok(false);
@@ -263,7 +268,12 @@ impl Recovery<'_> {
     ) -> Result<bool, Error> {
         let segment = self.segment(known, Index::new(lying.base, written), lying.id);
         self.begin_aborted(&segment, known);
-        self.replay_known(&segment)?;
+        producer_file::replay(
+            &segment,
+            self.producers_from,
+            self.now_ms,
+            &mut self.out.producers,
+        )?;
         let file = segment.file(false)?;
         let mut shape = known;
         let mut scan = Scan::new(&file, lying.size, known.size);
@@ -380,26 +390,6 @@ impl Recovery<'_> {
         }
     }
 
-    /// Tells the producers' state of the batches in a segment that are known to be good, as far as their file does not know them.
-    fn replay_known(&mut self, segment: &Segment) -> Result<(), Error> {
-        let from = self.producers_from.max(segment.base);
-        if segment.shape().end <= from || segment.shape().size == 0 {
-            return Ok(());
-        }
-        let (out, now_ms) = (&mut self.out.producers, self.now_ms);
-        let visited = segment.visit(from, |header, marker| {
-            out.replay(header, marker, now_ms);
-        });
-        match visited {
-            Err(error @ Error::Corrupt { .. }) => {
-                // Whoever reads the records is told.
-                tracing::warn!(%error, "producers behind a damaged place are not known");
-                Ok(())
-            }
-            visited => visited,
-        }
-    }
-
     /// Adds what a log needs that has no file yet, and makes start, end and producers agree.
     fn finish(mut self) -> Result<Recovered, Error> {
         let end = self.out.segments.last().map(|segment| segment.shape().end);
@@ -444,27 +434,6 @@ impl Recovery<'_> {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// What the file knows of producers, and from where on the log has to be read for the rest.
-fn known_producers(
-    folder: &Path,
-    checkpoint: &Checkpoint,
-) -> Result<(Producers, i64, Kept), Error> {
-    let noted = checkpoint.segments.last().map_or(i64::MIN, |note| note.end);
-    let file = producers::read(&producer_file::path(folder))?;
-    let kept = file.as_ref().map_or(Kept::NOTHING, |(offset, _)| Kept {
-        offset: *offset,
-        on_disk: false,
-    });
-    let nobody = || Producers::new(usize::MAX);
-    let (producers, from) = match (checkpoint.producers_until, file) {
-        (Some(-1), _) => (nobody(), noted),
-        (Some(until), Some((offset, known))) if offset >= until => (known, offset.max(noted)),
-        (_, Some((offset, known))) => (known, offset),
-        (_, None) => (nobody(), i64::MIN),
-    };
-    Ok((producers, from, kept))
 }
 
 fn aborted(note: Option<&Note>) -> AbortedIndex {

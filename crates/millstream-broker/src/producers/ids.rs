@@ -1,4 +1,6 @@
-//! Producer ids: each is given once, by reserving blocks durably before using them.
+//! Producer ids: each is given once.
+//!
+//! Blocks of ids are reserved durably before one of them is used; what is left of the last block when the broker ends is never used.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

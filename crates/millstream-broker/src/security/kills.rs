@@ -1,4 +1,7 @@
 //! Users, ACLs and quotas over kills between any two steps of a change.
+//!
+//! Each is one file that is replaced whole (`snapshot`): what a kill leaves is what was before or what should be, readable by nobody else
+//! where that matters, and it can be changed again.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -29,7 +29,7 @@ fn example() -> Producers {
 
 #[test]
 fn the_bytes_of_version_1_are_read_for_ever() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/producers-1");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/producers-1.bin");
     let mut producers = example();
     producers.until = 131;
     assert_eq!(read(&path).unwrap(), Some((131, producers)));
