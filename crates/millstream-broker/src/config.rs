@@ -108,6 +108,10 @@ pub struct Config {
     pub super_users: Vec<String>,
     /// Listeners beyond loopback may be without logins and without client certificates. Default: no.
     pub allow_anyone: bool,
+    /// After so much time who has logged in must do so again, or is cut off (Kafka: `connections.max.reauth.ms`). Default: zero, never.
+    pub connections_max_reauth: Duration,
+    /// How often the files of TLS are looked at, to be read again when they have changed.
+    pub certificates_check: Duration,
     /// How long a client whose login failed waits for the answer (Kafka: `connection.failed.authentication.delay.ms`).
     pub failed_login_delay: Duration,
     /// The time of day.
@@ -164,6 +168,8 @@ impl Config {
             users: Vec::new(),
             super_users: Vec::new(),
             allow_anyone: false,
+            connections_max_reauth: Duration::ZERO,
+            certificates_check: Duration::from_secs(10),
             failed_login_delay: Duration::from_millis(100),
             clock: Clock::default(),
             faults: Faults::default(),

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::api::{self, Answer, Client};
+use crate::api::{self, Answer, Client, Handling};
 use crate::broker::{Broker, Taken};
 use crate::clock;
 use crate::faults::Fault;
@@ -64,6 +64,8 @@ pub(crate) enum Ended {
     Login(String),
     #[error("a request before the login")]
     Early,
+    #[error("the login has ended, and the client has not logged in again")]
+    Expired,
     #[error("broken frame: {0}")]
     Broken(#[from] Broken),
     #[error("{0}")]
@@ -166,13 +168,14 @@ impl Connection {
         };
         Ok(Connection {
             stream,
+            login: Login::of(&endpoint, broker.config.connections_max_reauth),
             broker,
-            login: Login::of(&endpoint),
             client: Client {
                 id: None,
                 host,
                 endpoint,
                 principal,
+                handling: Handling::default(),
             },
             buffer: BytesMut::new(),
             held: 0,
@@ -203,10 +206,11 @@ impl Connection {
             .increment(u64::try_from(length).unwrap_or(0));
         let header = frame::Header::decode(&mut frame)?;
         self.know_client(header.client_id.as_ref());
-        match self.login.gate(header.key) {
+        match self.login.gate(header.key, Instant::now()) {
             Gate::Open => {}
             Gate::Login => return self.log_in(&header, frame).await,
             Gate::Closed => return Err(Ended::Early),
+            Gate::Expired => return Err(Ended::Expired),
         }
         // Only records are large while they are served, and only appending them never waits for others: a fetch or a
         // join that kept its share while it sleeps could keep everyone from producing.

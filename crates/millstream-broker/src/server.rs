@@ -25,6 +25,7 @@ use crate::descriptors;
 use crate::error::Error;
 use crate::listener::{Bound, Endpoint};
 use crate::metrics;
+use crate::security::Acceptor;
 
 /// An embedded broker on its own threads; stopped by [`Server::stop`], or in haste when dropped.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ pub async fn serve(
     metrics::describe();
     let mut listening = Listeners::open(listeners)?;
     let mut connections = JoinSet::new();
-    let tasks = start_tasks(&broker);
+    let tasks = start_tasks(&broker, listening.endpoints());
     let places = Arc::new(Semaphore::new(broker.config.max_connections));
     let mut panics = Panics::default();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -196,6 +197,11 @@ impl Listeners {
         Ok(Listeners { all, next: 0 })
     }
 
+    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let all = self.all.iter();
+        all.map(|(_, endpoint)| Arc::clone(endpoint)).collect()
+    }
+
     async fn accept(&mut self) -> std::io::Result<Accepted> {
         std::future::poll_fn(|context| {
             for turn in 0..self.all.len() {
@@ -220,7 +226,10 @@ impl Listeners {
 }
 
 /// What goes on beside the requests, by name, until the broker stops.
-fn start_tasks(broker: &Arc<Broker>) -> [(&'static str, task::JoinHandle<()>); 5] {
+fn start_tasks(
+    broker: &Arc<Broker>,
+    endpoints: Vec<Arc<Endpoint>>,
+) -> [(&'static str, task::JoinHandle<()>); 6] {
     let groups = tokio::spawn({
         let broker = Arc::clone(broker);
         async move { broker.groups.run(broker.stopping.wait()).await }
@@ -246,7 +255,14 @@ fn start_tasks(broker: &Arc<Broker>) -> [(&'static str, task::JoinHandle<()>); 5
     let compaction = tokio::spawn(now_and_then(Arc::clone(broker), check, check, |broker| {
         broker.compact();
     }));
+    let check = broker.config.certificates_check;
+    let refresh = move |_: &Broker| {
+        let encrypted = endpoints.iter().filter_map(|of| of.tls.as_ref());
+        encrypted.for_each(Acceptor::refresh);
+    };
+    let certificates = tokio::spawn(now_and_then(Arc::clone(broker), check, check, refresh));
     [
+        ("certificates", certificates),
         ("groups", groups),
         ("groups-journal", groups_journal),
         ("transactions", transactions),

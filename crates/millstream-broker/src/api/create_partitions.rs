@@ -3,6 +3,7 @@
 //! Records stay where they are, so that keys may go to other partitions from here on: the client's decision.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TopicName;
@@ -16,22 +17,32 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::Client;
 use crate::broker::Broker;
-use crate::topics::Refused;
+use crate::topics::{Refused, Topic};
 
 pub(crate) async fn handle(
     broker: &Broker,
-    _client: &Client,
+    client: &Client,
     request: CreatePartitionsRequest,
-    _version: i16,
+    version: i16,
 ) -> CreatePartitionsResponse {
     let mut times: HashMap<TopicName, usize> = HashMap::new();
     for topic in &request.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
     }
     let mut results = Vec::with_capacity(request.topics.len());
+    let mut wait = 0;
     for wanted in request.topics {
         let grown = match times.remove(&wanted.name) {
-            Some(1) => grow(broker, &wanted, request.validate_only),
+            Some(1) => check(broker, &wanted).and_then(|(topic, more)| {
+                if request.validate_only {
+                    return Ok(());
+                }
+                let allowed = super::mutate(broker, client, more, version >= 3);
+                let (Ok(longer) | Err(longer)) = allowed;
+                wait = wait.max(longer);
+                allowed.map_err(|_| super::mutation_refused())?;
+                tokio::task::block_in_place(|| broker.topics.grow(&topic, wanted.count))
+            }),
             Some(_) => Err(Refused::new(
                 ResponseError::InvalidRequest,
                 "Duplicate topic name.",
@@ -46,14 +57,13 @@ pub(crate) async fn handle(
                 .with_error_message(Some(StrBytes::from_string(refused.message))),
         });
     }
-    CreatePartitionsResponse::default().with_results(results)
+    CreatePartitionsResponse::default()
+        .with_results(results)
+        .with_throttle_time_ms(wait)
 }
 
-fn grow(
-    broker: &Broker,
-    wanted: &CreatePartitionsTopic,
-    validate_only: bool,
-) -> Result<(), Refused> {
+/// The topic, and how many partitions it is to have more.
+fn check(broker: &Broker, wanted: &CreatePartitionsTopic) -> Result<(Arc<Topic>, usize), Refused> {
     let invalid = |text: String| Err(Refused::new(ResponseError::InvalidPartitions, text));
     let Some(topic) = broker.topics.get(&wanted.name) else {
         return Err(Refused::new(
@@ -90,9 +100,5 @@ fn grow(
             super::check_replicas(broker, &assignment.broker_ids)?;
         }
     }
-    if validate_only {
-        Ok(())
-    } else {
-        tokio::task::block_in_place(|| broker.topics.grow(&topic, count))
-    }
+    Ok((topic, usize::try_from(count - now).unwrap_or(0)))
 }

@@ -21,7 +21,7 @@ use crate::topics::config::{self, DEFINITIONS, Overrides};
 
 pub(crate) async fn handle(
     broker: &Broker,
-    _client: &Client,
+    client: &Client,
     request: CreateTopicsRequest,
     version: i16,
 ) -> CreateTopicsResponse {
@@ -31,6 +31,7 @@ pub(crate) async fn handle(
         *times.entry(topic.name.clone()).or_default() += 1;
     }
     let mut results = Vec::with_capacity(request.topics.len());
+    let mut wait = 0;
     for wanted in request.topics {
         match times.remove(&wanted.name) {
             Some(1) if excessive => {
@@ -38,7 +39,21 @@ pub(crate) async fn handle(
                 let refused = Refused::new(ResponseError::PolicyViolation, text);
                 results.push(refuse(wanted.name, &refused, version));
             }
-            Some(1) => results.push(one(broker, wanted, request.validate_only, version)),
+            Some(1) => {
+                let allowed = match request.validate_only {
+                    true => Ok(0),
+                    false => {
+                        let count = usize::try_from(count(broker, &wanted)).unwrap_or(0);
+                        super::mutate(broker, client, count, version >= 6)
+                    }
+                };
+                let (Ok(longer) | Err(longer)) = allowed;
+                wait = wait.max(longer);
+                results.push(match allowed {
+                    Ok(_) => one(broker, wanted, request.validate_only, version),
+                    Err(_) => refuse(wanted.name, &super::mutation_refused(), version),
+                });
+            }
             Some(_) => {
                 let refused = Refused::new(ResponseError::InvalidRequest, "Duplicate topic name.");
                 results.push(refuse(wanted.name, &refused, version));
@@ -47,17 +62,23 @@ pub(crate) async fn handle(
             None => {}
         }
     }
-    CreateTopicsResponse::default().with_topics(results)
+    CreateTopicsResponse::default()
+        .with_topics(results)
+        .with_throttle_time_ms(wait)
+}
+
+/// The partitions that a request means, whether it may have them or not.
+fn count(broker: &Broker, topic: &CreatableTopic) -> i64 {
+    match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => i64::from(broker.config.num_partitions),
+        (0, count) => i64::from(count.max(0)),
+        (assigned, _) => i64::try_from(assigned).unwrap_or(i64::MAX),
+    }
 }
 
 /// Whether all topics of a request together have more partitions than one topic may have.
 fn excessive(broker: &Broker, topics: &[CreatableTopic]) -> bool {
-    let count = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
-        (0, -1) => i64::from(broker.config.num_partitions),
-        (0, count) => i64::from(count.max(0)),
-        (assigned, _) => i64::try_from(assigned).unwrap_or(i64::MAX),
-    };
-    let all: i64 = topics.iter().map(count).sum();
+    let all: i64 = topics.iter().map(|topic| count(broker, topic)).sum();
     topics.len() > 1 && all > i64::from(broker.config.max_partitions)
 }
 

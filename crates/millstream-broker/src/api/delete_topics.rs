@@ -21,7 +21,7 @@ use crate::topics::{Refused, Topic};
 
 pub(crate) async fn handle(
     broker: &Broker,
-    _client: &Client,
+    client: &Client,
     request: DeleteTopicsRequest,
     version: i16,
 ) -> DeleteTopicsResponse {
@@ -33,6 +33,7 @@ pub(crate) async fn handle(
     };
     let mut seen = HashSet::new();
     let mut results = Vec::with_capacity(wanted.len());
+    let mut wait = 0;
     for state in wanted {
         let (name, id) = (state.name.clone(), state.topic_id);
         let deleted = match find(broker, &state) {
@@ -40,7 +41,16 @@ pub(crate) async fn handle(
                 ResponseError::InvalidRequest,
                 "Duplicate topic.",
             )),
-            Ok(topic) => delete(broker, &topic).await.map(|()| topic),
+            Ok(topic) => {
+                let count = topic.partitions().len();
+                let allowed = super::mutate(broker, client, count, version >= 5);
+                let (Ok(longer) | Err(longer)) = allowed;
+                wait = wait.max(longer);
+                match allowed {
+                    Ok(_) => delete(broker, &topic).await.map(|()| topic),
+                    Err(_) => Err(super::mutation_refused()),
+                }
+            }
             Err(refused) => Err(refused),
         };
         results.push(match deleted {
@@ -48,7 +58,9 @@ pub(crate) async fn handle(
             Err(refused) => respond(name, id, Some(refused), version),
         });
     }
-    DeleteTopicsResponse::default().with_responses(results)
+    DeleteTopicsResponse::default()
+        .with_responses(results)
+        .with_throttle_time_ms(wait)
 }
 
 fn find(broker: &Broker, wanted: &DeleteTopicState) -> Result<Arc<Topic>, Refused> {

@@ -34,6 +34,7 @@ mod describe_user_scram_credentials;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
+mod handling;
 pub(crate) mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
@@ -52,6 +53,7 @@ pub(crate) mod sync_group;
 mod txn_offset_commit;
 
 pub(crate) use fetch::Sessions as FetchSessions;
+pub(crate) use handling::Handling;
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
@@ -86,7 +88,7 @@ use crate::security::{Guard, Guarded, Principal, Use, Verdict};
 use crate::topics::Refused;
 
 /// Who sent a request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Client {
     /// What the client calls itself.
     pub(crate) id: Option<StrBytes>,
@@ -96,9 +98,17 @@ pub(crate) struct Client {
     pub(crate) endpoint: Arc<Endpoint>,
     /// Who it is.
     pub(crate) principal: Principal,
+    /// What its request takes.
+    pub(crate) handling: Handling,
 }
 
 impl Client {
+    /// User and client id, as quotas know them.
+    fn names(&self) -> (&str, &str) {
+        let id = self.id.as_ref().map_or("", |id| id.as_str());
+        (self.principal.name(), id)
+    }
+
     /// Its address as Java prints one that was not looked up.
     pub(crate) fn java_host(&self) -> String {
         format!("/{}", self.host)
@@ -214,14 +224,18 @@ macro_rules! apis {
             match ApiKey::try_from(header.key) {
                 $(Ok(ApiKey::$key) if ($min..=$max).contains(&version) => {
                     let mut request: $request = decode_body(body, version)?;
-                    let response = match guard(broker, client, &mut request, version) {
+                    let mut response = match guard(broker, client, &mut request, version) {
                         Verdict::Refuse(response) => response,
                         Verdict::Serve(amend) => {
                             let response = $module::handle(broker, client, request, version);
                             amended(response.await, amend)
                         }
                     };
-                    encode(header, &response)
+                    // What the API itself asks for, and the quota of all requests.
+                    let wait = response.throttle_time_ms.max(millis(request_wait(broker, client)));
+                    response.throttle_time_ms = wait;
+                    let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
+                    encode(header, &response).map(|answer| Answer { wait, ..answer })
                 })*
                 Ok(_) => Err(Broken::UnknownVersion { key: header.key, version }),
                 Err(()) => Err(Broken::UnknownApi { key: header.key }),
@@ -293,10 +307,38 @@ fn guard<R: Guarded>(
 
 /// Counts the bytes of a client; returns how long it has to wait, also as the protocol says it.
 fn throttle(broker: &Broker, client: &Client, used: Use, bytes: usize) -> (Duration, i32) {
-    let id = client.id.as_ref().map_or("", |id| id.as_str());
-    let user = client.principal.name();
-    let wait = broker.quotas.take(used, user, id, bytes);
-    (wait, i32::try_from(wait.as_millis()).unwrap_or(i32::MAX))
+    let (user, id) = client.names();
+    #[expect(clippy::cast_precision_loss, reason = "a quota is a rate")]
+    let wait = broker.quotas.take(used, user, id, bytes as f64);
+    let wait = wait.max(request_wait(broker, client));
+    (wait, millis(wait))
+}
+
+/// Counts the time that a request has taken; returns how long its client has to wait.
+fn request_wait(broker: &Broker, client: &Client) -> Duration {
+    let (user, id) = client.names();
+    let percent = client.handling.time().as_secs_f64() * 100.0;
+    broker.quotas.take(Use::Request, user, id, percent)
+}
+
+/// Counts partitions that are made or removed. Returns how long the client has to wait, as an error if they may not be now; clients of
+/// older versions do not know that, and only wait.
+fn mutate(broker: &Broker, client: &Client, partitions: usize, strict: bool) -> Result<i32, i32> {
+    let (user, id) = client.names();
+    let mutated = broker.quotas.mutate(user, id, partitions, strict);
+    mutated.map(millis).map_err(millis)
+}
+
+fn mutation_refused() -> Refused {
+    Refused::new(
+        ResponseError::ThrottlingQuotaExceeded,
+        "The throttling quota has been exceeded.",
+    )
+}
+
+/// As the protocol has it.
+fn millis(wait: Duration) -> i32 {
+    i32::try_from(wait.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// A response with what was taken out of its request.
@@ -333,12 +375,15 @@ pub(crate) async fn answer(
     body: Bytes,
 ) -> Result<Option<Answer>, Broken> {
     let watch = Stopwatch::start();
-    let answer = match ApiKey::try_from(header.key) {
-        Ok(ApiKey::ApiVersions) => api_versions::answer(header, body).map(Some),
-        Ok(ApiKey::Produce) => produce::answer(broker, client, header, body).await,
-        Ok(ApiKey::Fetch) => fetch::answer(broker, client, header, body).await.map(Some),
-        _ => regular(broker, client, header, body).await.map(Some),
-    }?;
+    let answer = client.handling.measure(async {
+        match ApiKey::try_from(header.key) {
+            Ok(ApiKey::ApiVersions) => api_versions::answer(header, body).map(Some),
+            Ok(ApiKey::Produce) => produce::answer(broker, client, header, body).await,
+            Ok(ApiKey::Fetch) => fetch::answer(broker, client, header, body).await.map(Some),
+            _ => regular(broker, client, header, body).await.map(Some),
+        }
+    });
+    let answer = answer.await?;
     broker.metrics.answered(header.key, watch.seconds());
     Ok(answer)
 }

@@ -52,6 +52,7 @@ const DECIDED: &[Setting] = &[
 const SETTINGS: &[Setting] = &[
     ("auto.create.topics.enable", BOOLEAN, |of| of.auto_create_topics.to_string()),
     ("connections.max.idle.ms", LONG, |of| of.connections_max_idle.as_millis().to_string()),
+    ("connections.max.reauth.ms", LONG, |of| of.connections_max_reauth.as_millis().to_string()),
     ("default.replication.factor", INT, |_| "1".to_owned()),
     ("delete.topic.enable", BOOLEAN, |_| "true".to_owned()),
     ("group.consumer.assignors", LIST, |_| "uniform,range".to_owned()),

@@ -1,11 +1,16 @@
 //! SASL on one connection: which requests come before a login, and the login itself.
 //!
 //! ```text
-//! Start --SaslHandshake--> Chosen --SaslAuthenticate--> (Proving -->) Done
+//! Start --SaslHandshake--> Chosen --SaslAuthenticate--> (Proving -->) Done --SaslHandshake--> Chosen ...
 //! ```
+//!
+//! Where logins hold for a time only (`connections_max_reauth`, KIP-368), the answer says for how long, and a client logs in again on the same
+//! connection, as the same user by the same mechanism. One that does not is cut off with its next request.
 //!
 //! A client asks for the versions, names a mechanism and proves itself, in this order; every other request closes the connection, as in
 //! Kafka. So does a login that failed: it is answered after a while, so that passwords cannot be tried quickly.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -14,6 +19,7 @@ use kafka_protocol::messages::{
     SaslHandshakeResponse,
 };
 use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
 
 use super::scram::{Exchange, First, Mechanism};
 use super::{Principal, Users};
@@ -25,8 +31,24 @@ use crate::listener::Endpoint;
 
 const PLAIN: &str = "PLAIN";
 
+/// The login of one connection.
+pub(crate) struct Login {
+    stage: Stage,
+    /// How long a login holds.
+    lifetime: Option<Duration>,
+    /// Who has logged in.
+    session: Option<Session>,
+}
+
+/// What a login has led to.
+struct Session {
+    user: String,
+    mechanism: &'static str,
+    ends: Option<Instant>,
+}
+
 /// How far a connection has come.
-pub(crate) enum Login {
+enum Stage {
     /// Nobody has to log in, or it is done.
     Done,
     /// Nothing has come but questions for versions.
@@ -37,7 +59,7 @@ pub(crate) enum Login {
 
 /// A mechanism that a client has named.
 #[derive(Clone, Copy)]
-pub(crate) enum Chosen {
+enum Chosen {
     Plain,
     Scram(Mechanism),
 }
@@ -58,8 +80,10 @@ pub(crate) enum Gate {
     Open,
     /// It is part of the login.
     Login,
-    /// Its connection is closed.
+    /// Its connection is closed: it comes before the login.
     Closed,
+    /// Its connection is closed: the login does not hold any longer.
+    Expired,
 }
 
 /// What a step of a login leads to.
@@ -72,23 +96,30 @@ pub(crate) struct Step {
 }
 
 impl Login {
-    pub(crate) fn of(endpoint: &Endpoint) -> Login {
-        match endpoint.sasl {
-            true => Login::Start,
-            false => Login::Done,
+    /// The login of a new connection, which holds for `lifetime`, or for ever when that is zero.
+    pub(crate) fn of(endpoint: &Endpoint, lifetime: Duration) -> Login {
+        Login {
+            stage: match endpoint.sasl {
+                true => Stage::Start,
+                false => Stage::Done,
+            },
+            lifetime: (!lifetime.is_zero()).then_some(lifetime),
+            session: None,
         }
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        matches!(self, Login::Done)
+        matches!(self.stage, Stage::Done)
     }
 
     /// Whether a request of this API may come now.
-    pub(crate) fn gate(&self, key: i16) -> Gate {
+    pub(crate) fn gate(&self, key: i16, now: Instant) -> Gate {
         let api = ApiKey::try_from(key);
-        match (self, api) {
+        let ends = self.session.as_ref().and_then(|session| session.ends);
+        match (&self.stage, api) {
             (_, Ok(ApiKey::SaslHandshake | ApiKey::SaslAuthenticate)) => Gate::Login,
-            (Login::Done, _) | (Login::Start, Ok(ApiKey::ApiVersions)) => Gate::Open,
+            (Stage::Done, _) if ends.is_some_and(|ends| ends <= now) => Gate::Expired,
+            (Stage::Done, _) | (Stage::Start, Ok(ApiKey::ApiVersions)) => Gate::Open,
             _ => Gate::Closed,
         }
     }
@@ -134,19 +165,29 @@ impl Login {
         let response = SaslHandshakeResponse::default().with_mechanisms(names.collect());
         let wanted = request.mechanism.as_str();
         let chosen = offered.into_iter().find(|of| of.name() == wanted);
-        let (code, failed) = match (&self, chosen) {
-            (Login::Start, Some(chosen)) => {
-                *self = Login::Chosen(chosen);
+        let again = self.is_done() && self.lifetime.is_some() && self.session.is_some();
+        let before = self.session.as_ref().map(|session| session.mechanism);
+        let (code, failed) = match (&self.stage, chosen) {
+            (Stage::Done, Some(chosen)) if again && before != Some(chosen.name()) => (
+                ResponseError::IllegalSaslState.code(),
+                Some("another mechanism than before".to_owned()),
+            ),
+            (Stage::Done, Some(chosen)) if again => {
+                self.stage = Stage::Chosen(chosen);
                 (0, None)
             }
-            (Login::Start, None) => (
+            (Stage::Start, Some(chosen)) => {
+                self.stage = Stage::Chosen(chosen);
+                (0, None)
+            }
+            (Stage::Start, None) => (
                 ResponseError::UnsupportedSaslMechanism.code(),
                 Some(format!(
                     "mechanism `{}` is not offered",
                     wanted.escape_debug()
                 )),
             ),
-            (Login::Done, _) => (ResponseError::IllegalSaslState.code(), None),
+            (Stage::Done, _) => (ResponseError::IllegalSaslState.code(), None),
             _ => (
                 ResponseError::IllegalSaslState.code(),
                 Some("a second handshake".to_owned()),
@@ -167,10 +208,10 @@ impl Login {
     ) -> Result<Step, Broken> {
         let message = &request.auth_bytes;
         let response = SaslAuthenticateResponse::default();
-        let (mechanism, proved) = match std::mem::replace(self, Login::Start) {
-            state @ (Login::Done | Login::Start) => {
-                let done = state.is_done();
-                *self = state;
+        let done = self.is_done();
+        let (mechanism, proved) = match std::mem::replace(&mut self.stage, Stage::Start) {
+            stage @ (Stage::Done | Stage::Start) => {
+                self.stage = stage;
                 let text = "SaslAuthenticate request received after successful authentication";
                 let response = response
                     .with_error_code(ResponseError::IllegalSaslState.code())
@@ -181,31 +222,44 @@ impl Login {
                     failed: (!done).then(|| "a login before its handshake".to_owned()),
                 });
             }
-            Login::Chosen(Chosen::Plain) => (PLAIN, plain(users, message)),
-            Login::Chosen(Chosen::Scram(mechanism)) => {
+            Stage::Chosen(Chosen::Plain) => (PLAIN, plain(users, message)),
+            Stage::Chosen(Chosen::Scram(mechanism)) => {
                 let Some(first) = First::parse(message) else {
                     return failed(header, mechanism.name(), None);
                 };
                 let credential = users.credential(&first.user, mechanism);
                 let exchange = Box::new(Exchange::new(mechanism, first, credential));
                 let challenge = Bytes::from(exchange.challenge.clone());
-                *self = Login::Proving(exchange);
+                self.stage = Stage::Proving(exchange);
                 return Ok(Step {
                     answer: api::encode(header, &response.with_auth_bytes(challenge))?,
                     principal: None,
                     failed: None,
                 });
             }
-            Login::Proving(exchange) => {
+            Stage::Proving(exchange) => {
                 let (mechanism, user) = (exchange.mechanism(), exchange.user().to_owned());
                 (mechanism.name(), exchange.finish(message).ok_or(Some(user)))
             }
         };
         match proved {
+            Ok((user, _)) if self.session.as_ref().is_some_and(|one| one.user != user) => {
+                failed(header, mechanism, Some(&user))
+            }
             Ok((user, last)) => {
-                *self = Login::Done;
+                self.stage = Stage::Done;
+                self.session = Some(Session {
+                    user: user.clone(),
+                    mechanism,
+                    ends: self.lifetime.map(|lifetime| Instant::now() + lifetime),
+                });
+                let lifetime = self.lifetime.filter(|_| header.version >= 1);
+                let lifetime = lifetime.unwrap_or_default().as_millis();
+                let response = response
+                    .with_auth_bytes(Bytes::from(last))
+                    .with_session_lifetime_ms(i64::try_from(lifetime).unwrap_or(i64::MAX));
                 Ok(Step {
-                    answer: api::encode(header, &response.with_auth_bytes(Bytes::from(last)))?,
+                    answer: api::encode(header, &response)?,
                     principal: Some(Principal::user(&user)),
                     failed: None,
                 })
@@ -255,4 +309,29 @@ fn mechanisms(endpoint: &Endpoint) -> Vec<Chosen> {
     let scram = Mechanism::ALL.into_iter().rev().map(Chosen::Scram);
     let plain = endpoint.keeps_secrets.then_some(Chosen::Plain);
     scram.chain(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_has_ended_opens_nothing_but_another_login() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        let login = Login {
+            stage: Stage::Done,
+            lifetime: Some(seconds(60)),
+            session: Some(Session {
+                user: "alice".to_owned(),
+                mechanism: PLAIN,
+                ends: Some(now + seconds(60)),
+            }),
+        };
+        let metadata = ApiKey::Metadata as i16;
+        assert_eq!(login.gate(metadata, now + seconds(59)), Gate::Open);
+        assert_eq!(login.gate(metadata, now + seconds(60)), Gate::Expired);
+        let again = ApiKey::SaslHandshake as i16;
+        assert_eq!(login.gate(again, now + seconds(60)), Gate::Login);
+    }
 }

@@ -1,4 +1,5 @@
-//! Quotas: how many bytes a second a user or a client id may write and read.
+//! Quotas: how many bytes a second a user or a client id may write and read, how much of the broker's time its requests may take, and how
+//! many partitions it may make and remove.
 //!
 //! A quota belongs to a user, a client id, or a user with a client id, each of them by name or as the default of all; the most specific one
 //! holds, as in Apache Kafka. Who shares a quota shares its bytes. What goes beyond ten seconds' worth is paid for by waiting: the answer
@@ -53,6 +54,10 @@ pub(crate) type Values = BTreeMap<String, f64>;
 pub(crate) enum Use {
     Produce,
     Fetch,
+    /// Hundredths of a second of a thread.
+    Request,
+    /// Partitions that are made and removed.
+    Mutate,
 }
 
 impl Use {
@@ -60,11 +65,21 @@ impl Use {
         match self {
             Use::Produce => "producer_byte_rate",
             Use::Fetch => "consumer_byte_rate",
+            Use::Request => "request_percentage",
+            Use::Mutate => "controller_mutation_rate",
+        }
+    }
+
+    /// The longest wait, which Kafka has for each: a request that took long is not the next one's fault for long.
+    fn longest(self) -> Duration {
+        match self {
+            Use::Request => Duration::from_secs(1),
+            _ => LONGEST,
         }
     }
 }
 
-/// The keys that can be set; the last two are kept and shown.
+/// The keys that can be set.
 const KEYS: [&str; 4] = [
     "producer_byte_rate",
     "consumer_byte_rate",
@@ -87,13 +102,18 @@ struct Account {
 }
 
 impl Account {
-    /// Uses `bytes` of a quota; returns how long to wait.
-    fn take(&mut self, now: Instant, bytes: usize, rate: f64) -> Duration {
+    /// Uses an amount of a quota; returns how long to wait, which is never longer than `longest`.
+    fn take(&mut self, now: Instant, amount: f64, rate: f64, longest: Duration) -> Duration {
         let floor = now.checked_sub(BURST).unwrap_or(now);
-        let price = Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(LONGEST);
+        let price = Duration::try_from_secs_f64(amount / rate).unwrap_or(longest);
         // Nobody owes more than the longest wait.
-        let price = price.min(BURST + LONGEST);
-        self.paid_until = (self.paid_until.max(floor) + price).min(now + LONGEST);
+        let price = price.min(BURST + longest);
+        self.paid_until = (self.paid_until.max(floor) + price).min(now + longest);
+        self.owes(now)
+    }
+
+    /// How long to wait for what was used before.
+    fn owes(&self, now: Instant) -> Duration {
         self.paid_until.saturating_duration_since(now)
     }
 }
@@ -141,15 +161,58 @@ impl Quotas {
         Ok(())
     }
 
-    /// Counts what a client has written or read; returns how long it has to wait.
-    pub(crate) fn take(&self, kind: Use, user: &str, client_id: &str, bytes: usize) -> Duration {
+    /// Counts what a client has used; returns how long it has to wait.
+    pub(crate) fn take(&self, kind: Use, user: &str, client_id: &str, amount: f64) -> Duration {
+        self.take_at(Instant::now(), kind, (user, client_id), amount)
+    }
+
+    fn take_at(&self, now: Instant, kind: Use, who: (&str, &str), amount: f64) -> Duration {
+        let take = |account: &mut Account, rate| account.take(now, amount, rate, kind.longest());
+        self.with_account(now, kind, who, take).unwrap_or_default()
+    }
+
+    /// Counts partitions that a client wants to make or remove; returns how long it has to wait. If `strict`, who owes for earlier ones is
+    /// refused, with the time to wait.
+    pub(crate) fn mutate(
+        &self,
+        user: &str,
+        client_id: &str,
+        partitions: usize,
+        strict: bool,
+    ) -> Result<Duration, Duration> {
+        self.mutate_at(Instant::now(), (user, client_id), partitions, strict)
+    }
+
+    fn mutate_at(
+        &self,
+        now: Instant,
+        who: (&str, &str),
+        partitions: usize,
+        strict: bool,
+    ) -> Result<Duration, Duration> {
+        #[expect(clippy::cast_precision_loss, reason = "a quota is a rate")]
+        let amount = partitions as f64;
+        let take = |account: &mut Account, rate| match account.owes(now) {
+            owed if strict && !owed.is_zero() => Err(owed),
+            _ => Ok(account.take(now, amount, rate, LONGEST)),
+        };
+        self.with_account(now, Use::Mutate, who, take)
+            .unwrap_or(Ok(Duration::ZERO))
+    }
+
+    /// Works on the account of a client, with the rate of its quota; `None` when it has none.
+    fn with_account<T>(
+        &self,
+        now: Instant,
+        kind: Use,
+        (user, client_id): (&str, &str),
+        work: impl FnOnce(&mut Account, f64) -> T,
+    ) -> Option<T> {
         let set = self.all();
         if set.is_empty() {
-            return Duration::ZERO;
+            return None;
         }
-        let Some((entity, rate)) = find(&set, kind, user, client_id) else {
-            return Duration::ZERO;
-        };
+        let (entity, rate) = find(&set, kind, user, client_id)?;
         let sharing = Entity {
             user: entity.user.as_ref().map(|_| Name::Named(user.to_owned())),
             client_id: entity
@@ -157,7 +220,6 @@ impl Quotas {
                 .as_ref()
                 .map(|_| Name::Named(client_id.to_owned())),
         };
-        let now = Instant::now();
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.len() >= MOST_ACCOUNTS {
             accounts.retain(|_, account| account.paid_until + BURST > now);
@@ -169,7 +231,7 @@ impl Quotas {
         let fresh = Account {
             paid_until: now.checked_sub(BURST).unwrap_or(now),
         };
-        account.or_insert(fresh).take(now, bytes, rate)
+        Some(work(account.or_insert(fresh), rate))
     }
 }
 
@@ -265,11 +327,54 @@ mod tests {
             paid_until: now - BURST,
         };
         let seconds = Duration::from_secs;
-        assert_eq!(account.take(now, 10_000, 1000.0), seconds(0));
-        assert_eq!(account.take(now, 3000, 1000.0), seconds(3));
-        assert_eq!(account.take(now + seconds(2), 1000, 1000.0), seconds(2));
-        assert_eq!(account.take(now + seconds(60), 10_000, 1000.0), seconds(0));
-        assert_eq!(account.take(now, usize::MAX, 1.0), LONGEST);
+        let mut take = |now, amount, rate| account.take(now, amount, rate, LONGEST);
+        assert_eq!(take(now, 10_000.0, 1000.0), seconds(0));
+        assert_eq!(take(now, 3000.0, 1000.0), seconds(3));
+        assert_eq!(take(now + seconds(2), 1000.0, 1000.0), seconds(2));
+        assert_eq!(take(now + seconds(60), 10_000.0, 1000.0), seconds(0));
+        assert_eq!(take(now, f64::MAX, 1.0), LONGEST);
+    }
+
+    fn with(key: &str, value: f64) -> (tempfile::TempDir, Quotas) {
+        let folder = tempfile::tempdir().unwrap();
+        let quotas = Quotas::open(folder.path()).unwrap();
+        let values = BTreeMap::from([(key.to_owned(), Some(value))]);
+        quotas
+            .change(&entity(Some("alice"), None), &values)
+            .unwrap();
+        (folder, quotas)
+    }
+
+    #[test]
+    fn the_time_of_requests_is_paid_for_by_a_second_at_most() {
+        let now = Instant::now() + BURST;
+        let (_folder, quotas) = with("request_percentage", 50.0);
+        let take = |now, who, seconds: f64| {
+            let percent = 100.0 * seconds;
+            quotas.take_at(now, Use::Request, (who, ""), percent)
+        };
+        // Half a thread for ten seconds.
+        assert_eq!(take(now, "alice", 5.0), Duration::ZERO);
+        assert_eq!(take(now, "alice", 0.25), Duration::from_millis(500));
+        assert_eq!(take(now, "alice", 60.0), Duration::from_secs(1));
+        let later = now + Duration::from_secs(1);
+        assert_eq!(take(later, "alice", 0.0), Duration::ZERO);
+        assert_eq!(take(now, "bob", 1e9), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_owes_for_partitions_makes_no_more_of_them() {
+        let now = Instant::now() + BURST;
+        let (_folder, quotas) = with("controller_mutation_rate", 2.0);
+        let mutate = |now, count, strict| quotas.mutate_at(now, ("alice", ""), count, strict);
+        let seconds = Duration::from_secs;
+        // What was paid for in ten seconds, and as much more as one request wants.
+        assert_eq!(mutate(now, 20, true), Ok(seconds(0)));
+        assert_eq!(mutate(now, 10, true), Ok(seconds(5)));
+        assert_eq!(mutate(now, 1, true), Err(seconds(5)));
+        assert_eq!(mutate(now, 2, false), Ok(seconds(6)));
+        let later = now + seconds(6);
+        assert_eq!(mutate(later, 1, true), Ok(Duration::from_millis(500)));
     }
 
     #[test]
@@ -283,8 +388,8 @@ mod tests {
         let again = Quotas::open(folder.path()).unwrap();
         let expected = BTreeMap::from([(alice.clone(), Values::from([(key.clone(), 1000.0)]))]);
         assert_eq!(*again.all(), expected);
-        assert_eq!(again.take(Use::Fetch, "bob", "", 1 << 30), Duration::ZERO);
-        assert_eq!(again.take(Use::Fetch, "alice", "", 1 << 30), LONGEST);
+        assert_eq!(again.take(Use::Fetch, "bob", "", 1e9), Duration::ZERO);
+        assert_eq!(again.take(Use::Fetch, "alice", "", 1e9), LONGEST);
         again
             .change(&alice, &BTreeMap::from([(key, None)]))
             .unwrap();

@@ -1,10 +1,13 @@
 //! TLS of a listener: its certificate, what it asks of its clients, and the handshake.
 //!
-//! Files are read when the broker starts; what is wrong with one is an error then, with its name. A handshake has its connection's own
-//! task and a bounded time, so that one that stands still holds up nobody.
+//! Files are read when the broker starts; what is wrong with one is an error then, with its name. They are read again when they have changed:
+//! new connections meet the new certificate, and what cannot be used is logged and the last one that could stays. A handshake has its
+//! connection's own task and a bounded time, so that one that stands still holds up nobody.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
@@ -38,6 +41,16 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// All files.
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let authorities = match &self.clients {
+            ClientCertificates::None => None,
+            ClientCertificates::Requested(path) | ClientCertificates::Required(path) => Some(path),
+        };
+        let own = [&self.certificate, &self.key];
+        own.into_iter().chain(authorities).map(PathBuf::as_path)
+    }
+
     /// TLS with this certificate and key; clients show none.
     pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Tls {
         Tls {
@@ -61,9 +74,16 @@ pub enum ClientCertificates {
     Required(PathBuf),
 }
 
+/// Which file lies at each path, and when it was changed last: what is different after a change, also one by links.
+type Stamps = Vec<Option<(u64, u64, i64, i64)>>;
+
 /// What makes connections of a listener into TLS.
-#[derive(Clone)]
-pub(crate) struct Acceptor(TlsAcceptor);
+pub(crate) struct Acceptor {
+    tls: Tls,
+    current: RwLock<TlsAcceptor>,
+    /// The files as they were when they were read last, whether they could be used or not.
+    read: Mutex<Stamps>,
+}
 
 impl std::fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,31 +94,38 @@ impl std::fmt::Debug for Acceptor {
 impl Acceptor {
     /// Reads the files of a listener.
     pub(crate) fn load(tls: &Tls) -> Result<Acceptor, Error> {
-        let chain = certificates(&tls.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&tls.key)
-            .map_err(|error| unusable(&tls.key, pem_reason(error, "private key")))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let clients = match &tls.clients {
-            ClientCertificates::None => WebPkiClientVerifier::no_client_auth(),
-            ClientCertificates::Requested(path) => verifier(path, false)?,
-            ClientCertificates::Required(path) => verifier(path, true)?,
-        };
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&tls.certificate, error.to_string()))?
-            .with_client_cert_verifier(clients)
-            .with_single_cert(chain, key)
-            .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => unusable(
-                    &tls.key,
-                    format!(
-                        "it is not the key of the certificate in `{}`",
-                        tls.certificate.display()
-                    ),
-                ),
-                error => unusable(&tls.certificate, error.to_string()),
-            })?;
-        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+        // Before they are read: what changes in between is read again.
+        let read = Mutex::new(stamps(tls));
+        Ok(Acceptor {
+            current: RwLock::new(load(tls)?),
+            tls: tls.clone(),
+            read,
+        })
+    }
+
+    /// Reads the files again if they have changed.
+    pub(crate) fn refresh(&self) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamps(&self.tls);
+        if *read == now {
+            return;
+        }
+        *read = now;
+        let path = self.tls.certificate.display();
+        match load(&self.tls) {
+            Ok(acceptor) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                tracing::info!(%path, "certificate read again");
+            }
+            Err(error) => {
+                tracing::error!(%path, %error, "changed certificate cannot be used, the one before stays");
+            }
+        }
+    }
+
+    fn current(&self) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
     }
 
     /// Does the handshake; returns who the client has shown to be.
@@ -117,7 +144,7 @@ impl Acceptor {
                 Ok(_) => return Err("the peer closed the connection".to_owned()),
                 Err(error) => return Err(error.to_string()),
             }
-            self.0
+            self.current()
                 .accept(stream)
                 .await
                 .map_err(|error| error.to_string())
@@ -132,6 +159,42 @@ impl Acceptor {
         };
         Ok((Stream::Tls(Box::new(stream)), principal))
     }
+}
+
+fn stamps(tls: &Tls) -> Stamps {
+    let stamp = |path: &Path| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+    };
+    tls.files().map(stamp).collect()
+}
+
+fn load(tls: &Tls) -> Result<TlsAcceptor, Error> {
+    let chain = certificates(&tls.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .map_err(|error| unusable(&tls.key, pem_reason(error, "private key")))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = match &tls.clients {
+        ClientCertificates::None => WebPkiClientVerifier::no_client_auth(),
+        ClientCertificates::Requested(path) => verifier(path, false)?,
+        ClientCertificates::Required(path) => verifier(path, true)?,
+    };
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&tls.certificate, error.to_string()))?
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => unusable(
+                &tls.key,
+                format!(
+                    "it is not the key of the certificate in `{}`",
+                    tls.certificate.display()
+                ),
+            ),
+            error => unusable(&tls.certificate, error.to_string()),
+        })?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn unusable(path: &Path, reason: String) -> Error {

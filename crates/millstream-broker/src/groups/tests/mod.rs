@@ -57,6 +57,7 @@ fn client() -> Client {
         host: IpAddr::V4(Ipv4Addr::LOCALHOST),
         endpoint: Arc::default(),
         principal: Principal::anonymous(),
+        handling: crate::api::Handling::default(),
     }
 }
 

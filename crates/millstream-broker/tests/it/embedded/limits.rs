@@ -12,8 +12,8 @@ use kafka_protocol::messages::{
     FindCoordinatorRequest, GroupId, MetadataRequest,
 };
 use millstream_broker::{Config, Server};
-use rustix::process::{Resource, Rlimit};
 
+use super::Process;
 use crate::cluster::{Cluster, Deadline, eventually};
 use crate::raw::{Client, batch, fetch_request, frame, produce_request, records, text, topic_name};
 
@@ -309,37 +309,29 @@ fn two_thousand_partitions_are_created_and_opened() {
 
 #[test]
 fn a_thousand_partitions_work_with_sixty_four_descriptors() {
-    if std::env::var_os(ALONE).is_none() {
-        // The limit is the process's.
-        return run_alone("a_thousand_partitions_work_with_sixty_four_descriptors");
-    }
-    let limit = Some(64);
-    let limit = Rlimit {
-        current: limit,
-        maximum: limit,
-    };
-    rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(Config::ephemeral(data.path())).unwrap();
-    let address = server.address().to_string();
+    let broker = Process::with_descriptors(data.path(), 64);
+    let address = broker.address.to_string();
     let mut client = Client::connect(&address);
     client.create_topic("many", 1000, &[]);
     for partition in 0..1000 {
         client.produce_at("many", partition, &[("first", 1)]);
     }
-    // Connections take what segments had; each has both of its ends here.
-    let mut others: Vec<Client> = (0..10).map(|_| Client::connect(&address)).collect();
-    for (partition, other) in (0..1000).zip((0..10).cycle()) {
+    // Connections take what segments had.
+    let mut others: Vec<Client> = (0..32).map(|_| Client::connect(&address)).collect();
+    for (partition, other) in (0..1000).zip((0..32).cycle()) {
         let other = &mut others[other];
         other.produce_at("many", partition, &[("second", 1)]);
         let values = other.values("many", partition, 0);
         assert_eq!(values, ["first", "second"], "{partition}");
     }
     client.create_topic("more", 1, &[]);
-    drop((client, others));
-    server.stop().unwrap();
-    let server = Server::start(Config::ephemeral(data.path())).unwrap();
-    let mut client = Client::connect(&server.address().to_string());
-    assert_eq!(client.values("many", 999, 0), ["first", "second"]);
-    server.stop().unwrap();
+    broker.kill();
+    let broker = Process::with_descriptors(data.path(), 64);
+    let mut client = Client::connect(&broker.address.to_string());
+    for partition in 0..1000 {
+        let values = client.values("many", partition, 0);
+        assert_eq!(values, ["first", "second"], "{partition}");
+    }
+    broker.kill();
 }

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use millstream_broker::{Config, Listener, Server};
+use rustix::process::{Resource, Rlimit};
 
 use crate::support::eventually;
 
@@ -15,6 +16,7 @@ pub(crate) const PARTITIONS: i32 = 3;
 const FOLDER: &str = "MILLSTREAM_CRASH_FOLDER";
 const LISTEN: &str = "MILLSTREAM_CRASH_LISTEN";
 const FSYNC: &str = "MILLSTREAM_CRASH_FSYNC";
+const DESCRIPTORS: &str = "MILLSTREAM_CRASH_DESCRIPTORS";
 
 #[expect(
     clippy::disallowed_methods,
@@ -31,6 +33,14 @@ fn broker_process() {
     let Some(folder) = variable(FOLDER) else {
         return;
     };
+    if let Some(most) = variable(DESCRIPTORS) {
+        let most = Some(most.parse().unwrap());
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        rustix::process::setrlimit(Resource::Nofile, limit).unwrap();
+    }
     let mut config = Config::ephemeral(folder);
     let listen: SocketAddr = variable(LISTEN).unwrap().parse().unwrap();
     config.listeners = vec![Listener::at(listen)];
@@ -57,7 +67,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a broker; none while the address is not free yet.
-    fn try_start(folder: &Path, listen: &str, fsync: bool) -> Option<Process> {
+    fn try_start(folder: &Path, listen: &str, settings: &[(&str, String)]) -> Option<Process> {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -67,7 +77,7 @@ impl Process {
             ])
             .env(FOLDER, folder)
             .env(LISTEN, listen)
-            .env(FSYNC, fsync.to_string())
+            .envs(settings.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -100,7 +110,15 @@ impl Process {
 
     pub(crate) fn start_with(folder: &Path, listen: &str, fsync: bool) -> Process {
         eventually("a broker starts", || {
-            Process::try_start(folder, listen, fsync)
+            Process::try_start(folder, listen, &[(FSYNC, fsync.to_string())])
+        })
+    }
+
+    /// A broker that may have so many descriptors.
+    pub(super) fn with_descriptors(folder: &Path, most: u64) -> Process {
+        let settings = [(DESCRIPTORS, most.to_string())];
+        eventually("a broker starts", || {
+            Process::try_start(folder, "127.0.0.1:0", &settings)
         })
     }
 

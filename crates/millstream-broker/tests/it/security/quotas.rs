@@ -2,11 +2,17 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_client_quotas_request::ComponentData;
-use kafka_protocol::messages::{AlterClientQuotasRequest, DescribeClientQuotasRequest};
+use kafka_protocol::messages::{
+    AlterClientQuotasRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClientQuotasRequest, MetadataRequest,
+};
 
 use super::Secured;
-use crate::raw::{Client, batch, fetch_request, now_ms, produce_request, text};
+use crate::raw::{Client, batch, fetch_request, now_ms, produce_request, text, topic_name};
+use crate::support::eventually;
 
 /// What every client of these tests calls itself.
 const CLIENT_ID: &str = "raw-test";
@@ -113,4 +119,70 @@ fn what_goes_beyond_a_quota_is_answered_with_the_time_to_wait() {
     // Who has to wait does not hold up the end of the broker, and neither do others wait.
     let mut other = Client::connect(&secured.address(0));
     assert_eq!(described(&mut other).len(), 2);
+}
+
+#[test]
+fn the_time_that_requests_take_is_paid_for_by_waiting() {
+    let secured = Secured::start(|_, _| {});
+    let mut client = Client::connect(&secured.address(0));
+    client.create_topic("a", 1, &[]);
+    assert_eq!(
+        client
+            .call(12, &MetadataRequest::default())
+            .throttle_time_ms,
+        0
+    );
+    // A hundred-thousandth of one thread: ten seconds of it are a tenth of a millisecond of work.
+    let percentage = [("request_percentage", Some(0.001))];
+    let named = entry("client-id", Some(CLIENT_ID), &percentage);
+    assert_eq!(alter(&mut client, named), 0);
+    let throttled = eventually("a request that has to wait", || {
+        let response = client.call(12, &MetadataRequest::default());
+        (response.throttle_time_ms > 0).then_some(response)
+    });
+    // No longer than a second, as in Kafka, and it is answered all the same.
+    assert!(throttled.throttle_time_ms <= 1000);
+    assert_eq!(throttled.brokers.len(), 1);
+    let request = produce_request("a", 0, batch(&[("value", now_ms())]));
+    let response = client.call(9, &request);
+    assert!((1..=1000).contains(&response.throttle_time_ms));
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+}
+
+#[test]
+fn who_makes_too_many_partitions_is_refused_or_waits() {
+    let secured = Secured::start(|_, _| {});
+    let mut client = Client::connect(&secured.address(0));
+    let rate = [("controller_mutation_rate", Some(1.0))];
+    let named = entry("client-id", Some(CLIENT_ID), &rate);
+    assert_eq!(alter(&mut client, named), 0);
+    let create = |name: &str, partitions| {
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1);
+        CreateTopicsRequest::default().with_topics(vec![topic])
+    };
+    // Ten seconds' worth, and so much more that the next ones have to wait for long.
+    let response = client.call(7, &create("many", 100));
+    assert_eq!(
+        (response.topics[0].error_code, response.throttle_time_ms),
+        (0, 30_000)
+    );
+    let mut other = Client::connect(&secured.address(0));
+    let response = other.call(7, &create("more", 1));
+    let exceeded = ResponseError::ThrottlingQuotaExceeded.code();
+    assert_eq!(response.topics[0].error_code, exceeded);
+    assert!(response.throttle_time_ms > 0);
+    let mut other = Client::connect(&secured.address(0));
+    let deletion = DeleteTopicsRequest::default().with_topics(vec![
+        DeleteTopicState::default().with_name(Some(topic_name("many"))),
+    ]);
+    let response = other.call(6, &deletion);
+    assert_eq!(response.responses[0].error_code, exceeded);
+    // A version that does not know the error is served, and waits.
+    let mut old = Client::connect(&secured.address(0));
+    let response = old.call(5, &create("more", 1));
+    assert_eq!(response.topics[0].error_code, 0);
+    assert!(response.throttle_time_ms > 0);
 }

@@ -1,6 +1,7 @@
 //! Logins by PLAIN and SCRAM: who gets in, who does not, and what comes before a login.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -13,10 +14,12 @@ use kafka_protocol::messages::{
     SaslHandshakeResponse,
 };
 use millstream_broker::{Config, Listener, User};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use ring::pbkdf2;
 
 use super::{LOOPBACK, Secured, client, encrypted, metadata, refused, round_trip};
 use crate::raw::{Client, text};
+use crate::support::PATIENCE;
 
 fn with_root(config: &mut Config) {
     config.users = vec![User::new("root", "secret")];
@@ -79,6 +82,89 @@ fn a_client_logs_in_before_anything_else() {
             1
         );
     }
+}
+
+#[test]
+fn who_logs_in_again_goes_on_and_who_does_not_is_cut_off() {
+    let with_lifetime = |lifetime| {
+        Secured::start(move |config, _| {
+            two(config);
+            config.users.push(User::new("other", "secret"));
+            config.connections_max_reauth = lifetime;
+        })
+    };
+    let secured = with_lifetime(Duration::from_millis(1));
+    for version in 0..=2 {
+        let mut client = Client::connect(&secured.address(0));
+        handshake(&mut client, "PLAIN");
+        let proved = authenticate(&mut client, version, "\0root\0secret");
+        let lifetime = if version == 0 { 0 } else { 1 };
+        assert_eq!(
+            (proved.error_code, proved.session_lifetime_ms),
+            (0, lifetime)
+        );
+        std::thread::park_timeout(Duration::from_millis(2));
+        // Too late for anything but another login.
+        assert_eq!(handshake(&mut client, "PLAIN").error_code, 0);
+        assert_eq!(authenticate(&mut client, 2, "\0root\0secret").error_code, 0);
+        std::thread::park_timeout(Duration::from_millis(2));
+        client.send(12, &MetadataRequest::default());
+        assert!(client.is_closed());
+    }
+    let secured = with_lifetime(Duration::from_secs(3600));
+    let log_in = || {
+        let mut client = Client::connect(&secured.address(0));
+        handshake(&mut client, "PLAIN");
+        let proved = authenticate(&mut client, 2, "\0root\0secret");
+        assert_eq!(proved.session_lifetime_ms, 3_600_000);
+        client
+    };
+    let mut client = log_in();
+    for _ in 0..3 {
+        assert_eq!(handshake(&mut client, "PLAIN").error_code, 0);
+        let proved = authenticate(&mut client, 2, "\0root\0secret");
+        assert_eq!(
+            (proved.error_code, proved.session_lifetime_ms),
+            (0, 3_600_000)
+        );
+        assert_eq!(
+            client.call(12, &MetadataRequest::default()).brokers.len(),
+            1
+        );
+    }
+    // A connection is one user's, by one mechanism.
+    assert_eq!(handshake(&mut client, "PLAIN").error_code, 0);
+    let other = authenticate(&mut client, 2, "\0other\0secret");
+    let failed = ResponseError::SaslAuthenticationFailed.code();
+    assert_eq!(other.error_code, failed);
+    assert!(client.is_closed());
+    let mut client = log_in();
+    let code = handshake(&mut client, "SCRAM-SHA-256").error_code;
+    assert_eq!(code, ResponseError::IllegalSaslState.code());
+    assert!(client.is_closed());
+    // Nothing else comes in the middle of a login.
+    let mut client = log_in();
+    handshake(&mut client, "PLAIN");
+    client.send(12, &MetadataRequest::default());
+    assert!(client.is_closed());
+}
+
+#[test]
+fn librdkafka_logs_in_again_while_it_works() {
+    let secured = Secured::start(|config, _| {
+        two(config);
+        config.connections_max_reauth = Duration::from_secs(1);
+    });
+    let settings = settings("SCRAM-SHA-512", "root", "secret");
+    let producer: BaseProducer = client(&secured.address(0), &settings).create().unwrap();
+    for number in 0..30 {
+        let value = format!("value {number}");
+        let record: BaseRecord<'_, (), str> = BaseRecord::to("again").payload(&value);
+        producer.send(record).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    assert_eq!(producer.in_flight_count(), 0);
 }
 
 #[test]

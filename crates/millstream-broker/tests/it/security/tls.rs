@@ -7,12 +7,13 @@ use std::time::Duration;
 use kafka_protocol::messages::MetadataRequest;
 use millstream_broker::{ClientCertificates, Config, Listener, Server, Tls};
 use rcgen::date_time_ymd;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::{
     Authority, LOOPBACK, Secured, Signed, client, encrypted, metadata, refused, round_trip,
 };
 use crate::raw::Client;
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, eventually};
 
 fn settings(ca: &str) -> Vec<(&str, &str)> {
     vec![
@@ -162,4 +163,41 @@ fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
         refused(tls),
         "failed to use `/text` for TLS: there is no certificate in PEM in it"
     );
+}
+
+#[test]
+fn a_changed_certificate_is_read_again_and_a_broken_one_is_not_used() {
+    let secured = Secured::start(|config, folder| {
+        config.listeners = vec![encrypted(folder)];
+        config.certificates_check = Duration::from_millis(20);
+    });
+    let folder = secured.folder.path();
+    let trusting = |ca: &str| {
+        let ca = folder.join(ca).display().to_string();
+        client(&secured.address(0), &settings(&ca))
+    };
+    let before = trusting("ca.pem");
+    assert_eq!(metadata(&before).brokers().len(), 1);
+    let replace = |of: &Signed| {
+        for (from, to) in [(&of.certificate, "server.pem"), (&of.key, "server.key")] {
+            std::fs::rename(from, folder.join(to)).unwrap();
+        }
+    };
+    replace(&Authority::new(folder, "next").sign("server-next"));
+    let shown = |ca: &str| {
+        eventually(&format!("the certificate of {ca} is shown"), || {
+            let consumer: BaseConsumer = trusting(ca).create().unwrap();
+            let metadata = consumer.fetch_metadata(None, Duration::from_secs(5));
+            metadata.is_ok().then_some(())
+        });
+    };
+    shown("next.pem");
+    refused(&before, "certificate verify failed");
+    // Looked at many times, and never used.
+    std::fs::write(folder.join("server.pem"), "no certificate").unwrap();
+    std::thread::park_timeout(Duration::from_millis(200));
+    shown("next.pem");
+    std::fs::remove_file(folder.join("server.key")).unwrap();
+    replace(&Authority::new(folder, "last").sign("server-last"));
+    shown("last.pem");
 }
