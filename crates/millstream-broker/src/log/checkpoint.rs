@@ -66,6 +66,7 @@ pub(super) struct Checkpoint {
     pub(super) segments: Vec<Note>,
     /// Before version 4, what was known of producers; it is found again in the log.
     #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "read, so that it is no unknown field")]
     pub(super) producers: IgnoredAny,
     /// The offset after the last batch that changed what is known of producers, -1 when nobody is known; `None` when that was not noted.
     #[serde(default)]
