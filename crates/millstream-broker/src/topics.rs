@@ -6,6 +6,7 @@
 //! Changes are made one after another under `changes`; lookups only take the read lock for a moment.
 
 pub(crate) mod config;
+pub(crate) mod defaults;
 mod file;
 pub(crate) mod name;
 
@@ -25,6 +26,7 @@ use crate::error::Error;
 use crate::log::{LogConfig, Partition};
 use crate::producers::{Census, Excess};
 use config::Overrides;
+use defaults::{Defaults, Dynamic};
 use file::TopicFile;
 
 /// One topic. It stays usable for whoever holds it while it is deleted; its partitions then refuse work.
@@ -114,7 +116,8 @@ struct Catalogue {
 #[derive(Debug)]
 pub(crate) struct Topics {
     root: PathBuf,
-    config: Config,
+    config: Arc<Config>,
+    defaults: RwLock<Arc<Defaults>>,
     catalogue: RwLock<Catalogue>,
     changes: Mutex<()>,
     version: AtomicU64,
@@ -128,13 +131,15 @@ impl Topics {
     pub(crate) fn open(config: &Config) -> Result<Topics, Error> {
         let root = config.data.join("topics");
         fs::create_dir_all(&root).map_err(Error::file("create", &root))?;
+        let config = Arc::new(config.clone());
         let topics = Topics {
             root: root.clone(),
-            config: config.clone(),
+            defaults: RwLock::new(Arc::new(Defaults::open(&config)?)),
+            census: Census::new(config.max_producers),
+            config,
             catalogue: RwLock::default(),
             changes: Mutex::default(),
             version: AtomicU64::new(0),
-            census: Census::new(config.max_producers),
             forgetting: Mutex::default(),
         };
         for entry in fs::read_dir(&root).map_err(Error::file("read", &root))? {
@@ -186,7 +191,34 @@ impl Topics {
     }
 
     fn log_config(&self, overrides: &Overrides) -> Arc<LogConfig> {
-        Arc::new(config::log_config(overrides, &self.config))
+        Arc::new(config::log_config(overrides, &self.defaults()))
+    }
+
+    /// What topics follow that have no config of their own.
+    pub(crate) fn defaults(&self) -> Arc<Defaults> {
+        Arc::clone(&self.defaults.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets for this broker, or for all, what `change` makes of what is set. It holds for all topics, and after a power cut, when this
+    /// returns.
+    pub(crate) fn change_defaults(
+        &self,
+        change: impl FnOnce(&Dynamic) -> Result<Dynamic, Refused>,
+    ) -> Result<(), Refused> {
+        let _one_at_a_time = self.lock_changes();
+        let now = self.defaults();
+        let changed = now.change(change(&now.dynamic)?)?;
+        *self
+            .defaults
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
+        for topic in self.all() {
+            let log = self.log_config(&topic.overrides());
+            for partition in topic.partitions().iter() {
+                partition.configure(&log);
+            }
+        }
+        Ok(())
     }
 
     fn insert(&self, topic: Arc<Topic>) {

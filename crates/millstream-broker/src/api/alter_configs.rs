@@ -1,7 +1,7 @@
-//! AlterConfigs: replaces all configs of a topic or a group with those of the request.
+//! AlterConfigs: replaces all configs of a topic, a group or the broker with those of the request.
 //!
 //! Deprecated in Kafka in favour of IncrementalAlterConfigs, since two of them can undo each other; still used by older
-//! tools. Broker configs are set when the broker starts and cannot be changed.
+//! tools. Of the broker, what topics follow can be changed; the rest is set when it starts.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,7 @@ use super::describe_configs::{BROKER, GROUP, TOPIC, check_broker};
 use crate::broker::Broker;
 use crate::topics::Refused;
 use crate::topics::config::{self, Overrides};
+use crate::topics::defaults::{self, Dynamic, Scope};
 
 pub(crate) async fn handle(
     broker: &Broker,
@@ -74,12 +75,10 @@ fn alter(
         GROUP => replace_of_group(broker, &wanted.resource_name, validate_only, |_| {
             Ok(overrides)
         }),
-        other => Err(refuse_resource(
-            broker,
-            other,
-            &wanted.resource_name,
-            overrides.into_keys().collect(),
-        )),
+        BROKER => replace_of_broker(broker, &wanted.resource_name, validate_only, |_| {
+            Ok(overrides)
+        }),
+        other => Err(unsupported(other)),
     }
 }
 
@@ -113,28 +112,34 @@ pub(super) fn replace_of_group(
     tokio::task::block_in_place(|| configs.replace(group, config, validate_only, change))
 }
 
-/// Why the configs of anything but a topic or a group cannot be altered.
-pub(super) fn refuse_resource(broker: &Broker, kind: i8, name: &str, keys: Vec<String>) -> Refused {
-    match kind {
-        BROKER => match if name.is_empty() {
-            Ok(())
-        } else {
-            check_broker(broker, name)
-        } {
-            Err(refused) => refused,
-            Ok(()) => {
-                let text = format!(
-                    "Cannot update these configs dynamically: {}",
-                    keys.join(", ")
-                );
-                Refused::new(ResponseError::InvalidRequest, text)
-            }
-        },
-        other => Refused::new(
-            ResponseError::InvalidRequest,
-            format!("Unsupported resource type: {other}"),
-        ),
+/// Sets for a broker, or for all when its name is empty, the configs that `change` makes of those that are set.
+pub(super) fn replace_of_broker(
+    broker: &Broker,
+    name: &str,
+    validate_only: bool,
+    change: impl FnOnce(&Overrides) -> Result<Overrides, Refused>,
+) -> Result<(), Refused> {
+    let scope = match name {
+        "" => Scope::All,
+        name => {
+            check_broker(broker, name)?;
+            Scope::This
+        }
+    };
+    let change = |now: &Dynamic| {
+        let overrides = change(now.of(scope))?;
+        defaults::check_all(&overrides)?;
+        Ok(now.with(scope, overrides))
+    };
+    if validate_only {
+        return change(&broker.topics.defaults().dynamic).map(|_| ());
     }
+    tokio::task::block_in_place(|| broker.topics.change_defaults(change))
+}
+
+pub(super) fn unsupported(kind: i8) -> Refused {
+    let text = format!("Unsupported resource type: {kind}");
+    Refused::new(ResponseError::InvalidRequest, text)
 }
 
 pub(super) fn appears_twice() -> Refused {

@@ -18,6 +18,7 @@ use super::Client;
 use crate::broker::Broker;
 use crate::topics::Refused;
 use crate::topics::config::{self, DEFINITIONS, Overrides};
+use crate::topics::defaults::Defaults;
 
 pub(crate) async fn handle(
     broker: &Broker,
@@ -113,9 +114,10 @@ fn one(
             if version < 5 {
                 return result;
             }
+            let defaults = broker.topics.defaults();
             let configs = DEFINITIONS
                 .iter()
-                .map(|of| describe(broker, of, &overrides))
+                .map(|of| describe(&defaults, of, &overrides))
                 .collect();
             result
                 .with_num_partitions(partitions)
@@ -210,18 +212,16 @@ fn assigned(broker: &Broker, wanted: &CreatableTopic) -> Result<i32, Refused> {
 }
 
 fn describe(
-    broker: &Broker,
+    defaults: &Defaults,
     of: &config::Definition,
     overrides: &Overrides,
 ) -> CreatableTopicConfigs {
     CreatableTopicConfigs::default()
         .with_name(StrBytes::from_static_str(of.name))
         .with_value(Some(StrBytes::from_string(config::effective(
-            overrides,
-            &broker.config,
-            of,
+            overrides, defaults, of,
         ))))
-        .with_config_source(config::source(overrides, &broker.config, of) as i8)
+        .with_config_source(config::source(overrides, defaults, of) as i8)
 }
 
 fn refuse(name: TopicName, refused: &Refused, version: i16) -> CreatableTopicResult {

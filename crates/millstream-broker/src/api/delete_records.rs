@@ -42,7 +42,7 @@ fn delete(broker: &Broker, topic: &Topic, index: i32, offset: i64) -> Result<i64
     let partition = topic
         .partition(index)
         .ok_or(ResponseError::UnknownTopicOrPartition)?;
-    if !config::log_config(&topic.overrides(), &broker.config).delete {
+    if !config::log_config(&topic.overrides(), &broker.topics.defaults()).delete {
         return Err(ResponseError::PolicyViolation);
     }
     tokio::task::block_in_place(|| broker.delete_records(&partition, offset))

@@ -1,6 +1,6 @@
 //! DescribeConfigs: the configs of topics, of groups and of this broker, where each value comes from, and what it means.
 //!
-//! Broker configs go by Kafka's names; they are read-only, set when the broker starts.
+//! Broker configs go by Kafka's names; those that topics follow can be changed while the broker runs, the others are read-only.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::describe_configs_request::{
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::config::names::{self, BrokerConfig, INT};
 use crate::groups::configs;
 use crate::topics::config::{self, DEFINITIONS, Definition, Overrides, Source};
+use crate::topics::defaults::{self, Scope};
 use crate::topics::{Refused, name};
 
 pub(super) const TOPIC: i8 = 2;
@@ -81,11 +82,25 @@ impl Ask {
                     .map(|of| self.topic_config(broker, of, &overrides))
                     .collect())
             }
-            // The name of no broker stands for what all brokers share: nothing was ever set there.
-            BROKER if wanted.resource_name.is_empty() => Ok(Vec::new()),
+            // The name of no broker stands for what was set for all brokers.
+            BROKER if wanted.resource_name.is_empty() => {
+                let defaults = broker.topics.defaults();
+                let set = defaults.dynamic.of(Scope::All).iter();
+                let set = set.filter_map(|(name, value)| {
+                    let of = defaults::definition(name)?;
+                    let config = BrokerConfig {
+                        name: of.broker.filter(|name| asked(name))?,
+                        type_code: of.type_code(),
+                        layers: vec![(Source::DynamicDefault, value.clone())],
+                        read_only: false,
+                    };
+                    Some(self.broker_config(config))
+                });
+                Ok(set.collect())
+            }
             BROKER => {
                 check_broker(broker, &wanted.resource_name)?;
-                let all = names::list(&broker.config);
+                let all = names::list(&broker.config, &broker.topics.defaults());
                 Ok(all
                     .into_iter()
                     .filter(|config| asked(config.name))
@@ -116,27 +131,23 @@ impl Ask {
         of: &Definition,
         overrides: &Overrides,
     ) -> DescribeConfigsResourceResult {
+        let defaults = broker.topics.defaults();
         let mut synonyms = Vec::new();
         if self.synonyms {
             if let Some(value) = overrides.get(of.name) {
-                synonyms.push(synonym(of.name, value.clone(), Source::Topic));
+                synonyms.push(synonym(of.name, (Source::Topic, value.clone())));
             }
             if let Some(name) = of.broker {
-                let value = of.broker_value(&broker.config);
-                if value != of.default {
-                    synonyms.push(synonym(name, value, Source::Broker));
-                }
-                synonyms.push(synonym(name, of.default.to_owned(), Source::Default));
+                let layers = defaults.layers(of).into_iter();
+                synonyms.extend(layers.map(|layer| synonym(name, layer)));
             }
         }
         let mut result = DescribeConfigsResourceResult::default()
             .with_name(StrBytes::from_static_str(of.name))
             .with_value(Some(StrBytes::from_string(config::effective(
-                overrides,
-                &broker.config,
-                of,
+                overrides, &defaults, of,
             ))))
-            .with_config_source(config::source(overrides, &broker.config, of) as i8)
+            .with_config_source(config::source(overrides, &defaults, of) as i8)
             .with_synonyms(synonyms);
         if self.types {
             result.config_type = of.type_code();
@@ -174,7 +185,7 @@ impl Ask {
         if self.synonyms {
             let all = all.into_iter();
             result.synonyms = all
-                .map(|(name, value, source)| synonym(name, value, source))
+                .map(|(name, value, source)| synonym(name, (source, value)))
                 .collect();
         }
         if self.types {
@@ -187,26 +198,25 @@ impl Ask {
     }
 
     fn broker_config(&self, config: BrokerConfig) -> DescribeConfigsResourceResult {
-        let source = config.source as i8;
-        let name = StrBytes::from_static_str(config.name);
-        let value = Some(StrBytes::from_string(config.value));
         let mut result = DescribeConfigsResourceResult::default()
-            .with_read_only(true)
-            .with_config_source(source);
+            .with_name(StrBytes::from_static_str(config.name))
+            .with_read_only(config.read_only);
+        if let Some((source, value)) = config.layers.first() {
+            result.config_source = *source as i8;
+            result.value = Some(StrBytes::from_string(value.clone()));
+        }
         if self.synonyms {
-            let synonym = DescribeConfigsSynonym::default()
-                .with_name(name.clone())
-                .with_value(value.clone());
-            result.synonyms = vec![synonym.with_source(source)];
+            let layers = config.layers.into_iter();
+            result.synonyms = layers.map(|layer| synonym(config.name, layer)).collect();
         }
         if self.types {
             result.config_type = config.type_code;
         }
-        result.with_name(name).with_value(value)
+        result
     }
 }
 
-fn synonym(name: &str, value: String, source: Source) -> DescribeConfigsSynonym {
+fn synonym(name: &str, (source, value): (Source, String)) -> DescribeConfigsSynonym {
     DescribeConfigsSynonym::default()
         .with_name(StrBytes::from_string(name.to_owned()))
         .with_value(Some(StrBytes::from_string(value)))

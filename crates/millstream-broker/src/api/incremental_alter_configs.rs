@@ -1,6 +1,6 @@
-//! IncrementalAlterConfigs: sets, deletes, appends to or takes from single configs of a topic or a group.
+//! IncrementalAlterConfigs: sets, deletes, appends to or takes from single configs of a topic, a group or the broker.
 //!
-//! All changes of one topic or group happen together or not at all, on top of what is set at that moment.
+//! All changes of one resource happen together or not at all, on top of what is set at that moment.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,12 +15,13 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::Client;
 use super::alter_configs::{
-    appears_twice, key_twice, null_value, refuse_resource, replace, replace_of_group,
+    appears_twice, key_twice, null_value, replace, replace_of_broker, replace_of_group, unsupported,
 };
-use super::describe_configs::{GROUP, TOPIC};
+use super::describe_configs::{BROKER, GROUP, TOPIC};
 use crate::broker::Broker;
 use crate::topics::Refused;
 use crate::topics::config::{self, Overrides};
+use crate::topics::defaults;
 
 const SET: i8 = 0;
 const DELETE: i8 = 1;
@@ -73,36 +74,44 @@ fn alter(
             return Err(null_value(&change.name));
         }
     }
+    let defaults = broker.topics.defaults();
     match wanted.resource_type {
         TOPIC => replace(broker, &wanted.resource_name, validate_only, |now| {
             let mut overrides = now.clone();
             for change in &wanted.configs {
-                apply(broker, &mut overrides, change)?;
+                let of = config::definition(&change.name).filter(|of| of.is_list());
+                let list = of.map(|of| config::effective(&overrides, &defaults, of));
+                apply(&mut overrides, change, list)?;
             }
             Ok(overrides)
         }),
         GROUP => replace_of_group(broker, &wanted.resource_name, validate_only, |now| {
             let mut overrides = now.clone();
             for change in &wanted.configs {
-                apply(broker, &mut overrides, change)?;
+                apply(&mut overrides, change, None)?;
             }
             Ok(overrides)
         }),
-        other => {
-            let keys = wanted
-                .configs
-                .iter()
-                .map(|change| change.name.as_str().to_owned())
-                .collect();
-            Err(refuse_resource(broker, other, &wanted.resource_name, keys))
-        }
+        BROKER => replace_of_broker(broker, &wanted.resource_name, validate_only, |now| {
+            let mut overrides = now.clone();
+            for change in &wanted.configs {
+                let of = defaults::check_name(&change.name)?;
+                let list = of.is_list().then(|| defaults.value(of).1);
+                let list =
+                    list.map(|list| overrides.get(change.name.as_str()).unwrap_or(&list).clone());
+                apply(&mut overrides, change, list)?;
+            }
+            Ok(overrides)
+        }),
+        other => Err(unsupported(other)),
     }
 }
 
+/// Makes one change; `list` is what a config counts as now that holds several values.
 fn apply(
-    broker: &Broker,
     overrides: &mut Overrides,
     change: &AlterableConfig,
+    list: Option<String>,
 ) -> Result<(), Refused> {
     let key = change.name.as_str();
     let value = change.value.as_ref().map_or("", |value| value.as_str());
@@ -122,11 +131,10 @@ fn apply(
             return Err(Refused::new(ResponseError::InvalidRequest, text));
         }
     };
-    let Some(definition) = config::definition(key).filter(|definition| definition.is_list()) else {
+    let Some(now) = list else {
         let text = format!("Can't {what} to key {key} because its type is not LIST.");
         return Err(Refused::new(ResponseError::InvalidConfig, text));
     };
-    let now = config::effective(overrides, &broker.config, definition);
     let mut values: Vec<&str> = now
         .split(',')
         .map(str::trim)

@@ -1,20 +1,23 @@
 //! The broker's settings under the names that Apache Kafka's tools know.
 //!
-//! They are shown by DescribeConfigs and cannot be changed while the broker runs. Settings of Kafka that mean
-//! nothing here are not shown; those that a topic can override come from the table of topic configs.
+//! They are shown by DescribeConfigs. Those that a topic can override come from the table of topic configs and can be changed while the
+//! broker runs, the others cannot. Settings of Kafka that mean nothing here are not shown.
 
 use super::Config;
 use crate::listener::Listener;
 use crate::topics::config::{DEFINITIONS, Source};
+use crate::topics::defaults::Defaults;
 
 /// One setting, as it is shown.
 #[derive(Debug)]
 pub(crate) struct BrokerConfig {
     pub(crate) name: &'static str,
-    pub(crate) value: String,
     /// The type's number in an answer.
     pub(crate) type_code: i8,
-    pub(crate) source: Source,
+    /// Its values and where they come from, the one that counts first.
+    pub(crate) layers: Vec<(Source, String)>,
+    /// Whether it is set when the broker starts, and not later.
+    pub(crate) read_only: bool,
 }
 
 const BOOLEAN: i8 = 1;
@@ -80,30 +83,28 @@ const SETTINGS: &[Setting] = &[
 ];
 
 /// All settings, sorted by name.
-pub(crate) fn list(config: &Config) -> Vec<BrokerConfig> {
+pub(crate) fn list(config: &Config, defaults: &Defaults) -> Vec<BrokerConfig> {
     let default = Config::new(&config.data);
     let decided = DECIDED.iter().map(|(name, type_code, value)| BrokerConfig {
         name,
-        value: value(config),
         type_code: *type_code,
-        source: Source::Broker,
+        layers: vec![(Source::Broker, value(config))],
+        read_only: true,
     });
     let settings = SETTINGS
         .iter()
         .map(|(name, type_code, value)| BrokerConfig {
             name,
-            value: value(config),
             type_code: *type_code,
-            source: source(&value(config), &value(&default)),
+            layers: layers(value(config), value(&default)),
+            read_only: true,
         });
     let topics = DEFINITIONS.iter().filter_map(|of| {
-        let value = of.broker_value(config);
-        let source = source(&value, of.default);
         Some(BrokerConfig {
             name: of.broker?,
-            value,
             type_code: of.type_code(),
-            source,
+            layers: defaults.layers(of),
+            read_only: false,
         })
     });
     let mut all: Vec<BrokerConfig> = decided.chain(settings).chain(topics).collect();
@@ -111,10 +112,15 @@ pub(crate) fn list(config: &Config) -> Vec<BrokerConfig> {
     all
 }
 
-fn source(value: &str, default: &str) -> Source {
-    if value == default {
-        Source::Default
-    } else {
-        Source::Broker
-    }
+/// Whether there is a setting of this name.
+pub(crate) fn is_known(name: &str) -> bool {
+    let mut known = DECIDED.iter().chain(SETTINGS).map(|(known, ..)| *known);
+    known.any(|known| known == name)
+}
+
+fn layers(value: String, default: String) -> Vec<(Source, String)> {
+    let set = (value != default).then_some((Source::Broker, value));
+    set.into_iter()
+        .chain([(Source::Default, default)])
+        .collect()
 }

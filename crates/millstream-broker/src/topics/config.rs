@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::defaults::Defaults;
 use crate::config::Config;
 use crate::log::{LogConfig, TimestampType};
 
@@ -201,7 +202,7 @@ impl Definition {
         }
     }
 
-    /// What a topic without this config has: the broker's setting, else Kafka's default.
+    /// What was set when the broker started, else Kafka's default.
     pub(crate) fn broker_value(&self, config: &Config) -> String {
         match self.name {
             "index.interval.bytes" => config.index_interval_bytes.to_string(),
@@ -216,17 +217,22 @@ impl Definition {
 }
 
 /// The value that counts for a topic.
-pub(crate) fn effective(overrides: &Overrides, config: &Config, definition: &Definition) -> String {
+pub(crate) fn effective(
+    overrides: &Overrides,
+    defaults: &Defaults,
+    definition: &Definition,
+) -> String {
     match overrides.get(definition.name) {
         Some(value) => value.clone(),
-        None => definition.broker_value(config),
+        None => defaults.value(definition).1,
     }
 }
 
 /// What a topic's configs mean for its logs.
-pub(crate) fn log_config(overrides: &Overrides, config: &Config) -> LogConfig {
+pub(crate) fn log_config(overrides: &Overrides, defaults: &Defaults) -> LogConfig {
+    let config = defaults.config();
     let value = |name: &str| {
-        definition(name).map_or_else(String::new, |known| effective(overrides, config, known))
+        definition(name).map_or_else(String::new, |known| effective(overrides, defaults, known))
     };
     // Values were checked when they were set.
     let number = |name: &str| value(name).trim().parse::<i64>().unwrap_or(-1);
@@ -275,6 +281,10 @@ pub(crate) fn check_all(overrides: &Overrides) -> Result<(), String> {
 pub(crate) enum Source {
     /// Set on the topic.
     Topic = 1,
+    /// Set for this broker while it ran.
+    DynamicBroker = 2,
+    /// Set for all brokers while they ran.
+    DynamicDefault = 3,
     /// Set when the broker was started.
     Broker = 4,
     /// Set nowhere.
@@ -284,12 +294,13 @@ pub(crate) enum Source {
 }
 
 /// Finds where the value that counts comes from.
-pub(crate) fn source(overrides: &Overrides, config: &Config, definition: &Definition) -> Source {
-    if overrides.contains_key(definition.name) {
-        Source::Topic
-    } else if definition.broker_value(config) != definition.default {
-        Source::Broker
-    } else {
-        Source::Default
+pub(crate) fn source(
+    overrides: &Overrides,
+    defaults: &Defaults,
+    definition: &Definition,
+) -> Source {
+    match overrides.contains_key(definition.name) {
+        true => Source::Topic,
+        false => defaults.value(definition).0,
     }
 }

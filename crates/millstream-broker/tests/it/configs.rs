@@ -19,16 +19,16 @@ use crate::raw::{Client, text};
 mod groups;
 
 /// A config, what is done to it, and with which value.
-type Change<'a> = (&'a str, i8, Option<&'a str>);
+pub(crate) type Change<'a> = (&'a str, i8, Option<&'a str>);
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
+pub(crate) const TOPIC: i8 = 2;
+pub(crate) const BROKER: i8 = 4;
+pub(crate) const SET: i8 = 0;
+pub(crate) const DELETE: i8 = 1;
+pub(crate) const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
-fn describe(
+pub(crate) fn describe(
     client: &mut Client,
     version: i16,
     kind: i8,
@@ -49,7 +49,7 @@ fn describe(
     client.call(version, &request).results[0].clone()
 }
 
-fn config(client: &mut Client, topic: &str, key: &str) -> DescribeConfigsResourceResult {
+pub(crate) fn config(client: &mut Client, topic: &str, key: &str) -> DescribeConfigsResourceResult {
     let result = describe(client, 4, TOPIC, topic, Some(&[key]));
     assert_eq!((result.error_code, result.configs.len()), (0, 1), "{key}");
     result.configs[0].clone()
@@ -67,7 +67,7 @@ fn change(
     change_with(client, 1, TOPIC, topic, changes)
 }
 
-fn change_with(
+pub(crate) fn change_with(
     client: &mut Client,
     version: i16,
     kind: i8,

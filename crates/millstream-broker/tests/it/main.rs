@@ -5,6 +5,8 @@
 //! The modules say `cfg(test)` although nothing else is built here: it tells clippy that their helpers are test code too.
 
 #[cfg(test)]
+mod broker_configs;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
 mod embedded;
