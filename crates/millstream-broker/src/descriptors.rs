@@ -32,11 +32,39 @@ pub(crate) struct Slot(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    file: Option<Arc<File>>,
+    file: Option<Counted>,
     /// Whether it was used since somebody looked for what can be closed.
     used: bool,
     /// Whether it stands in the queue.
     queued: bool,
+}
+
+/// An open file, which is one of those that are kept open.
+#[derive(Debug)]
+struct Counted {
+    file: Arc<File>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new(file: File, open: &Arc<AtomicUsize>) -> Counted {
+        open.fetch_add(1, Ordering::Relaxed);
+        Counted {
+            file: Arc::new(file),
+            open: Arc::clone(open),
+        }
+    }
+
+    /// A reader has it in its hands: closing it would free nothing.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.file) > 1
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Slot {
@@ -49,19 +77,13 @@ impl Slot {
     pub(crate) fn rest(&self) {
         let mut state = lock(&self.0);
         if !std::mem::take(&mut state.used) {
-            KEPT.close(&mut state);
+            state.file = None;
         }
     }
 
     /// Closes the file until it is asked for again.
     pub(crate) fn close(&self) {
-        KEPT.close(&mut lock(&self.0));
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.close();
+        lock(&self.0).file = None;
     }
 }
 
@@ -84,7 +106,7 @@ pub(crate) fn is_out(error: &io::Error) -> bool {
 /// The files that are kept open.
 struct Descriptors {
     most: usize,
-    open: AtomicUsize,
+    open: Arc<AtomicUsize>,
     /// In the order in which they were opened, or looked at and found in use.
     queue: Mutex<VecDeque<Weak<Mutex<State>>>>,
 }
@@ -93,7 +115,7 @@ impl Descriptors {
     fn new(most: usize) -> Descriptors {
         Descriptors {
             most: most.max(LEAST),
-            open: AtomicUsize::new(0),
+            open: Arc::default(),
             queue: Mutex::default(),
         }
     }
@@ -102,13 +124,13 @@ impl Descriptors {
         let file = {
             let mut state = lock(&slot.0);
             state.used = true;
-            if let Some(file) = &state.file {
-                return Ok(Arc::clone(file));
+            if let Some(counted) = &state.file {
+                return Ok(Arc::clone(&counted.file));
             }
             // Others that close files pass over this one, whose lock is held.
-            let file = Arc::new(self.with_descriptor(open)?);
-            state.file = Some(Arc::clone(&file));
-            self.open.fetch_add(1, Ordering::Relaxed);
+            let counted = Counted::new(self.with_descriptor(open)?, &self.open);
+            let file = Arc::clone(&counted.file);
+            state.file = Some(counted);
             if !std::mem::replace(&mut state.queued, true) {
                 lock(&self.queue).push_back(Arc::downgrade(&slot.0));
             }
@@ -125,12 +147,6 @@ impl Descriptors {
                 Err(error) if is_out(&error) && self.close_oldest(AT_ONCE) > 0 => {}
                 done => return done,
             }
-        }
-    }
-
-    fn close(&self, state: &mut State) {
-        if state.file.take().is_some() {
-            self.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -152,17 +168,12 @@ impl Descriptors {
                 queue.push_back(next);
                 continue;
             };
-            // A reader has it in its hands: closing it would free nothing.
-            let held = state
-                .file
-                .as_ref()
-                .is_some_and(|file| Arc::strong_count(file) > 1);
+            let held = state.file.as_ref().is_some_and(Counted::is_held);
             if std::mem::take(&mut state.used) || held {
                 queue.push_back(next);
                 continue;
             }
-            closed += usize::from(state.file.is_some());
-            self.close(&mut state);
+            closed += usize::from(state.file.take().is_some());
             state.queued = false;
         }
         closed
@@ -230,7 +241,7 @@ mod tests {
         for _ in 0..1000 {
             let slot = Slot::default();
             kept.file(&slot, open).unwrap();
-            kept.close(&mut lock(&slot.0));
+            slot.close();
         }
         assert_eq!(kept.open.load(Ordering::Relaxed), 0);
     }

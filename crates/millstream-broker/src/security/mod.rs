@@ -52,4 +52,4 @@ impl fmt::Display for Principal {
 }
 
 #[cfg(test)]
-mod kills;
+mod tests;

@@ -40,7 +40,8 @@ fn set(client: &mut Client, name: &str, key: &str, value: Option<&str>) {
 
 #[test]
 fn what_topics_follow_is_changed_for_all_brokers_and_for_one() {
-    let (mut client, topic) = Cluster::start().with_topic("follows", 1);
+    // Other tests that share a broker would see it.
+    let (mut client, topic) = Cluster::embedded(|_| {}).with_topic("follows", 1);
     let id = id(&mut client);
     let key = "log.cleaner.delete.retention.ms";
     let expect = |client: &mut Client, value: &str, source: i8| {

@@ -69,7 +69,7 @@ fn compact_at(log: &Partition, now_ms: i64) -> Result<Option<Compacted>, Error> 
     })
 }
 
-fn compact(log: &Partition) {
+pub(super) fn compact(log: &Partition) {
     compact_at(log, NOW).unwrap().expect("a pass");
 }
 

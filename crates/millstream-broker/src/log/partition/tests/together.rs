@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
-use super::compaction::{compacted, keyed, seal};
+use super::compaction::{compact, compacted, keyed, seal};
 use super::*;
 use crate::failpoint::die_after;
 use crate::log::Pass;
@@ -150,6 +150,22 @@ fn whoever_wins_no_record_comes_back_and_the_start_never_goes_back() {
             story.check(&log, &format!("seed {seed}, step {step}"));
         }
     }
+}
+
+#[test]
+fn a_segment_that_compaction_has_replaced_meanwhile_needs_no_sync() {
+    let place = both();
+    let log = place.open();
+    let mut story = Story::default();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..20 {
+        story.append(&log, &mut random, NOW);
+    }
+    let before = log.segments();
+    compact(&log);
+    assert!(!before[0].path().exists());
+    log.sync(&before[..before.len() - 1]).unwrap();
+    story.check(&log, "after the sync");
 }
 
 /// Ends the other threads, also when this one fails.
