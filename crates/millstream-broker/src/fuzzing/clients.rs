@@ -16,13 +16,14 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::runtime::Runtime;
 
 use super::seal;
-use crate::api::{self, Client};
+use crate::api::{self, Client, Handling};
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::frame::{Header, check_length};
 use crate::listener::Endpoint;
 use crate::log::{Isolation, LogConfig, Partition, Pass, Span};
+use crate::producers::Census;
 use crate::security::Principal;
 use crate::topics::config::Overrides;
 
@@ -84,6 +85,7 @@ impl Answering {
                 host: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 endpoint: Arc::new(endpoint),
                 principal: Principal::anonymous(),
+                handling: Handling::default(),
             },
             left: REQUESTS,
         })
@@ -138,7 +140,7 @@ pub(super) fn batches(folder: &Path, bytes: &[u8]) {
         min_dirty_ratio: 0.0,
         ..LogConfig::default()
     };
-    let Ok(log) = Partition::open(folder, &Arc::new(config), NOW) else {
+    let Ok(log) = Partition::open(folder, &Arc::new(config), &Census::new(100), NOW) else {
         return;
     };
     for (after, bytes) in [(0, sealed), (1, seal::plain()), (2, seal::plain())] {

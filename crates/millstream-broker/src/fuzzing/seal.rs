@@ -59,6 +59,13 @@ pub(super) fn index(old: &[u8], bytes: &[u8], entry: usize) -> Vec<u8> {
     sealed
 }
 
+/// The bytes as the state of producers; magic and version are those of `old`.
+pub(super) fn producers(old: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let content = [old.get(..8).unwrap_or(old), bytes].concat();
+    let checksum = crc32c::crc32c(&content).to_be_bytes();
+    [content, checksum.to_vec()].concat()
+}
+
 fn put(bytes: &mut [u8], at: usize, field: &[u8]) {
     if let Some(place) = bytes.get_mut(at..at + field.len()) {
         place.copy_from_slice(field);

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::journal::{Format, Journal};
 use crate::log::{LogConfig, Marker, Outcome, Partition};
+use crate::producers::Census;
 use crate::topics::config::Overrides;
 
 /// The first byte of an input says what is done with the others.
@@ -41,13 +42,18 @@ pub(super) fn logs(folder: &Path, bytes: &[u8]) {
         _ => [seal::plain(), seal::batch(bytes)].concat(),
     };
     fs::write(folder.join(format!("{:020}.log", 0)), log).ok();
-    if let Ok(log) = Partition::open(folder, &Arc::new(LogConfig::default()), NOW) {
+    if let Ok(log) = Partition::open(
+        folder,
+        &Arc::new(LogConfig::default()),
+        &Census::new(100),
+        NOW,
+    ) {
         read(&log);
         log.close().ok();
     }
 }
 
-/// An index of offsets and times, or one of aborted transactions, beside a log that it may not fit.
+/// An index of offsets and times, one of aborted transactions, or the state of producers, beside a log that it may not fit.
 pub(super) fn indexes(folder: &Path, bytes: &[u8]) {
     fs::remove_dir_all(folder).ok();
     fs::create_dir_all(folder).ok();
@@ -56,7 +62,7 @@ pub(super) fn indexes(folder: &Path, bytes: &[u8]) {
         index_interval_bytes: 1,
         ..LogConfig::default()
     });
-    let Ok(log) = Partition::open(folder, &config, NOW) else {
+    let Ok(log) = Partition::open(folder, &config, &Census::new(100), NOW) else {
         return;
     };
     for bytes in [
@@ -78,17 +84,23 @@ pub(super) fn indexes(folder: &Path, bytes: &[u8]) {
     log.mark(marker, NOW).ok();
     log.close().ok();
     drop(log);
-    let Some((name, entry)) = choose([("index", 20), ("aborted", 36)], kind / 2) else {
+    let kinds = [
+        ("00000000000000000000.index", 20),
+        ("00000000000000000000.aborted", 36),
+        ("producers", 0),
+    ];
+    let Some((name, entry)) = choose(kinds, kind / 2) else {
         return;
     };
-    let path = folder.join(format!("{:020}.{name}", 0));
+    let path = folder.join(name);
     let old = fs::read(&path).unwrap_or_default();
-    let new = match kind % 2 {
-        0 => bytes.to_vec(),
+    let new = match (kind % 2, entry) {
+        (0, _) => bytes.to_vec(),
+        (_, 0) => seal::producers(&old, bytes),
         _ => seal::index(&old, bytes, entry),
     };
     fs::write(&path, new).ok();
-    if let Ok(log) = Partition::open(folder, &config, NOW) {
+    if let Ok(log) = Partition::open(folder, &config, &Census::new(100), NOW) {
         read(&log);
     }
 }
