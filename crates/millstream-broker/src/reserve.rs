@@ -3,15 +3,18 @@
 //! The reserve is a file of zeros beside the data. Retention and DeleteRecords let it go when the disk has no room for their checkpoint,
 //! and it is made again when there is room.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::snapshot;
+use crate::descriptors::with_descriptor;
 
 /// More than the checkpoint of a log with thousands of segments, and the state of 10,000 producers.
 const BYTES: usize = 4 << 20;
+
+/// Bytes that are written at a time.
+const AT_ONCE: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Reserve {
@@ -37,7 +40,7 @@ impl Reserve {
         if self.kept.load(Ordering::Acquire) {
             return;
         }
-        match snapshot::put(&self.path, &vec![0; BYTES], snapshot::Durability::Process) {
+        match write_zeros(&self.path) {
             Ok(()) => self.kept.store(true, Ordering::Release),
             Err(error) => {
                 tracing::debug!(%error, "no room for a reserve");
@@ -73,4 +76,14 @@ impl Reserve {
         crate::log::faults::freed(BYTES);
         true
     }
+}
+
+fn write_zeros(path: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    crate::log::faults::take(BYTES)?;
+    let mut file = with_descriptor(|| File::create(path))?;
+    for _ in 0..BYTES / AT_ONCE {
+        file.write_all(&[0; AT_ONCE])?;
+    }
+    Ok(())
 }

@@ -159,7 +159,7 @@ fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Makes a file of these bytes.
-pub(crate) fn put(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+fn put(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     #[cfg(test)]
     crate::log::faults::take(bytes.len())?;
     let mut file = with_descriptor(|| File::create(path))?;
