@@ -72,6 +72,10 @@ enum Coordinator {
 pub(crate) struct Cluster {
     config: Resolved,
     nodes: BTreeMap<Node, String>,
+    /// As metadata names it: the controller, or, in KRaft, a broker that passes on what is meant for it.
+    controller: Option<Node>,
+    /// Answers about metadata since it was last forgotten.
+    learned: u32,
     topics: Vec<Known>,
     names: HashMap<String, Topic>,
     coordinators: BTreeMap<Role, BTreeMap<String, Coordinator>>,
@@ -94,6 +98,8 @@ impl Cluster {
         Self {
             config,
             nodes,
+            controller: None,
+            learned: 0,
             topics: Vec::new(),
             names: HashMap::new(),
             coordinators: BTreeMap::new(),
@@ -121,6 +127,27 @@ impl Cluster {
         self.due = self.due.min(now);
         self.not_before = self.not_before.min(now);
         topic
+    }
+
+    /// Forgets topics and coordinators, and asks for the brokers again: what comes next is of now.
+    pub(crate) fn forget(&mut self, now: Time) {
+        self.topics.clear();
+        self.names.clear();
+        self.coordinators.clear();
+        self.controller = None;
+        self.learned = 0;
+        self.due = now;
+        self.not_before = now;
+    }
+
+    /// How often metadata was learned since it was last forgotten.
+    pub(crate) fn learned(&self) -> u32 {
+        self.learned
+    }
+
+    /// Who takes changes of the cluster, once that is known.
+    pub(crate) fn controller(&self) -> Option<Node> {
+        self.controller
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<Topic> {
@@ -335,6 +362,9 @@ impl Cluster {
 
     /// Takes over what is new; whether every topic has all its leaders.
     fn learn(&mut self, metadata: MetadataResponse) -> bool {
+        self.learned = self.learned.saturating_add(1);
+        let controller = metadata.controller_id.0;
+        self.controller = Some(controller).filter(|controller| *controller >= 0);
         if !metadata.brokers.is_empty() {
             self.nodes.retain(|node, _| *node < 0);
         }

@@ -156,6 +156,16 @@ pub enum Error {
         /// Kafka's code.
         code: ResponseError,
     },
+    /// The cluster refused what an administrator asked for, or no broker could take it.
+    #[error("failed to {what}: {reason}")]
+    Administration {
+        /// What was asked for, of which topic, partition, group or broker.
+        what: String,
+        /// Kafka's code.
+        code: ResponseError,
+        /// What the broker said, and what to do.
+        reason: String,
+    },
     /// The open transaction cannot be committed.
     #[error("failed to commit the transaction, it has to be aborted: {reason}")]
     Aborted {
@@ -303,7 +313,7 @@ impl Error {
             | Self::Group { .. } => Class::Fatal,
             Self::Aborted { .. } => Class::Abortable,
             Self::PossiblyDone { error } => error.class(),
-            Self::Broker { code, .. } => class_of(*code),
+            Self::Broker { code, .. } | Self::Administration { code, .. } => class_of(*code),
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) enum Owner {
     Offsets,
     Membership,
     Transaction,
+    Admin,
 }
 
 /// A connection of its own for each kind of request: a broker answers a connection in order, so a fetch that waits for records would hold

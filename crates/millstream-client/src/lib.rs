@@ -31,6 +31,8 @@
 //! and read straight from the frame that brought them. What became of records that were sent is told by ranges ([`Delivery`]), never record by
 //! record. Everything that decides is a state machine of (event, now) without sockets and clocks; a thin driver moves bytes.
 //!
+//! What is not the way of records (topics, offsets, configurations, groups) is done by [`Admin`](admin::Admin), with calls that block and connections of its own.
+//!
 //! # What is promised
 //!
 //! - A record that was reported as delivered is in the log once, and the records of a partition are there in the order in which they were sent.
@@ -42,8 +44,9 @@
 //! # What does not stand yet
 //!
 //! The group protocol of KIP-848, KIP-890's transactions (those before it are there), fetching from the closest replica
-//! (KIP-392), administration, logins by Kerberos. The library `millstream` does not use this client yet.
+//! (KIP-392), logins by Kerberos. [`Admin`](admin::Admin) reads ACLs and changes none, and does not move replicas. The library `millstream` does not use this client yet.
 
+pub mod admin;
 mod client;
 mod clock;
 mod cluster;

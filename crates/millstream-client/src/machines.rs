@@ -126,6 +126,8 @@ impl Machines {
                     transaction.answer(number, answer, now, (cluster, producer));
                 }
             }
+            // Those of `Admin`, which has a driver of its own.
+            Owner::Admin => {}
             Owner::Membership => {
                 if let Some(membership) = &mut self.membership {
                     membership.answer(number, answer, now, cluster);

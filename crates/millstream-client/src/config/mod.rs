@@ -89,6 +89,7 @@ impl Config {
                 .map(|address| address.trim().to_owned())
                 .collect(),
             client_id: self.text("client.id").to_owned(),
+            api_timeout: self.millis("default.api.timeout.ms"),
             request_timeout: self.millis("request.timeout.ms"),
             retry_backoff: self.millis("retry.backoff.ms"),
             metadata_max_age: self.millis("metadata.max.age.ms"),
@@ -163,6 +164,8 @@ impl Config {
 pub(crate) struct Resolved {
     pub(crate) bootstrap: Vec<String>,
     pub(crate) client_id: String,
+    /// For calls of `Admin`.
+    pub(crate) api_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) retry_backoff: Duration,
     pub(crate) metadata_max_age: Duration,

@@ -88,6 +88,12 @@ pub const PROPERTIES: &[Property] = &[
         "How batches are compressed.",
     ),
     property(
+        "default.api.timeout.ms",
+        Kind::Number(1, DAY_MS),
+        "60000",
+        "For how long a call of `Admin` waits for its answers, with all repetitions.",
+    ),
+    property(
         "delivery.timeout.ms",
         Kind::Number(1, DAY_MS),
         "120000",

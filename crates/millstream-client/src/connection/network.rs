@@ -174,6 +174,17 @@ impl Network {
         self.refusal.take().map_or(Ok(()), Err)
     }
 
+    /// Closes every connection that owes an answer: what waits in it is not sent later.
+    pub(crate) fn hang_up(&mut self, now: Time, answers: &mut Vec<(Ticket, Answer)>) {
+        for link in &mut self.links {
+            if !link.machine.is_idle() {
+                link.close(now);
+            }
+        }
+        self.collect();
+        answers.append(&mut self.answers);
+    }
+
     /// Closes connections that were silent for too long.
     fn give_up(&mut self, now: Time) {
         for link in &mut self.links {

@@ -8,7 +8,7 @@ pub(crate) mod heartbeats;
 pub(crate) mod membership;
 mod messages;
 pub(crate) mod offsets;
-mod protocol;
+pub(crate) mod protocol;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The requests that this client sends, the versions of each that it speaks, and the way from bytes to responses.
 //!
-//! One table. But for the login's handshake only flexible versions are spoken: every cluster since Apache Kafka 3.7 has them, and in them each length is a variable-length integer,
+//! One table. But for the login's handshake and OffsetDelete only flexible versions are spoken: every cluster since Apache Kafka 3.7 has them, and in them each length is a variable-length integer,
 //! so that `Guarded` can compare it with the bytes that are left before the generated decoders reserve memory for it. Topics go by name, not
 //! by id, which bounds the versions of Fetch and Metadata from above; those of Produce and of transactions end before KIP-890, in which brokers add
 //! partitions to transactions by themselves.
@@ -8,16 +8,25 @@
 use bytes::{Buf, BufMut as _, Bytes, TryGetError};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
-    AddPartitionsToTxnResponse, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, EndTxnRequest, EndTxnResponse, FetchRequest, FindCoordinatorRequest,
-    FindCoordinatorResponse, HeartbeatRequest, HeartbeatResponse, InitProducerIdRequest,
-    InitProducerIdResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
-    RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
-    SaslHandshakeResponse, SyncGroupRequest, SyncGroupResponse, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
+    AddPartitionsToTxnResponse, ApiVersionsRequest, ApiVersionsResponse,
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, CreatePartitionsRequest,
+    CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest,
+    DeleteGroupsResponse, DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, DescribeAclsRequest, DescribeAclsResponse, DescribeClusterRequest,
+    DescribeClusterResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribeProducersRequest,
+    DescribeProducersResponse, DescribeTransactionsRequest, DescribeTransactionsResponse,
+    EndTxnRequest, EndTxnResponse, FetchRequest, FindCoordinatorRequest, FindCoordinatorResponse,
+    HeartbeatRequest, HeartbeatResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse, InitProducerIdRequest, InitProducerIdResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
+    ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, ListTransactionsRequest,
+    ListTransactionsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, SaslHandshakeResponse, SyncGroupRequest, SyncGroupResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
@@ -115,6 +124,21 @@ apis! {
     EndTxn 3..=4 (EndTxnRequest => EndTxnResponse, generated),
     TxnOffsetCommit 3..=4 (TxnOffsetCommitRequest => TxnOffsetCommitResponse, generated),
     OffsetForLeaderEpoch 4..=4 (OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, generated),
+    DescribeGroups 5..=6 (DescribeGroupsRequest => DescribeGroupsResponse, generated),
+    ListGroups 4..=5 (ListGroupsRequest => ListGroupsResponse, generated),
+    DeleteTopics 6..=6 (DeleteTopicsRequest => DeleteTopicsResponse, generated),
+    DeleteRecords 2..=2 (DeleteRecordsRequest => DeleteRecordsResponse, generated),
+    DescribeAcls 2..=3 (DescribeAclsRequest => DescribeAclsResponse, generated),
+    DescribeConfigs 4..=4 (DescribeConfigsRequest => DescribeConfigsResponse, generated),
+    CreatePartitions 2..=3 (CreatePartitionsRequest => CreatePartitionsResponse, generated),
+    DeleteGroups 2..=2 (DeleteGroupsRequest => DeleteGroupsResponse, generated),
+    IncrementalAlterConfigs 1..=1 (IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse, generated),
+    OffsetDelete 0..=0 (OffsetDeleteRequest => OffsetDeleteResponse, offset_delete),
+    DescribeCluster 0..=2 (DescribeClusterRequest => DescribeClusterResponse, generated),
+    DescribeProducers 0..=0 (DescribeProducersRequest => DescribeProducersResponse, generated),
+    DescribeTransactions 0..=0 (DescribeTransactionsRequest => DescribeTransactionsResponse, generated),
+    ListTransactions 0..=2 (ListTransactionsRequest => ListTransactionsResponse, generated),
+    ConsumerGroupDescribe 0..=1 (ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse, generated),
 }
 
 fn frame<R: Request>(
@@ -184,20 +208,40 @@ fn skip_tags(guarded: &mut Guarded) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The only response that is not flexible: its number of mechanisms is compared with the bytes that are left before it is decoded.
+/// Not flexible: its number of mechanisms is compared with the bytes that are left before it is decoded.
 fn handshake(frame: &Bytes, version: i16) -> Result<SaslHandshakeResponse, Malformed> {
     const LEAST_TEXT: usize = 2;
     let mut cursor = Cursor::new(frame);
     let (_correlation, _code) = (cursor.i32()?, cursor.i16()?);
-    let count = cursor.i32()?;
-    let most = cursor.left() / LEAST_TEXT;
-    if usize::try_from(count).map_or(true, |count| count > most) {
-        return Err(Malformed::Length {
-            length: i64::from(count),
-            available: most,
-        });
+    elements(&mut cursor, LEAST_TEXT)?;
+    generated(frame, version)
+}
+
+/// Not flexible: its numbers of topics and partitions are compared with the bytes that are left before it is decoded.
+fn offset_delete(frame: &Bytes, version: i16) -> Result<OffsetDeleteResponse, Malformed> {
+    const LEAST_TOPIC: usize = 6;
+    const PARTITION: usize = 6;
+    let mut cursor = Cursor::new(frame);
+    let (_correlation, _code, _throttle) = (cursor.i32()?, cursor.i16()?, cursor.i32()?);
+    for _ in 0..elements(&mut cursor, LEAST_TOPIC)? {
+        let length = i64::from(cursor.i16()?);
+        let length = cursor.length(length)?;
+        cursor.take(length)?;
+        let partitions = elements(&mut cursor, PARTITION)?;
+        cursor.take(partitions * PARTITION)?;
     }
     generated(frame, version)
+}
+
+/// The length of an array of 32 bits, whose elements have at least so many bytes.
+fn elements(cursor: &mut Cursor<'_>, least: usize) -> Result<usize, Malformed> {
+    let count = cursor.i32()?;
+    let most = cursor.left() / least;
+    let fits = usize::try_from(count).ok().filter(|count| *count <= most);
+    fits.ok_or(Malformed::Length {
+        length: i64::from(count),
+        available: most,
+    })
 }
 
 fn fetched(frame: &Bytes, _version: i16) -> Result<Fetched, Malformed> {
@@ -271,3 +315,6 @@ impl ByteBuf for Guarded {
         Ok(self.get_bytes(size))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@
 //! topics and groups have names of their own. The modules say `cfg(test)` although nothing else is built here: it tells clippy that their helpers are test code too.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod groups;

@@ -157,6 +157,37 @@ fn an_answer_that_has_arrived_counts_however_late_the_caller_looks() {
     assert!(answer.is_ok(), "{answer:?}");
 }
 
+#[test]
+fn what_is_given_up_says_whether_it_was_sent_and_is_not_sent_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (go, happened, served) = scripted(listener);
+    let config = Config::default().resolve();
+    let mut cluster = Cluster::new(config.clone());
+    let mut network = Network::new(&config).unwrap();
+    node_at(&mut cluster, port, Time::ZERO);
+    let mut answers = Vec::new();
+    network.submit(&mut vec![request(1, 1)], &cluster, Time::ZERO);
+    while happened.try_recv().is_err() {
+        let pause = Duration::from_millis(20);
+        network.wait(|| Time::ZERO, pause, &mut answers).unwrap();
+    }
+    // The broker has read it and will not answer.
+    network.hang_up(Time::ZERO, &mut answers);
+    let (_, answer) = answers.pop().unwrap();
+    assert!(matches!(answer, Err(Loss::Unknown)), "{answer:?}");
+    // This one waits until the connection is tried again.
+    network.submit(&mut vec![request(2, 1)], &cluster, Time::ZERO);
+    network.hang_up(Time::ZERO, &mut answers);
+    let (_, answer) = answers.pop().unwrap();
+    assert!(matches!(answer, Err(Loss::NotSent)), "{answer:?}");
+    assert!(network.links.iter().all(|link| link.machine.is_idle()));
+    drop(go);
+    drop(happened);
+    // Its broker finds that nobody waits for an answer any more.
+    drop(served.join());
+}
+
 /// A socket that takes some bytes and is full, each time.
 struct Slow(usize);
 
