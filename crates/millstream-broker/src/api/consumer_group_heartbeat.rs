@@ -47,12 +47,16 @@ async fn hear(
         0 => Missing::Create,
         _ => Missing::Refuse(ResponseError::GroupIdNotFound),
     };
-    let heard = broker
-        .groups
-        .act(&request.group_id, missing, |group, turn| {
+    // The answer also tells what the heartbeats of others have changed.
+    let heard = broker.groups.act_after(
+        &request.group_id,
+        missing,
+        |queued| queued.state,
+        |group, turn| {
             let heard = group.consumer_heartbeat(&beat, turn);
             Ok(heard.map(|heard| (heard, turn.rules.consumer.heartbeat_interval_ms)))
-        });
+        },
+    );
     heard.await.map_err(|code| {
         let id = request.group_id.as_str();
         Refused::new(

@@ -47,6 +47,7 @@ async fn commit(
     let committed = broker
         .groups
         .change(&request.group_id, missing, |slot, now| {
+            broker.groups.check_topics(&commits)?;
             slot.commit(&committer, commits, now)
         });
     committed.await

@@ -34,16 +34,22 @@ async fn delete(
 ) -> Result<Vec<OffsetDeleteResponseTopic>, ResponseError> {
     let id = named(&request.group_id)?.clone();
     let missing = Missing::Refuse(ResponseError::GroupIdNotFound);
-    let deleted = broker.groups.change(&id, missing, |slot, _| {
-        let group = slot.group();
-        group.check_offset_delete()?;
-        let mut places = Places::new();
-        let topics = request.topics.into_iter();
-        let topics = topics.map(|topic| judge(broker, group, topic, &mut places));
-        let topics = topics.collect();
-        slot.forget(&places).map_err(Unwritten::code)?;
-        Ok(topics)
-    });
+    // What was forgotten before is not named again, and has to be stored all the same.
+    let deleted = broker.groups.change_after(
+        &id,
+        missing,
+        |queued| queued.all,
+        |slot, _| {
+            let group = slot.group();
+            group.check_offset_delete()?;
+            let mut places = Places::new();
+            let topics = request.topics.into_iter();
+            let topics = topics.map(|topic| judge(broker, group, topic, &mut places));
+            let topics = topics.collect();
+            slot.forget(&places).map_err(Unwritten::code)?;
+            Ok(topics)
+        },
+    );
     deleted.await
 }
 

@@ -81,6 +81,17 @@ pub(crate) struct Groups {
     queued: Notify,
 }
 
+/// What is queued of a group after an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queued {
+    /// The last record of the event; 0 if it has changed nothing.
+    pub(crate) own: UpTo,
+    /// The last one that is no commit.
+    pub(crate) state: UpTo,
+    /// The last one.
+    pub(crate) all: UpTo,
+}
+
 /// What becomes of an event of a group that does not exist.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Missing {
@@ -242,13 +253,13 @@ impl Groups {
         }
     }
 
-    /// Brings an event to a group; returns also what it has queued, for `settle`.
+    /// Brings an event to a group; returns also what is queued, for `settle`.
     fn event<T>(
         &self,
         id: &GroupId,
         missing: Missing,
         event: impl FnOnce(&mut Slot, Moment) -> T,
-    ) -> Result<(T, UpTo), ResponseError> {
+    ) -> Result<(T, Queued), ResponseError> {
         loop {
             let slot = self.find(id, missing)?;
             let mut slot = lock(&slot);
@@ -258,9 +269,11 @@ impl Groups {
             self.check()?;
             let before = slot.stored.up_to;
             let outcome = event(&mut slot, self.now());
-            let queued = match slot.stored.up_to {
-                same if same == before => 0,
-                up_to => up_to,
+            let all = slot.stored.up_to;
+            let queued = Queued {
+                own: if all == before { 0 } else { all },
+                state: slot.stored.state_up_to,
+                all,
             };
             self.tidy(&mut slot);
             return Ok((outcome, queued));
@@ -274,12 +287,43 @@ impl Groups {
         missing: Missing,
         event: impl FnOnce(&mut Slot, Moment) -> Result<T, ResponseError>,
     ) -> Result<T, ResponseError> {
+        self.change_after(id, missing, |queued| queued.own, event)
+            .await
+    }
+
+    /// As `change`, for an answer that tells more than what its own event has changed: it waits for that too.
+    pub(crate) async fn change_after<T>(
+        &self,
+        id: &GroupId,
+        missing: Missing,
+        told: fn(Queued) -> UpTo,
+        event: impl FnOnce(&mut Slot, Moment) -> Result<T, ResponseError>,
+    ) -> Result<T, ResponseError> {
         self.make_room();
-        let (outcome, queued) = self.event(id, missing, event)?;
-        let settled = self.settle(queued).await;
+        let (outcome, queued) = match self.event(id, missing, event) {
+            Err(ResponseError::GroupIdNotFound) => {
+                // It may have gone a moment ago.
+                self.settle(self.ledger.queued())
+                    .await
+                    .map_err(Unwritten::code)?;
+                return Err(ResponseError::GroupIdNotFound);
+            }
+            event => event?,
+        };
+        let settled = self.settle(told(queued)).await;
         let outcome = outcome?;
         settled.map_err(Unwritten::code)?;
         Ok(outcome)
+    }
+
+    /// Refuses commits for a partition that has been deleted since they were looked at. Under a group's lock: who deletes a topic takes it
+    /// out of the catalogue first, and out of the groups then.
+    pub(crate) fn check_topics(&self, commits: &Commits) -> Result<(), ResponseError> {
+        let is_there = |(topic, _): &(TopicName, _)| self.topics.find(topic).is_some();
+        match commits.iter().all(is_there) {
+            true => Ok(()),
+            false => Err(ResponseError::UnknownTopicOrPartition),
+        }
     }
 
     /// Brings an event to a group; returns its outcome when what it has changed is stored.
@@ -289,11 +333,23 @@ impl Groups {
         missing: Missing,
         event: impl FnOnce(&mut Group, &mut Turn<'_>) -> Result<T, ResponseError>,
     ) -> Result<T, ResponseError> {
+        self.act_after(id, missing, |queued| queued.own, event)
+            .await
+    }
+
+    /// As `act`, for an answer that tells more than what its own event has changed: it waits for that too.
+    pub(crate) async fn act_after<T>(
+        &self,
+        id: &GroupId,
+        missing: Missing,
+        told: fn(Queued) -> UpTo,
+        event: impl FnOnce(&mut Group, &mut Turn<'_>) -> Result<T, ResponseError>,
+    ) -> Result<T, ResponseError> {
         let event = |slot: &mut Slot, now| {
             let mut turn = self.turn(&slot.group.id, &mut slot.stored, now);
             event(&mut slot.group, &mut turn)
         };
-        self.change(id, missing, event).await
+        self.change_after(id, missing, told, event).await
     }
 
     /// Brings an event to a group that may be answered later; returns the answer when what it tells is stored.

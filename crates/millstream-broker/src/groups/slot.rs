@@ -35,6 +35,8 @@ pub(super) struct Stored {
     state: Vec<u8>,
     /// The last record.
     pub(super) up_to: UpTo,
+    /// The last record that is no commit.
+    pub(super) state_up_to: UpTo,
 }
 
 impl Slot {
@@ -46,6 +48,7 @@ impl Slot {
                 ledger,
                 state,
                 up_to: 0,
+                state_up_to: 0,
             },
             is_gone: false,
         }
@@ -111,7 +114,7 @@ impl Slot {
         }
         if !known.is_empty() {
             self.stored
-                .put(id, |record| records::put_forgotten(record, id, &known))?;
+                .put_state(id, |record| records::put_forgotten(record, id, &known))?;
             offsets.remove(&known);
         }
         Ok(())
@@ -131,7 +134,7 @@ impl Slot {
     pub(super) fn remove(&mut self) -> Result<(), Unwritten> {
         let id = &self.group.id;
         self.stored
-            .put(id, |record| records::put_removed(record, id))?;
+            .put_state(id, |record| records::put_removed(record, id))?;
         self.is_gone = true;
         Ok(())
     }
@@ -168,19 +171,29 @@ impl Stored {
         self.up_to = self.ledger.queue(group, record)?;
         Ok(())
     }
+
+    fn put_state(
+        &mut self,
+        group: &GroupId,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), Unwritten> {
+        self.put(group, put)?;
+        self.state_up_to = self.up_to;
+        Ok(())
+    }
 }
 
 impl Store for Stored {
     fn save(&mut self, group: &classic::Group) -> Result<(), Unwritten> {
         let mut state = Vec::new();
         records::put_group(&mut state, group);
-        self.up_to = self.ledger.queue(&group.id, state.clone())?;
+        self.put_state(&group.id, |record| record.clone_from(&state))?;
         self.state = state;
         Ok(())
     }
 
     fn change(&mut self, group: &GroupId, change: &Change) -> Result<(), Unwritten> {
-        self.put(group, |record| records::put_change(record, group, change))?;
+        self.put_state(group, |record| records::put_change(record, group, change))?;
         self.state.clear();
         Ok(())
     }

@@ -31,9 +31,10 @@ impl Groups {
             _ => Missing::Refuse(ResponseError::IllegalGeneration),
         };
         let (pended, queued) = self.event(&request.group_id, missing, |slot, now| {
+            self.check_topics(&commits)?;
             slot.pend(&committer, producer_id, commits, now)
         })?;
-        pended.map(|()| queued)
+        pended.map(|()| queued.own)
     }
 
     /// Ends a producer's transaction in a group. May block for the disk.

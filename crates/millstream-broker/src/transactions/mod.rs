@@ -26,7 +26,7 @@ mod view;
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::frame::own;
 use crate::journal::{Journal, Unwritten, Written};
+use crate::log::blocking;
 pub(crate) use participants::{Everyone, Participants};
 use records::Replayed;
 use shared::{Notice, Shared, Slot, TELL_AGAIN_MS};
@@ -86,8 +87,21 @@ impl Transactions {
         Ok(transactions)
     }
 
+    /// Who holds the lock may be waiting for a disk.
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.shared.try_lock() {
+            Ok(shared) => shared,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                blocking(|| self.shared.lock().unwrap_or_else(PoisonError::into_inner))
+            }
+        }
+    }
+
+    /// The journal's disk, as tests have it.
+    #[cfg(test)]
+    pub(crate) fn disk(&self) -> crate::journal::FaultyDisk {
+        self.lock().journal.faulty_disk()
     }
 
     /// Forces everything to the disk. No request may follow.
@@ -214,10 +228,17 @@ impl Transactions {
         by: Producer,
         scope: Scope,
     ) -> Result<(), ResponseError> {
-        let mut shared = self.lock();
-        let written = shared.add(id, by, scope, self.clock.now_ms())?;
-        shared.set_alarm(id, self.expiration_ms);
-        drop(shared);
+        // What is part of it already needs no disk.
+        let known = self.lock().verify(id, by, &scope);
+        let written = match known {
+            Ok(written) => written,
+            Err(_) => blocking(|| {
+                let mut shared = self.lock();
+                let written = shared.add(id, by, scope, self.clock.now_ms())?;
+                shared.set_alarm(id, self.expiration_ms);
+                Ok(written)
+            })?,
+        };
         written.settle().map_err(Unwritten::code)
     }
 

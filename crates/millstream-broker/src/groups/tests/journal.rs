@@ -85,7 +85,7 @@ fn queue(groups: &Groups, group: &str, note: &str, offset: i64) -> UpTo {
             .unwrap()
     };
     let ((), queued) = groups.event(&id(group), Missing::Create, commit).unwrap();
-    queued
+    queued.own
 }
 
 #[tokio::test]
@@ -207,4 +207,91 @@ async fn after_a_failed_write_commits_are_refused_and_change_nothing() {
     assert_eq!(bench.offsets("one").await, ["calls-0=1"]);
     assert_eq!(bench.names().await, ["one", "other"]);
     assert_eq!(bench.restart().names().await, ["one"]);
+}
+
+#[tokio::test]
+async fn what_is_repeated_while_the_disk_is_full_is_refused_again() {
+    let bench = Bench::new();
+    bench.commit("one", &[("calls", 0, 1)]).await;
+    bench.commit("two", &[("calls", 0, 1)]).await;
+    let disk = bench.groups().ledger.disk();
+    disk.refuse_writes(true);
+    let refused = ResponseError::CoordinatorNotAvailable.code();
+    for _ in 0..2 {
+        assert_eq!(bench.forget("one", "calls", 0).await, refused);
+        assert_eq!(bench.delete("two").await, refused);
+        assert_eq!(bench.consumer_beat("new", "member").await, refused);
+    }
+    disk.refuse_writes(false);
+    // Its offset was its last.
+    let gone = ResponseError::GroupIdNotFound.code();
+    assert_eq!(bench.forget("one", "calls", 0).await, gone);
+    assert_eq!(bench.delete("two").await, 0);
+    assert_eq!(bench.consumer_beat("new", "member").await, 0);
+    let bench = bench.restart();
+    assert_eq!(bench.names().await, ["new"]);
+}
+
+/// The topic is deleted while the commit waits for its turn.
+#[tokio::test]
+async fn a_commit_for_a_topic_that_was_deleted_meanwhile_is_refused() {
+    let bench = Bench::new();
+    let commits = |offset| {
+        let committed = Committed {
+            offset,
+            leader_epoch: -1,
+            metadata: StrBytes::new(),
+            at_ms: NOW,
+            expires_at_ms: None,
+        };
+        vec![(topic("calls"), vec![(0, committed)])]
+    };
+    let looked_at = commits(7);
+    let deleted = bench.broker.topics.get("calls").unwrap();
+    bench.broker.topics.delete(&deleted).unwrap();
+    bench.groups().forget_topic(&topic("calls")).await;
+    let request = OffsetCommitRequest::default()
+        .with_group_id(id("one"))
+        .with_generation_id_or_member_epoch(-1);
+    let pended = bench.groups().pend(&request, 5, looked_at);
+    assert_eq!(pended, Err(ResponseError::UnknownTopicOrPartition));
+    assert_eq!(bench.names().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_journal_of_transactions_delays_no_heartbeat() {
+    let bench = Arc::new(Bench::new());
+    let member = bench.stable("one").await;
+    let id = TransactionalId(text("tx"));
+    let broker = &bench.broker;
+    let fresh = || broker.fresh_producer_id();
+    let init = || {
+        broker
+            .transactions
+            .init(&id, None, 60_000, &fresh, &broker.everyone())
+    };
+    let by = tokio::task::block_in_place(init).unwrap();
+    let held = broker.transactions.disk().hold_writes();
+    // More than the runtime has threads.
+    let added: Vec<_> = (0..4)
+        .map(|number| {
+            let (bench, id) = (Arc::clone(&bench), id.clone());
+            tokio::spawn(async move {
+                let scope = Scope::group(&GroupId(text(&format!("group-{number}"))));
+                bench.broker.transactions.add(&id, by, scope)
+            })
+        })
+        .collect();
+    let beats = (0..4).map(|_| {
+        let (bench, member) = (Arc::clone(&bench), member.clone());
+        tokio::spawn(async move { bench.beat("one", &member, 1).await })
+    });
+    for beat in beats.collect::<Vec<_>>() {
+        assert_eq!(beat.await.unwrap(), 0);
+    }
+    assert!(added.iter().all(|one| !one.is_finished()));
+    drop(held);
+    for one in added {
+        one.await.unwrap().unwrap();
+    }
 }

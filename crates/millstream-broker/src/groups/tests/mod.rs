@@ -13,11 +13,15 @@ use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest,
-    JoinGroupRequest, JoinGroupResponse, ListGroupsRequest, OffsetCommitRequest,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest,
+    DescribeGroupsResponse, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetFetchResponse, SyncGroupRequest, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -27,6 +31,7 @@ use crate::broker::Broker;
 use crate::log::Outcome;
 use crate::security::Principal;
 use crate::topics::config::Overrides;
+use crate::transactions::Scope;
 
 mod journal;
 mod members;
@@ -231,6 +236,35 @@ impl Bench {
         let request = DeleteGroupsRequest::default().with_groups_names(vec![id(group)]);
         let deleted = api::delete_groups::handle(&self.broker, &client(), request, 2).await;
         deleted.results[0].error_code
+    }
+
+    /// The error code of forgetting an offset.
+    async fn forget(&self, group: &str, name: &str, partition: i32) -> i16 {
+        let partition = OffsetDeleteRequestPartition::default().with_partition_index(partition);
+        let of_topic = OffsetDeleteRequestTopic::default()
+            .with_name(topic(name))
+            .with_partitions(vec![partition]);
+        let request = OffsetDeleteRequest::default()
+            .with_group_id(id(group))
+            .with_topics(vec![of_topic]);
+        let deleted = api::offset_delete::handle(&self.broker, &client(), request, 0).await;
+        match deleted.error_code {
+            0 => deleted.topics[0].partitions[0].error_code,
+            code => code,
+        }
+    }
+
+    /// The error code of a heartbeat by which a member of the new protocol joins.
+    async fn consumer_beat(&self, group: &str, member: &str) -> i16 {
+        let request = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(id(group))
+            .with_member_id(text(member))
+            .with_rebalance_timeout_ms(60_000)
+            .with_subscribed_topic_names(Some(vec![topic("messages")]))
+            .with_topic_partitions(Some(Vec::new()));
+        let heard =
+            api::consumer_group_heartbeat::handle(&self.broker, &client(), request, 1).await;
+        heard.error_code
     }
 
     async fn join(&self, request: JoinGroupRequest, version: i16) -> JoinGroupResponse {
