@@ -2,15 +2,19 @@
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{BrokerId, CreateTopicsResponse, MetadataResponse, TopicName};
+use kafka_protocol::messages::{
+    BrokerId, CreateTopicsResponse, FindCoordinatorResponse, MetadataResponse, TopicName,
+};
 
 use super::asking::{Operation, Read, Route, Run};
 use super::refusal::Refusal;
 use super::*;
 use crate::clock::Time;
+use crate::cluster::Role;
 use crate::error::{Class, Outcome};
 use crate::exchange::{Answer, Loss, Outgoing, Owner, Step, Target};
 use crate::wire::api::{Call, Reply};
@@ -18,9 +22,13 @@ use crate::wire::text;
 
 const SECOND: Time = Time::from_secs(1);
 
-/// Creates topics, or asks the leaders of their partition 0.
-struct Asked {
-    of_leaders: bool,
+/// A change that is asked for at one of these.
+enum Asked {
+    Controller,
+    /// Of partition 0 of a topic.
+    Leader,
+    /// Of a group.
+    Coordinator,
 }
 
 impl Operation for Asked {
@@ -33,9 +41,10 @@ impl Operation for Asked {
     }
 
     fn route(&self, name: &String) -> Route {
-        match self.of_leaders {
-            true => Route::Leader(name.clone(), 0),
-            false => Route::Controller,
+        match self {
+            Self::Controller => Route::Controller,
+            Self::Leader => Route::Leader(name.clone(), 0),
+            Self::Coordinator => Route::Coordinator(Role::Group, name.clone()),
         }
     }
 
@@ -76,7 +85,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Goes on until a request of the call is sent; questions about the cluster find this leader. Returns where it went, and its number.
+    /// Goes on until a request of the call is sent; questions about the cluster find this leader or coordinator. Returns where it went, and its number.
     fn sent(&mut self, leader: i32, epoch: i32) -> (Target, u64) {
         for _ in 0..100 {
             let mut step = Step {
@@ -91,7 +100,10 @@ impl<'a> World<'a> {
                 if request.ticket.owner == Owner::Admin {
                     return (request.target, request.ticket.number);
                 }
-                let reply = Reply::Metadata(metadata(leader, epoch));
+                let reply = match request.call {
+                    Call::Metadata(_) => Reply::Metadata(metadata(leader, epoch)),
+                    _ => Reply::FindCoordinator(coordinator(leader)),
+                };
                 self.cluster
                     .answer(request.ticket.number, Ok(reply), self.now);
             }
@@ -129,6 +141,11 @@ fn metadata(leader: i32, epoch: i32) -> MetadataResponse {
         .with_topics(vec![topic])
 }
 
+fn coordinator(node: i32) -> FindCoordinatorResponse {
+    let found = Coordinator::default().with_node_id(BrokerId(node));
+    FindCoordinatorResponse::default().with_coordinators(vec![found])
+}
+
 fn reply(codes: &[(&str, i16)]) -> Answer {
     let topics = codes.iter().map(|(name, code)| {
         CreatableTopicResult::default()
@@ -155,7 +172,7 @@ fn a_topic_that_exists_after_a_lost_attempt_may_be_the_one_that_was_asked_for() 
             "delete the topic first; it may have been done all the same",
         ),
     ] {
-        let (operation, config) = (Asked { of_leaders: false }, config());
+        let (operation, config) = (Asked::Controller, config());
         let mut world = World::new(&operation, &config, &["topic"]);
         let (target, first) = world.sent(2, 1);
         assert_eq!(target, Target::Node(1));
@@ -171,7 +188,7 @@ fn a_topic_that_exists_after_a_lost_attempt_may_be_the_one_that_was_asked_for() 
 
 #[test]
 fn a_lost_attempt_that_succeeds_when_it_is_repeated_is_a_success() {
-    let (operation, config) = (Asked { of_leaders: false }, config());
+    let (operation, config) = (Asked::Controller, config());
     let mut world = World::new(&operation, &config, &["topic"]);
     let (_, first) = world.sent(2, 1);
     world.answer(first, Err(Loss::Unknown));
@@ -183,7 +200,7 @@ fn a_lost_attempt_that_succeeds_when_it_is_repeated_is_a_success() {
 
 #[test]
 fn what_is_refused_does_not_hold_up_what_is_repeated_and_only_that_is_sent_again() {
-    let (operation, config) = (Asked { of_leaders: false }, config());
+    let (operation, config) = (Asked::Controller, config());
     let mut world = World::new(&operation, &config, &["good", "late", "none", "wrong"]);
     let (_, first) = world.sent(2, 1);
     let codes = [
@@ -206,7 +223,7 @@ fn what_is_refused_does_not_hold_up_what_is_repeated_and_only_that_is_sent_again
 
 #[test]
 fn a_leader_that_moves_is_looked_for_and_asked() {
-    let (operation, config) = (Asked { of_leaders: true }, config());
+    let (operation, config) = (Asked::Leader, config());
     let mut world = World::new(&operation, &config, &["topic"]);
     let (target, first) = world.sent(1, 1);
     assert_eq!(target, Target::Node(1));
@@ -223,8 +240,25 @@ fn a_leader_that_moves_is_looked_for_and_asked() {
 }
 
 #[test]
+fn a_coordinator_that_moves_or_is_gone_is_looked_for_again() {
+    let (operation, config) = (Asked::Coordinator, config());
+    let mut world = World::new(&operation, &config, &["topic"]);
+    let (target, first) = world.sent(1, 1);
+    assert_eq!(target, Target::Node(1));
+    let moved = ResponseError::NotCoordinator.code();
+    world.answer(first, reply(&[("topic", moved)]));
+    let (target, second) = world.sent(2, 1);
+    assert_eq!(target, Target::Node(2));
+    world.answer(second, Err(Loss::NotSent));
+    let (target, third) = world.sent(1, 1);
+    assert_eq!(target, Target::Node(1));
+    world.answer(third, reply(&[("topic", 0)]));
+    world.run.done.remove("topic").unwrap().unwrap();
+}
+
+#[test]
 fn a_topic_that_a_broker_does_not_know_yet_is_asked_for_again_but_not_for_ever() {
-    let (operation, config) = (Asked { of_leaders: true }, config());
+    let (operation, config) = (Asked::Leader, config());
     let mut world = World::new(&operation, &config, &["topic"]);
     let unknown = ResponseError::UnknownTopicOrPartition.code();
     let mut asked = 0;
@@ -239,7 +273,7 @@ fn a_topic_that_a_broker_does_not_know_yet_is_asked_for_again_but_not_for_ever()
 
 #[test]
 fn when_the_time_is_over_the_last_answer_and_the_doubt_are_reported() {
-    let (operation, config) = (Asked { of_leaders: false }, config());
+    let (operation, config) = (Asked::Controller, config());
     let mut world = World::new(&operation, &config, &["topic"]);
     let (_, first) = world.sent(2, 1);
     world.answer(first, Err(Loss::Unknown));

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use millstream_broker::{ClientCertificates, Config as BrokerConfig, Listener, Server, Tls, User};
-use millstream_client::{Class, Client, Config, Error, Event, Outbound, Start};
+use millstream_client::admin::{Admin, At, TopicPartition};
+use millstream_client::{Class, Client, Config, Error, Event, Outbound, Outcome, Start};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -358,4 +359,28 @@ fn a_member_of_a_group_logs_in_with_all_its_connections() {
         }
         matches!(event, Some(Event::Records(_))).then_some(())
     });
+}
+
+#[test]
+fn administration_logs_in_with_all_its_connections_and_a_refusal_ends_its_call() {
+    let secured = Secured::start();
+    let name = topic_at(&secured.address(Way::Open), 2);
+    let login = [("sasl.username", USER), ("sasl.password", PASSWORD)];
+    let mut admin = Admin::new(&secured.config(Way::EncryptedLogin, &login)).unwrap();
+    let place = TopicPartition::new(&name, 1);
+    let ends = admin.offsets(std::slice::from_ref(&place), At::End);
+    assert_eq!(ends.unwrap()[&place].as_ref().unwrap().unwrap().offset, 0);
+
+    let wrong = [("sasl.username", USER), ("sasl.password", "wrong")];
+    let mut admin = Admin::new(&secured.config(Way::EncryptedLogin, &wrong)).unwrap();
+    for _ in 0..2 {
+        let error = admin.topics().unwrap_err();
+        assert_eq!(
+            (error.class(), error.outcome()),
+            (Class::Fatal, Outcome::NotApplied)
+        );
+        let address = secured.address(Way::EncryptedLogin);
+        let expected = format!("failed to log in at broker `{address}`: ");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Topics that are created, described, grown and deleted.
 
-use millstream_client::admin::{Mode, NewTopic};
-use millstream_client::{Class, Outcome};
+use std::net::TcpListener;
+
+use millstream_client::admin::{Admin, Mode, NewTopic};
+use millstream_client::{Class, Config, Outcome};
 
 use super::{admin, away, eventually, only, refusal};
 use crate::support::{Broker, fresh};
@@ -141,4 +143,22 @@ fn a_cluster_that_is_away_is_named_when_the_time_is_over_and_nothing_was_done() 
         error.to_string(),
         "the attempt to list topics at `127.0.0.1:1` took longer than 200 ms"
     );
+}
+
+#[test]
+fn a_broker_that_never_answers_is_not_waited_for_longer_than_the_limit() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let config = Config::new(&address.to_string()).unwrap();
+    let config = config.set("default.api.timeout.ms", "300").unwrap();
+    let mut admin = Admin::new(&config).unwrap();
+    for _ in 0..2 {
+        let error = only(admin.delete_topics(&["topic"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("the attempt to delete topic `topic` at `{address}` took longer than 300 ms")
+        );
+        // Not even the versions were agreed on.
+        assert_eq!(error.outcome(), Outcome::NotApplied);
+    }
 }
