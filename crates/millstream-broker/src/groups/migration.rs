@@ -4,12 +4,14 @@
 //! has, and the generation becomes the epoch. It becomes a classic group again when the last of them goes: those who are left rebalance. This
 //! is Kafka's migration policy `bidirectional`.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
 use super::catalogue::Catalogue;
 use super::classic::{self, CONSUMER};
-use super::consumer::member::{Classic, Member, Position, Profile};
+use super::consumer::member::{Classic, Member, Partitions, Position, Profile, State, each};
 use super::consumer::{self, Change};
 use super::embedded;
 use super::group::{Group, Kind, Turn};
@@ -106,12 +108,24 @@ impl Group {
 /// A classic group as a consumer group; `None` when what its members told one another cannot be read.
 fn converted(group: &classic::Group, topics: &dyn Catalogue) -> Option<Change> {
     let epoch = group.generation;
+    let mut taken = BTreeSet::new();
+    for member in group.members.values() {
+        let assigned = embedded::assignment(&member.assignment, topics)?;
+        taken.extend(each(&assigned));
+    }
     let mut put = Vec::new();
     for member in group.members.values() {
         let protocol = group.protocol.as_ref();
         let protocol = protocol.or(member.protocols.first().map(|first| &first.name))?;
         let told = embedded::subscription(&member.metadata(protocol), topics)?;
         let assigned = embedded::assignment(&member.assignment, topics)?;
+        // A cooperative member may not have heard yet that it has to give back what it held when it joined.
+        let mut revoking = Partitions::new();
+        for (topic, partition) in each(&told.owned) {
+            if taken.insert((topic, partition)) {
+                revoking.entry(topic).or_default().insert(partition);
+            }
+        }
         put.push(Member {
             id: member.id.clone(),
             profile: Profile {
@@ -131,8 +145,12 @@ fn converted(group: &classic::Group, topics: &dyn Catalogue) -> Option<Change> {
             position: Position {
                 epoch,
                 previous_epoch: epoch,
+                state: match revoking.is_empty() {
+                    true => State::Stable,
+                    false => State::Unrevoked,
+                },
                 assigned: assigned.clone(),
-                ..Position::default()
+                revoking,
             },
             target: assigned,
         });

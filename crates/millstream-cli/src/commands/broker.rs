@@ -111,8 +111,8 @@ impl Security {
 }
 
 impl Args {
-    /// Serves until asked to stop.
-    pub(crate) fn run(self, logs: &Logs) -> anyhow::Result<Outcome> {
+    /// The broker that was asked for.
+    fn config(self) -> anyhow::Result<Config> {
         let mut config = Config::new(&self.data);
         config.listeners =
             listen::listeners(self.listen, self.security.tls().as_ref(), self.advertised)
@@ -124,6 +124,13 @@ impl Args {
         config.num_partitions = self.partitions;
         config.group_initial_rebalance_delay_ms = self.rebalance_delay;
         config.auto_create_topics = !self.no_auto_create;
+        Ok(config)
+    }
+
+    /// Serves until asked to stop.
+    pub(crate) fn run(self, logs: &Logs) -> anyhow::Result<Outcome> {
+        let data = self.data.clone();
+        let config = self.config()?;
         let shutdown = life::begin()?;
         let lines = LimitedLines::of(logs);
         let server = Server::start(config)?;
@@ -133,7 +140,7 @@ impl Args {
                 Listener::DEFAULT_NAME => output.line(format_args!("listening on {address}"))?,
                 name => output.line(format_args!("listening on {name}={address}"))?,
             }
-            tracing::info!(name, %address, data = %self.data.display(), "broker started");
+            tracing::info!(name, %address, data = %data.display(), "broker started");
         }
         output.flush()?;
         while !shutdown.wait(COUNTS_EVERY) {
@@ -144,5 +151,33 @@ impl Args {
         lines.print_counts(true);
         stopped?;
         Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn delay_of(arguments: &[&str]) -> Result<i32, clap::error::ErrorKind> {
+        let line = Line::try_parse_from([&["broker"], arguments].concat());
+        let config = line.map_err(|error| error.kind())?.args.config().unwrap();
+        Ok(config.group_initial_rebalance_delay_ms)
+    }
+
+    #[test]
+    fn the_rebalance_delay_is_set_in_milliseconds() {
+        assert_eq!(delay_of(&[]), Ok(30));
+        assert_eq!(delay_of(&["--rebalance-delay", "3000"]), Ok(3000));
+        assert_eq!(delay_of(&["--rebalance-delay", "0"]), Ok(0));
+        let refused = Err(clap::error::ErrorKind::ValueValidation);
+        assert_eq!(delay_of(&["--rebalance-delay=-1"]), refused);
     }
 }

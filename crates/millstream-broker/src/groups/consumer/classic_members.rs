@@ -48,11 +48,16 @@ impl Group {
                 .with_error_code(ResponseError::MemberIdRequired.code());
             return Ok(told);
         }
-        let mut entry = self.classic_entry(id, &join, is_new)?;
         let unreadable = ResponseError::InconsistentGroupProtocol;
         let first = join.protocols.first().ok_or(unreadable)?;
         let protocol = first.name.clone();
         let told = embedded::subscription(&first.metadata, turn.topics).ok_or(unreadable)?;
+        let was_removed = !is_new && !self.members.contains_key(&id);
+        if was_removed && join.instance_id.is_none() && !told.owned.is_empty() {
+            // What it still holds may be another's by now: it has to hear that it is no member.
+            return Err(ResponseError::UnknownMemberId);
+        }
+        let mut entry = self.classic_entry(id, &join, is_new)?;
         let profile = &mut entry.member.profile;
         profile.client_id = join.client_id;
         profile.client_host = join.client_host;

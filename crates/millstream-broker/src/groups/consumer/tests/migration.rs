@@ -31,8 +31,27 @@ pub(super) fn joining(member_id: StrBytes) -> Join {
 }
 
 fn join(bench: &mut Bench, member_id: &StrBytes) -> JoinGroupResponse {
+    join_with(bench, joining(member_id.clone()))
+}
+
+/// The same of a cooperative consumer that holds these partitions of "calls".
+fn join_holding(bench: &mut Bench, member_id: &StrBytes, held: &[u8]) -> JoinGroupResponse {
+    let mut metadata =
+        Vec::from(b"\0\x01\0\0\0\x01\0\x05calls\xff\xff\xff\xff\0\0\0\x01\0\x05calls");
+    metadata.extend([0, 0, 0, u8::try_from(held.len()).unwrap()]);
+    metadata.extend(held.iter().flat_map(|partition| [0, 0, 0, *partition]));
+    let request = Join {
+        protocols: vec![Protocol {
+            name: text("range"),
+            metadata: metadata.into(),
+        }],
+        ..joining(member_id.clone())
+    };
+    join_with(bench, request)
+}
+
+fn join_with(bench: &mut Bench, request: Join) -> JoinGroupResponse {
     let (waiter, mut answer) = oneshot::channel();
-    let request = joining(member_id.clone());
     bench.act(|group, turn| group.join(request, waiter, turn));
     answer.try_recv().unwrap()
 }
@@ -59,6 +78,9 @@ fn classic_beat(bench: &mut Bench, joined: &JoinGroupResponse) -> Result<(), Res
 
 /// Both partitions of "calls".
 const ALL: &[u8] = b"\0\0\0\0\0\x01\0\x05calls\0\0\0\x02\0\0\0\0\0\0\0\x01\xff\xff\xff\xff";
+
+/// The first of them.
+const FIRST: &[u8] = b"\0\0\0\0\0\x01\0\x05calls\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
 
 /// A stable classic group of one member that has both partitions.
 fn classic_group(bench: &mut Bench) -> JoinGroupResponse {
@@ -94,10 +116,7 @@ fn a_restart_finds_the_kind_of_group_that_was_stored_last() {
     let joined = join(&mut bench, &old.member_id);
     assert_eq!(joined.generation_id, 2);
     let assigned = sync(&mut bench, &joined, b"").assignment;
-    assert_eq!(
-        assigned,
-        &b"\0\0\0\0\0\x01\0\x05calls\0\0\0\x01\0\0\0\0\xff\xff\xff\xff"[..]
-    );
+    assert_eq!(assigned, FIRST);
     new.go(&mut bench);
     assert_eq!(new.count(), 1);
     bench.beat(&new.leaving(-1)).unwrap();
@@ -141,4 +160,42 @@ fn the_last_new_member_that_falls_silent_leaves_a_classic_group_behind() {
     assert_eq!(classic_beat(&mut bench, &joined), again);
     let joined = join(&mut bench, &old.member_id);
     assert_eq!(joined.members.len(), 1);
+}
+
+#[test]
+fn what_a_cooperative_member_has_not_given_back_yet_is_given_to_nobody_after_an_upgrade() {
+    let mut bench = Bench::new();
+    bench.topics.put("calls", 2);
+    let old = join_holding(&mut bench, &StrBytes::new(), &[0, 1]);
+    // Its leader takes the second partition away: it may not have heard that yet.
+    assert_eq!(sync(&mut bench, &old, FIRST).error_code, 0);
+    let mut new = Client::new("new", &["calls"]);
+    new.go(&mut bench);
+    new.go(&mut bench);
+    assert_eq!((bench.group.type_name(), new.count()), ("consumer", 0));
+    bench.restart();
+    new.go(&mut bench);
+    assert_eq!(new.count(), 0);
+    let again = Err(ResponseError::RebalanceInProgress);
+    assert_eq!(classic_beat(&mut bench, &old), again);
+    let joined = join_holding(&mut bench, &old.member_id, &[0]);
+    assert_eq!(sync(&mut bench, &joined, b"").assignment[2..], FIRST[2..]);
+    new.go(&mut bench);
+    assert_eq!((new.count(), bench.state()), (1, State::Stable));
+}
+
+#[test]
+fn a_classic_member_that_was_removed_and_still_holds_partitions_hears_that_it_is_no_member() {
+    let mut bench = Bench::new();
+    let old = classic_group(&mut bench);
+    let mut new = Client::new("new", &["calls"]);
+    new.go(&mut bench);
+    bench.pass(20_000);
+    new.go(&mut bench);
+    assert_eq!(new.count(), 2);
+    let unknown = ResponseError::UnknownMemberId.code();
+    let joined = join_holding(&mut bench, &old.member_id, &[0, 1]);
+    assert_eq!(joined.error_code, unknown);
+    // One that holds nothing may have been given its id a moment ago.
+    assert_eq!(join(&mut bench, &old.member_id).error_code, 0);
 }

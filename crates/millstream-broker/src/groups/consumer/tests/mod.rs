@@ -1,6 +1,7 @@
 //! The group as its members meet it, heartbeat by heartbeat, on a clock that the tests move.
 
 mod migration;
+mod mixed;
 mod random;
 mod timeouts;
 
