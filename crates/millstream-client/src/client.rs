@@ -59,6 +59,7 @@ const CALLS: u32 = 16;
 impl Client {
     /// A client of the cluster that the configuration names. Nothing is connected before it is needed.
     pub fn new(config: &Config) -> Result<Self, Error> {
+        config.check_security()?;
         let config = config.resolve();
         let clock = Clock::start();
         Ok(Self {
@@ -122,8 +123,9 @@ impl Client {
                     if self.machines.producer.is_urgent()
                         && let Err(error) = self.turn(Duration::ZERO)
                     {
-                        // The record is taken all the same; the next call says so as well.
+                        // The record is taken all the same; the next call returns the error.
                         tracing::warn!(%error, "sockets cannot be waited for");
+                        self.network.postpone(error);
                     }
                     return Ok(sent);
                 }
@@ -213,7 +215,11 @@ impl Client {
         let now = self.clock.now();
         self.machines.join(settings, topics, now);
         if self.heartbeats.is_none() {
-            self.heartbeats = Some(Heartbeats::start(&self.config, self.clock)?);
+            self.heartbeats = Some(Heartbeats::start(
+                &self.config,
+                self.network.tls(),
+                self.clock,
+            )?);
         }
         Ok(())
     }
@@ -411,14 +417,16 @@ impl Client {
         let wake = self.machines.wake_at();
         let until = wake.map_or(timeout, |wake| wake.saturating_sub(self.now));
         let clock = self.clock;
-        self.network
-            .wait(|| clock.now(), timeout.min(until), &mut self.answers)?;
+        let waited = self
+            .network
+            .wait(|| clock.now(), timeout.min(until), &mut self.answers);
+        // What has arrived is heard whatever else failed.
         self.tick();
         for (ticket, answer) in self.answers.drain(..) {
             self.machines.answer(ticket, answer, self.now);
         }
         self.act();
-        Ok(())
+        waited
     }
 
     fn act(&mut self) {

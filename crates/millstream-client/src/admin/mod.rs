@@ -140,6 +140,7 @@ impl Admin {
     /// # Errors
     /// [`Error::Login`] or [`Error::Encryption`] if what the properties name cannot be used, [`Error::Wait`] without sockets.
     pub fn new(config: &Config) -> Result<Self, Error> {
+        config.check_security()?;
         let config = config.resolve();
         Ok(Self {
             clock: Clock::start(),

@@ -130,6 +130,23 @@ impl Config {
 }
 
 impl Config {
+    /// Refuses what would be ignored in silence: whoever sets a certificate or a user does not mean an open connection.
+    pub(crate) fn check_security(&self) -> Result<(), Error> {
+        let protocol = self.text("security.protocol");
+        let ignored = self.values.iter().find(|(property, value)| {
+            let is_tls = property.name.starts_with("ssl.") && !protocol.ends_with("SSL");
+            let is_login = property.name.starts_with("sasl.") && !protocol.starts_with("SASL");
+            !value.is_empty() && (is_tls || is_login)
+        });
+        match ignored {
+            Some((property, _)) => Err(Error::Property {
+                name: property.name.to_owned(),
+                reason: format!("it has no meaning with `security.protocol` {protocol}"),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn encryption(&self) -> Option<Encryption> {
         let path = |name| self.given(name).map(PathBuf::from);
         let encryption = || Encryption {
@@ -336,6 +353,23 @@ mod tests {
             texts.contains("alice") && !texts.contains("hunter2"),
             "{texts}"
         );
+    }
+
+    #[test]
+    fn what_secures_a_connection_is_not_ignored() {
+        let set = |protocol: &str, name: &str| {
+            let config = Config::default()
+                .set("security.protocol", protocol)
+                .unwrap();
+            let checked = config.set(name, "x").unwrap().check_security();
+            checked.map_err(|error| error.to_string())
+        };
+        let said = "property `sasl.password`: it has no meaning with `security.protocol` SSL";
+        assert_eq!(set("SSL", "sasl.password"), Err(said.to_owned()));
+        let said =
+            "property `ssl.ca.location`: it has no meaning with `security.protocol` PLAINTEXT";
+        assert_eq!(set("PLAINTEXT", "ssl.ca.location"), Err(said.to_owned()));
+        assert_eq!(set("SASL_SSL", "ssl.ca.location"), Ok(()));
     }
 
     #[test]

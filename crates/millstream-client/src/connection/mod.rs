@@ -16,9 +16,10 @@ pub(crate) mod network;
 mod scram;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -52,6 +53,8 @@ enum State {
         versions: Versions,
         /// `None` until the broker has agreed to the mechanism.
         login: Option<Login>,
+        /// When the last step was asked for: the broker counts the login's time from then on, or later.
+        asked: Time,
     },
     Ready {
         versions: Versions,
@@ -70,11 +73,15 @@ struct InFlight {
     deadline: Time,
 }
 
+/// A login is not repeated sooner.
+const LEAST_LOGIN: Time = Time::from_secs(1);
+/// After a refused login the next one waits for so long: accounts are locked after a few.
+const AFTER_REFUSAL: Time = Time::from_secs(10);
+
 /// A connection by which something has just arrived is not given up for so long: the rest of an answer may follow.
 const ARRIVING: Time = Time::from_secs(1);
 
 /// One connection.
-#[derive(Debug)]
 pub(crate) struct Connection {
     address: String,
     client_id: String,
@@ -92,6 +99,17 @@ pub(crate) struct Connection {
     pub(crate) outgoing: Vec<u8>,
     /// What came of requests, for the driver to hand on.
     pub(crate) answers: Vec<(Ticket, Answer)>,
+}
+
+impl fmt::Debug for Connection {
+    /// Without the bytes under way, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("address", &self.address)
+            .field("state", &self.state)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connection {
@@ -142,6 +160,8 @@ impl Connection {
 
     /// Takes a request. It goes out as soon as the versions are known.
     pub(crate) fn submit(&mut self, outgoing: Outgoing, now: Time) {
+        // A request that follows a login that is too old costs the connection.
+        self.renew(now);
         let deadline = now + outgoing.patience;
         self.waiting.push_back((outgoing, deadline));
         self.flush(now);
@@ -178,6 +198,14 @@ impl Connection {
         for (request, _) in std::mem::take(&mut self.waiting) {
             self.answers.push((request.ticket, Err(Loss::NotSent)));
         }
+    }
+
+    /// As `closed`, after a broker that refuses this client.
+    pub(crate) fn turned_away(&mut self, now: Time) {
+        self.closed(now);
+        self.state = State::Down {
+            until: now + AFTER_REFUSAL,
+        };
     }
 
     /// A frame has arrived. After an error the driver closes the socket and says so.
@@ -232,6 +260,7 @@ impl Connection {
                 State::LoggingIn {
                     versions,
                     login: None,
+                    ..
                 },
             ) => self.agreed(&response, versions, now),
             (
@@ -239,8 +268,9 @@ impl Connection {
                 State::LoggingIn {
                     versions,
                     login: Some(login),
+                    asked,
                 },
-            ) => self.authenticated(&response, versions, login, now),
+            ) => self.authenticated(&response, versions, (login, asked), now),
             _ => Err(self.absurd("an answer to another request")),
         }
     }
@@ -279,6 +309,7 @@ impl Connection {
         self.state = State::LoggingIn {
             versions,
             login: None,
+            asked: now,
         };
         self.ask(&Call::SaslHandshake(request), now);
     }
@@ -292,15 +323,23 @@ impl Connection {
         let Some(credentials) = &self.credentials else {
             return Err(self.absurd("an answer to another request"));
         };
-        if response.error_code != 0 {
-            let offered: Vec<&str> = response.mechanisms.iter().map(|name| &**name).collect();
-            let mechanism = credentials.mechanism.name();
-            let offered = offered.join(", ");
-            return Err(self.refused(format!(
-                "it does not offer {mechanism}, but {offered}; see `sasl.mechanism`"
-            )));
+        match ResponseError::try_from_code(response.error_code) {
+            None => {}
+            Some(ResponseError::UnsupportedSaslMechanism) => {
+                let offered: Vec<&str> = response.mechanisms.iter().map(|name| &**name).collect();
+                let mechanism = credentials.mechanism.name();
+                let offered = login::shown(&offered.join(", "));
+                return Err(self.refused(format!(
+                    "it does not offer {mechanism}, but {offered}; see `sasl.mechanism`"
+                )));
+            }
+            Some(code) => {
+                return Err(self.refused(format!(
+                    "{code}; if there are no logins at this port, see `security.protocol`"
+                )));
+            }
         }
-        let (login, first) = login::begin(credentials).map_err(|reason| self.refused(reason))?;
+        let (login, first) = login::begin(credentials)?;
         self.say(first, versions, login, now);
         Ok(())
     }
@@ -309,12 +348,12 @@ impl Connection {
         &mut self,
         response: &SaslAuthenticateResponse,
         versions: Versions,
-        login: Login,
+        (login, asked): (Login, Time),
         now: Time,
     ) -> Result<(), Error> {
         if let Some(code) = ResponseError::try_from_code(response.error_code) {
             let reason = response.error_message.as_deref();
-            let reason = reason.map_or_else(|| code.to_string(), ToOwned::to_owned);
+            let reason = reason.map_or_else(|| code.to_string(), login::shown);
             return Err(self.refused(reason));
         }
         let next = login.answer(&response.auth_bytes);
@@ -324,7 +363,8 @@ impl Connection {
                 let lifetime = u64::try_from(response.session_lifetime_ms).unwrap_or(0);
                 // Before it ends, and not all connections at once (KIP-368).
                 let share = lifetime / 100 * fastrand::u64(85..95);
-                let at = (lifetime > 0).then(|| now + Time::from_millis(share));
+                let share = Time::from_millis(share).max(LEAST_LOGIN);
+                let at = (lifetime > 0).then(|| asked + share);
                 self.log_in_at(at, versions, now);
             }
         }
@@ -335,6 +375,7 @@ impl Connection {
         self.state = State::LoggingIn {
             versions,
             login: Some(login),
+            asked: now,
         };
         let request = SaslAuthenticateRequest::default().with_auth_bytes(bytes.into());
         self.ask(&Call::SaslAuthenticate(request), now);
@@ -381,6 +422,11 @@ impl Connection {
         while let State::Ready { versions, .. } = &self.state
             && let Some((request, deadline)) = self.waiting.pop_front()
         {
+            // It has waited for the connection as long as it may.
+            if deadline <= now {
+                self.answers.push((request.ticket, Err(Loss::NotSent)));
+                continue;
+            }
             let api = request.call.api();
             let version = versions
                 .iter()
@@ -388,7 +434,6 @@ impl Connection {
                 .and_then(|(_, version)| *version);
             match version {
                 Some(version) => {
-                    let deadline = deadline.max(now);
                     self.encode(Some(request.ticket), &request.call, version, deadline);
                 }
                 None => {

@@ -4,7 +4,7 @@
 //! tokio has it in every build of this workspace already, and because readiness leaves the buffers with us: a frame is read into
 //! the memory from which its records are lent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Write};
 use std::net::ToSocketAddrs as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::tls::{self, Stream, Tls};
+use super::tls::{Stream, Tls};
 use super::{Connection, login};
 use crate::Error;
 use crate::clock::Time;
@@ -23,6 +23,8 @@ use crate::wire::frame::{FrameReader, Progress};
 
 /// Sockets that are heard of at once.
 const EVENTS: usize = 256;
+/// The largest frame of a broker that has not taken the login yet: it may be anybody.
+const BEFORE_LOGIN_BYTES: usize = 1 << 20;
 /// Output that is kept for the next use of a connection.
 const KEPT_BYTES: usize = 4 << 20;
 
@@ -32,8 +34,11 @@ struct Link {
     stream: Option<Stream>,
     connected: bool,
     reader: FrameReader,
+    largest_frame: usize,
     /// Bytes of the output that the socket has taken.
     written: usize,
+    /// Whether the broker refused this client the last time.
+    refused: bool,
 }
 
 /// All connections of one client.
@@ -41,8 +46,10 @@ struct Link {
 pub(crate) struct Network {
     config: Resolved,
     tls: Option<Tls>,
-    /// A broker that refuses this client's certificate or login, until the caller has been told.
+    /// All brokers refuse this client's certificate or login, and the caller has not been told.
     refusal: Option<Error>,
+    /// How many brokers the cluster has.
+    nodes: usize,
     poll: Poll,
     events: Events,
     links: Vec<Link>,
@@ -52,12 +59,19 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(config: &Resolved) -> Result<Self, Error> {
+        let tls = config.encryption.as_ref().map(Tls::load).transpose()?;
+        Self::sharing(config, tls)
+    }
+
+    /// As [`new`](Self::new), with what another one has read from the files.
+    pub(crate) fn sharing(config: &Resolved, tls: Option<Tls>) -> Result<Self, Error> {
         config.credentials.as_ref().map_or(Ok(()), login::check)?;
         let poll = Poll::new().map_err(|source| Error::Wait { source })?;
         Ok(Self {
             config: config.clone(),
-            tls: config.encryption.as_ref().map(Tls::load).transpose()?,
+            tls,
             refusal: None,
+            nodes: 0,
             poll,
             events: Events::with_capacity(EVENTS),
             links: Vec::new(),
@@ -71,6 +85,7 @@ impl Network {
         if out.is_empty() {
             return;
         }
+        self.nodes = cluster.nodes().count();
         for request in out.drain(..) {
             let node = match request.target {
                 Target::Node(node) => Some(node),
@@ -115,8 +130,10 @@ impl Network {
             machine: Connection::new(address, config),
             stream: None,
             connected: false,
-            reader: FrameReader::new(config.receive_max_bytes),
+            reader: FrameReader::new(BEFORE_LOGIN_BYTES.min(config.receive_max_bytes)),
+            largest_frame: config.receive_max_bytes,
             written: 0,
+            refused: false,
         };
         let place = *self.places.entry((node, lane)).or_insert_with(|| {
             self.links.push(fresh(&self.config));
@@ -161,7 +178,9 @@ impl Network {
         let now = now();
         for event in &self.events {
             if let Some(link) = self.links.get_mut(event.token().0) {
-                self.refusal = link.ready(now).or_else(|| self.refusal.take());
+                if let Some(refusal) = link.ready(now) {
+                    self.refusal = Some(refusal);
+                }
             }
         }
         // Only once everything that has arrived is read it is known who is late: the caller may have been away for longer than any deadline.
@@ -171,7 +190,38 @@ impl Network {
         self.tend(now);
         self.collect();
         answers.append(&mut self.answers);
-        self.refusal.take().map_or(Ok(()), Err)
+        match self.is_refused() {
+            true => self.refusal.take().map_or(Ok(()), Err),
+            false => Ok(()),
+        }
+    }
+
+    /// What TLS needs, as it was read when the client was made.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        self.tls.clone()
+    }
+
+    /// An error that the caller could not return is returned by the next wait.
+    pub(crate) fn postpone(&mut self, error: Error) {
+        if matches!(error, Error::Login { .. } | Error::Encryption { .. }) {
+            self.refusal = Some(error);
+        }
+    }
+
+    /// Whether no broker serves this client and every one has refused it: as long as one may, the others are only logged.
+    fn is_refused(&mut self) -> bool {
+        if self.links.iter().any(|link| link.machine.is_ready()) {
+            self.refusal = None;
+        }
+        if self.refusal.is_none() {
+            return false;
+        }
+        let refused = self.places.iter().filter(|(_, place)| {
+            let link = self.links.get(**place);
+            link.is_some_and(|link| link.refused)
+        });
+        let nodes: HashSet<Node> = refused.map(|((node, _), _)| *node).collect();
+        nodes.len() >= self.nodes
     }
 
     /// Closes every connection that owes an answer: what waits in it is not sent later.
@@ -253,7 +303,7 @@ impl Link {
         self.stream = None;
         self.connected = false;
         self.written = 0;
-        self.reader = FrameReader::new(self.reader.limit());
+        self.reader = FrameReader::new(BEFORE_LOGIN_BYTES.min(self.largest_frame));
         self.machine.closed(now);
     }
 
@@ -264,7 +314,12 @@ impl Link {
         let broker = self.machine.address();
         tracing::warn!(broker, %error, "connection lost");
         self.close(now);
-        matches!(error, Error::Login { .. } | Error::Encryption { .. }).then_some(error)
+        self.refused = matches!(error, Error::Login { .. } | Error::Encryption { .. });
+        if !self.refused {
+            return None;
+        }
+        self.machine.turned_away(now);
+        Some(error)
     }
 
     fn refusal(&self, error: &Error) -> Option<Error> {
@@ -273,7 +328,7 @@ impl Link {
         };
         Some(Error::Encryption {
             broker: self.machine.address().to_owned(),
-            reason: tls::refusal(source)?,
+            reason: self.stream.as_ref()?.refusal(source)?,
         })
     }
 
@@ -300,6 +355,10 @@ impl Link {
             match self.reader.read(stream)? {
                 Progress::Frame(frame) => {
                     self.machine.frame(&frame, now)?;
+                    if self.machine.is_ready() {
+                        self.refused = false;
+                        self.reader.raise_limit(self.largest_frame);
+                    }
                 }
                 Progress::Blocked => {
                     if self.reader.partial() > before {

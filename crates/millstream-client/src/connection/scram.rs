@@ -9,12 +9,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::{digest, hmac, pbkdf2};
 
+use super::login::shown;
 use crate::config::Secret;
 
 /// Fewer rounds would make a password easy to guess for who has listened (RFC 5802, section 5.1; Kafka has the same bound).
 const LEAST_ROUNDS: u32 = 4096;
-/// More would keep the client busy for seconds.
-const MOST_ROUNDS: u32 = 1_000_000;
+/// More would keep the application's thread busy for long; Kafka's own bound is 16,384.
+const MOST_ROUNDS: u32 = 100_000;
+/// Neither nonces nor salts are longer.
+const MOST_BYTES: usize = 1024;
 
 /// What the two sides compute with.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +122,7 @@ pub(super) struct Expected {
 impl Expected {
     pub(super) fn check(&self, last: &str) -> Result<(), String> {
         if let Some(reason) = last.strip_prefix("e=") {
-            return Err(reason.to_owned());
+            return Err(shown(reason));
         }
         let signature = last
             .strip_prefix("v=")
@@ -148,13 +151,17 @@ impl<'a> Challenge<'a> {
         let (Some(nonce), Some(salt), Some(rounds)) = (part("r="), part("s="), part("i=")) else {
             return Err("the challenge is not one of SCRAM".to_owned());
         };
+        if nonce.len().max(salt.len()) > MOST_BYTES {
+            return Err("the challenge is too long".to_owned());
+        }
         let salt = BASE64
             .decode(salt)
             .map_err(|_| "the challenge has no salt".to_owned())?;
         let allowed = |rounds: &NonZeroU32| (LEAST_ROUNDS..=MOST_ROUNDS).contains(&rounds.get());
         let rounds = rounds.parse().ok().filter(allowed).ok_or_else(|| {
             format!(
-                "the challenge asks for `{rounds}` rounds, expected {LEAST_ROUNDS} to {MOST_ROUNDS}"
+                "the challenge asks for `{}` rounds, expected {LEAST_ROUNDS} to {MOST_ROUNDS}",
+                shown(rounds)
             )
         })?;
         Ok(Self {
@@ -221,11 +228,11 @@ mod tests {
             ),
             (
                 "r=rOprNGfwEbeRWgbNEkqO1,s=W22ZaJ0S,i=1",
-                "the challenge asks for `1` rounds, expected 4096 to 1000000",
+                "the challenge asks for `1` rounds, expected 4096 to 100000",
             ),
             (
                 "r=rOprNGfwEbeRWgbNEkqO1,s=W22ZaJ0S,i=4000000000",
-                "the challenge asks for `4000000000` rounds, expected 4096 to 1000000",
+                "the challenge asks for `4000000000` rounds, expected 4096 to 100000",
             ),
         ] {
             let refused = login().proof(challenge).map(|(last, _)| last);

@@ -261,7 +261,7 @@ fn a_login_is_repeated_before_its_time_is_up_and_requests_wait_for_it_again() {
     connection.renew(at - Duration::from_millis(1));
     assert!(connection.is_ready());
 
-    connection.submit(heartbeat(1), at);
+    connection.submit(heartbeat(1), at - Duration::from_millis(1));
     connection.renew(at);
     assert!(!connection.is_ready());
     connection.submit(heartbeat(2), at);
@@ -279,6 +279,83 @@ fn a_login_is_repeated_before_its_time_is_up_and_requests_wait_for_it_again() {
         .unwrap();
     assert_eq!(fates(&mut connection), [(1, "reply"), (2, "reply")]);
     assert!(connection.wake_at().unwrap() > at);
+}
+
+/// The login takes longer than what waits for it may wait: that was never sent, and the login counts.
+#[test]
+fn what_has_waited_too_long_for_a_login_is_not_sent_and_costs_no_connection() {
+    let mut connection = logging_in();
+    connection.submit(heartbeat(1), SECOND);
+    connection.frame(&agreed(2), SECOND * 2).unwrap();
+    connection
+        .frame(&authenticated(3, Duration::ZERO), SECOND * 3)
+        .unwrap();
+    assert!(connection.is_ready());
+    assert!(!connection.is_overdue(SECOND * 3));
+    assert_eq!(fates(&mut connection), [(1, "not sent")]);
+}
+
+#[test]
+fn a_request_after_the_end_of_a_login_waits_for_the_next_one() {
+    let mut connection = logging_in();
+    connection.frame(&agreed(2), SECOND).unwrap();
+    // The answer is looked at late: its time has run since it was asked for.
+    connection
+        .frame(&authenticated(3, SECOND * 100), SECOND * 50)
+        .unwrap();
+    assert!(connection.wake_at().unwrap() <= SECOND * 96);
+    connection.submit(heartbeat(1), SECOND * 200);
+    assert!(!connection.is_ready());
+    connection.frame(&agreed(4), SECOND * 200).unwrap();
+}
+
+#[test]
+fn a_login_of_no_time_is_not_repeated_at_once() {
+    let mut connection = logging_in();
+    connection.frame(&agreed(2), SECOND).unwrap();
+    connection
+        .frame(&authenticated(3, Duration::from_millis(1)), SECOND)
+        .unwrap();
+    assert_eq!(connection.wake_at(), Some(SECOND * 2));
+}
+
+#[test]
+fn a_port_without_logins_is_named_as_such() {
+    let mut connection = logging_in();
+    let code = ResponseError::IllegalSaslState.code();
+    let response = SaslHandshakeResponse::default().with_error_code(code);
+    let said = error(&mut connection, &answer(2, false, &response, 1));
+    assert!(
+        said.ends_with("; if there are no logins at this port, see `security.protocol`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_a_broker_says_of_a_login_is_one_short_line() {
+    let mut connection = logging_in();
+    connection.frame(&agreed(2), SECOND).unwrap();
+    let text = format!("no\n\u{1b}[31m{}", "x".repeat(10_000));
+    let response = SaslAuthenticateResponse::default()
+        .with_error_code(ResponseError::SaslAuthenticationFailed.code())
+        .with_error_message(Some(StrBytes::from_string(text)));
+    let said = error(&mut connection, &answer(3, true, &response, 2));
+    assert!(
+        said.starts_with("failed to log in at broker `broker`: no\\n\\u{1b}[31mxxx"),
+        "{said}"
+    );
+    assert!(said.len() < 400 && !said.contains(char::is_control));
+}
+
+#[test]
+fn a_connection_is_shown_without_what_is_under_way() {
+    let mut connection = logging_in();
+    connection.frame(&agreed(2), SECOND).unwrap();
+    let shown = format!("{connection:?}");
+    assert!(
+        shown.contains("LoggingIn") && !shown.contains("outgoing"),
+        "{shown}"
+    );
 }
 
 #[test]

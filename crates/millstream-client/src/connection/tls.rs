@@ -27,7 +27,7 @@ const KEY: &str = "ssl.key.location";
 
 /// What makes sockets into encrypted ones.
 #[derive(Clone)]
-pub(super) struct Tls(Arc<ClientConfig>);
+pub(crate) struct Tls(Arc<ClientConfig>);
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +113,11 @@ fn authorities(file: Option<&PathBuf>) -> Result<RootCertStore, Error> {
         }
         None => {
             // Systems have certificates that nobody can read; those that are left decide.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let found = rustls_native_certs::load_native_certs();
+            for error in found.errors {
+                tracing::warn!(%error, "certificates of the system cannot be read");
+            }
+            store.add_parsable_certificates(found.certs);
         }
     }
     match store.is_empty() {
@@ -209,6 +213,29 @@ impl Stream {
         })
     }
 
+    fn is_handshaking(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.is_handshaking())
+    }
+
+    /// Why no repetition mends an error: two sides that do not believe each other, or do not both speak TLS.
+    pub(super) fn refusal(&self, error: &std::io::Error) -> Option<String> {
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        match error {
+            rustls::Error::InvalidCertificate(_) => Some(error.to_string()),
+            // A server may look at a client's certificate after the client has finished.
+            rustls::Error::AlertReceived(alert) if is_about_certificates(*alert) => {
+                Some(error.to_string())
+            }
+            rustls::Error::InvalidMessage(_) if self.is_handshaking() => {
+                Some("it does not speak TLS at this port".to_owned())
+            }
+            rustls::Error::PeerIncompatible(_) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
     pub(super) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
@@ -242,8 +269,14 @@ impl Read for Stream {
             }
             let arrived = session.read_tls(&mut self.socket)?;
             let processed = session.process_new_packets();
-            // What this side has to say about it, be it an alert, goes out first.
-            self.push()?;
+            let is_readable = processed
+                .as_ref()
+                .map_or(true, |state| state.plaintext_bytes_to_read() > 0);
+            // What this side has to say about it, be it an alert, goes out first. What has arrived counts whatever becomes of it.
+            let pushed = self.push();
+            if !is_readable {
+                pushed?;
+            }
             processed.map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))?;
             if arrived == 0 {
                 return Ok(0);
@@ -273,17 +306,20 @@ impl Write for Stream {
     }
 }
 
-/// Whether an error of a stream is one that no repetition mends: two sides that do not believe each other, or do not both speak TLS.
-pub(super) fn refusal(error: &std::io::Error) -> Option<String> {
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    match error {
-        rustls::Error::AlertReceived(
-            AlertDescription::CloseNotify
-            | AlertDescription::UserCanceled
-            | AlertDescription::InternalError,
-        )
-        | rustls::Error::DecryptError => None,
-        rustls::Error::InvalidMessage(_) => Some("it does not speak TLS at this port".to_owned()),
-        error => Some(error.to_string()),
-    }
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::CertificateRequired
+    )
 }

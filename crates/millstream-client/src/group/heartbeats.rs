@@ -19,6 +19,7 @@ use crate::clock::{Clock, Time};
 use crate::cluster::Cluster;
 use crate::config::Resolved;
 use crate::connection::network::Network;
+use crate::connection::tls::Tls;
 use crate::error::Error;
 use crate::exchange::{Lane, Node, Outgoing, Owner, Target, Ticket};
 use crate::wire::api::{Call, Reply};
@@ -90,7 +91,7 @@ pub(crate) struct Heartbeats {
 }
 
 impl Heartbeats {
-    pub(crate) fn start(config: &Resolved, clock: Clock) -> Result<Self, Error> {
+    pub(crate) fn start(config: &Resolved, tls: Option<Tls>, clock: Clock) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -104,7 +105,7 @@ impl Heartbeats {
         let (config, theirs) = (config.clone(), Arc::clone(&shared));
         std::thread::Builder::new()
             .name("heartbeats".to_owned())
-            .spawn(move || run(&theirs, clock, &config, rules))
+            .spawn(move || run(&theirs, clock, (&config, tls.as_ref()), rules))
             .map_err(|source| Error::Thread { source })?;
         Ok(Self { shared, max_poll })
     }
@@ -166,14 +167,14 @@ impl Shared {
     }
 }
 
-fn run(shared: &Shared, clock: Clock, config: &Resolved, rules: Rules) {
+fn run(shared: &Shared, clock: Clock, how: (&Resolved, Option<&Tls>), rules: Rules) {
     let mut line: Option<Line> = None;
     while let Some(beat) = shared.next(clock, &rules) {
         if line
             .as_ref()
             .is_none_or(|line| line.address != beat.address)
         {
-            line = Line::new(config, &beat.address);
+            line = Line::new(how, &beat.address);
         }
         let sent = clock.now();
         let confirmed = line
@@ -195,10 +196,10 @@ struct Line {
 }
 
 impl Line {
-    fn new(config: &Resolved, address: &str) -> Option<Self> {
+    fn new((config, tls): (&Resolved, Option<&Tls>), address: &str) -> Option<Self> {
         let mut config = config.clone();
         config.bootstrap = vec![address.to_owned()];
-        let network = Network::new(&config);
+        let network = Network::sharing(&config, tls.cloned());
         let network = network.inspect_err(|error| tracing::warn!(%error, "no heartbeats"));
         Some(Self {
             address: address.to_owned(),
@@ -230,8 +231,8 @@ impl Line {
                 return false;
             }
         }
-        answers.into_iter().any(|(_, answer)| match answer {
-            Ok(Reply::Heartbeat(reply)) => matches!(
+        answers.into_iter().any(|(of, answer)| match answer {
+            Ok(Reply::Heartbeat(reply)) if of == ticket => matches!(
                 ResponseError::try_from_code(reply.error_code),
                 None | Some(ResponseError::RebalanceInProgress)
             ),

@@ -81,6 +81,11 @@ impl FrameReader {
         self.known + self.filled
     }
 
+    /// From now on frames may be so large.
+    pub(crate) fn raise_limit(&mut self, limit: usize) {
+        self.limit = self.limit.max(limit);
+    }
+
     /// The largest frame that it reads.
     pub fn limit(&self) -> usize {
         self.limit

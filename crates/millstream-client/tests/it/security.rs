@@ -271,6 +271,18 @@ fn a_login_that_is_refused_ends_the_waiting_and_says_why() {
     );
 }
 
+/// One broker of several whose certificate is wrong: the others serve.
+#[test]
+fn a_broker_that_is_not_believed_costs_nothing_where_another_serves() {
+    let secured = Secured::start();
+    let config = secured.config(Way::Encrypted, &[]);
+    for _ in 0..8 {
+        let both = [Way::OtherHost, Way::Encrypted].map(|way| secured.address(way));
+        let config = config.clone().set("bootstrap.servers", &both.join(","));
+        secured.round_trip(&config.unwrap());
+    }
+}
+
 #[test]
 fn a_port_without_tls_is_named_as_such() {
     let secured = Secured::start();
