@@ -177,10 +177,9 @@ impl Network {
         }
         let now = now();
         for event in &self.events {
-            if let Some(link) = self.links.get_mut(event.token().0) {
-                if let Some(refusal) = link.ready(now) {
-                    self.refusal = Some(refusal);
-                }
+            let link = self.links.get_mut(event.token().0);
+            if let Some(refusal) = link.and_then(|link| link.ready(now)) {
+                self.refusal = Some(refusal);
             }
         }
         // Only once everything that has arrived is read it is known who is late: the caller may have been away for longer than any deadline.
