@@ -15,7 +15,9 @@ use millstream_broker::{Config, Server};
 
 use super::Process;
 use crate::cluster::{Cluster, Deadline, eventually};
-use crate::raw::{Client, batch, fetch_request, frame, produce_request, records, text, topic_name};
+use crate::raw::{
+    Client, batch, fetch_request, frame, now_ms, produce_request, records, text, topic_name,
+};
 
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -315,13 +317,13 @@ fn a_thousand_partitions_work_with_sixty_four_descriptors() {
     let mut client = Client::connect(&address);
     client.create_topic("many", 1000, &[]);
     for partition in 0..1000 {
-        client.produce_at("many", partition, &[("first", 1)]);
+        client.produce_at("many", partition, &[("first", now_ms())]);
     }
     // Connections take what segments had.
     let mut others: Vec<Client> = (0..32).map(|_| Client::connect(&address)).collect();
     for (partition, other) in (0..1000).zip((0..32).cycle()) {
         let other = &mut others[other];
-        other.produce_at("many", partition, &[("second", 1)]);
+        other.produce_at("many", partition, &[("second", now_ms())]);
         let values = other.values("many", partition, 0);
         assert_eq!(values, ["first", "second"], "{partition}");
     }
