@@ -175,6 +175,21 @@ impl Domain {
         }
     }
 
+    /// Moves a block of points of the domain half of the way to the middle, or to the finite end, of every infinite axis.
+    pub(crate) fn halve(&self, points: &mut [f64]) {
+        for (axis, points) in self.axes.iter().zip(points.as_chunks_mut::<BLOCK>().0) {
+            let middle = match *axis {
+                Axis::Finite { .. } => continue,
+                Axis::Above { lower } => lower,
+                Axis::Below { upper } => upper,
+                Axis::Infinite => 0.0,
+            };
+            points
+                .iter_mut()
+                .for_each(|x| *x = middle + (*x - middle) / 2.0);
+        }
+    }
+
     /// The point of the domain at `unit` in the unit cube.
     pub(crate) fn point(&self, unit: &[f64]) -> Vec<f64> {
         let place = |(axis, unit): (&Axis, &f64)| {

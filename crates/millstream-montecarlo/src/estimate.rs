@@ -58,6 +58,17 @@ pub(crate) fn raise(covariance: &mut [f64], outputs: usize, o: usize, least: f64
 }
 
 impl Estimate {
+    /// Widens every output for what samples may miss of it, half of that as a standard error: an interval is about two of
+    /// them to each side.
+    pub(crate) fn miss(&mut self, missing: impl Iterator<Item = f64>) {
+        let outputs = self.values.len();
+        for (o, missing) in (0..outputs).zip(missing) {
+            let variance = self.covariance.get(packed(o, o)).copied().unwrap_or(0.0);
+            let least = variance + missing * missing / 4.0;
+            raise(&mut self.covariance, outputs, o, least);
+        }
+    }
+
     pub(crate) fn value(&self, o: usize) -> f64 {
         self.values.get(o).copied().unwrap_or(f64::NAN)
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::digest::Digest;
+use crate::largest::Largest;
 
 /// The sums of a run of tiles.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,8 +20,8 @@ pub struct Partial {
     pub bad: Bad,
     /// The largest absolute value of each output at a sample, before any weight and scale.
     pub largest: Vec<f64>,
-    /// The largest absolute value of each output with its weight and scale, as it is summed: how much one sample decides.
-    pub heaviest: Vec<f64>,
+    /// The largest absolute values of each output with weight and scale, as they are summed: how much single samples decide.
+    pub heaviest: Vec<Largest>,
     /// What was summed, by the kind of the wave's work.
     pub sums: Sums,
 }
@@ -124,12 +125,10 @@ impl Partial {
         {
             return Err(Error::Mismatch);
         }
-        let larger = |left: &[f64], right: &[f64]| {
-            left.iter()
-                .zip(right)
-                .map(|(left, right)| left.max(*right))
-                .collect()
-        };
+        let largest = self.largest.iter().zip(&right.largest);
+        let mut heaviest = self.heaviest;
+        let both = heaviest.iter_mut().zip(&right.heaviest);
+        both.for_each(|(left, right)| left.merge(right));
         Ok(Self {
             samples: self.samples + right.samples,
             nonzero: self.nonzero + right.nonzero,
@@ -137,8 +136,8 @@ impl Partial {
                 count: self.bad.count + right.bad.count,
                 first: self.bad.first.or(right.bad.first),
             },
-            largest: larger(&self.largest, &right.largest),
-            heaviest: larger(&self.heaviest, &right.heaviest),
+            largest: largest.map(|(left, right)| left.max(*right)).collect(),
+            heaviest,
             sums: self.sums.merge(right.sums)?,
         })
     }

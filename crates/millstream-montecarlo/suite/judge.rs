@@ -28,6 +28,9 @@ pub(crate) struct Tally {
     /// Runs further than three half-widths off that carry no warning, converged or not.
     pub(crate) silent: u64,
     pub(crate) warned: u64,
+    /// Outputs of runs that converged without a warning, and those of them whose interval holds the exact value.
+    pub(crate) promised: u64,
+    pub(crate) kept: u64,
     pub(crate) samples: Vec<u64>,
     pub(crate) methods: BTreeMap<String, u64>,
     pub(crate) statuses: BTreeMap<String, u64>,
@@ -37,6 +40,8 @@ impl Tally {
     /// Adds one run.
     pub(crate) fn add(&mut self, answer: &Answer, exact: &[f64]) {
         let mut worst: f64 = 0.0;
+        let converged = answer.status == Status::Converged;
+        let promised = u64::from(converged && answer.warnings.is_empty());
         let (values, intervals) = (answer.value.as_slice(), answer.interval.as_slice());
         // A failed run has one missing value, whatever the number of outputs.
         for (output, exact) in exact.iter().enumerate() {
@@ -48,9 +53,10 @@ impl Tally {
             };
             self.outputs += 1;
             self.covered += u64::from(pull <= 1.0);
+            self.promised += promised;
+            self.kept += promised * u64::from(pull <= 1.0);
             worst = worst.max(pull);
         }
-        let converged = answer.status == Status::Converged;
         self.runs += 1;
         self.converged += u64::from(converged);
         self.right += u64::from(converged && worst <= 3.0);
@@ -72,6 +78,8 @@ impl Tally {
         self.worst = self.worst.max(other.worst);
         self.silent += other.silent;
         self.warned += other.warned;
+        self.promised += other.promised;
+        self.kept += other.kept;
         self.samples.extend(&other.samples);
         for (mine, theirs) in [
             (&mut self.methods, &other.methods),
@@ -82,6 +90,45 @@ impl Tally {
             }
         }
     }
+}
+
+impl Tally {
+    /// What no integral may be: wrong in silence, wrong more than once in twenty runs, or outside of its interval more often than
+    /// chance allows, where it converged without a warning.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let wrong = self.converged - self.right;
+        let missed = self.promised - self.kept;
+        let mut faults = Vec::new();
+        if self.silent > 0 {
+            faults.push(format!("{} runs are wrong in silence", self.silent));
+        }
+        if wrong * 20 > self.runs {
+            let runs = self.runs;
+            faults.push(format!("{wrong} of {runs} runs converged to a wrong value"));
+        }
+        if missed > most_missed(self.promised) {
+            let promised = self.promised;
+            faults.push(format!(
+                "{missed} of {promised} intervals without a warning do not hold the exact value"
+            ));
+        }
+        faults
+    }
+}
+
+/// How many of so many 95 % intervals may miss: with honest ones more happen once in 3,000 integrals, by the binomial distribution.
+fn most_missed(intervals: u64) -> u64 {
+    let (n, share) = (intervals as f64, 0.05_f64);
+    let mut chance = (1.0 - share).powf(n);
+    let mut below = chance;
+    let mut missed = 0_u64;
+    while below < 1.0 - 1.0 / 3000.0 && missed < intervals {
+        let k = missed as f64;
+        chance *= (n - k) / (k + 1.0) * share / (1.0 - share);
+        below += chance;
+        missed += 1;
+    }
+    missed
 }
 
 /// How far `value` is from `exact`, in half-widths of its interval; a few roundings are no distance.

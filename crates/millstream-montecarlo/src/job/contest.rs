@@ -382,7 +382,7 @@ impl Rival {
         self.heaviest
             .iter_mut()
             .zip(&whole.heaviest)
-            .for_each(|(most, more)| *most = most.max(*more));
+            .for_each(|(most, more)| *most = most.max(more.first()));
         self.course.push((self.samples, self.short(view)));
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What numbers cannot do, and what a method cannot: rounding, overflow, cancelling sums, tails without end, and the limits of
-//! a rule.
+//! What numbers cannot do, and what a method cannot: rounding, overflow, infinity times zero, cancelling sums, tails without
+//! end, and the limits of a rule.
 //!
 //! Exact values: symmetry, closed forms, and quadrature in one dimension where a test says so.
 
@@ -149,5 +149,59 @@ fn a_hint_at_a_peak_that_the_pilot_cannot_guess_the_size_of_does_not_overflow() 
         let off = (f64::midpoint(low, high) - exact).abs();
         assert_eq!(answer.status, Status::Converged, "seed {seed}: {answer:?}");
         assert!(off <= 3.0 * (high - low) / 2.0, "seed {seed}: {answer:?}");
+    }
+}
+
+/// The whole line, `method`, no other settings.
+fn on_the_line(expression: &str, method: Method, seed: u64) -> Answer {
+    answered(Request {
+        seed,
+        method,
+        lower: vec![Limit(f64::NEG_INFINITY)],
+        upper: vec![Limit(f64::INFINITY)],
+        ..Request::new(expression)
+    })
+}
+
+#[test]
+fn infinity_times_zero_far_out_is_zero() {
+    let root = (2.0 * std::f64::consts::PI).sqrt();
+    // Shifted Gaussians: exp(a x - x^2/2) has the integral sqrt(2 pi) exp(a^2/2). The logistic density has 1.
+    let shifted = root * 0.125_f64.exp();
+    let cases = [
+        ("exp(0.5*x)*exp(-x^2/2)", shifted),
+        ("cosh(0.5*x)*exp(-x^2/2)", shifted),
+        ("exp(x)/(1+exp(x))^2", 1.0),
+    ];
+    for (expression, exact) in cases {
+        for method in [
+            Method::Auto,
+            Method::Vegas,
+            Method::MapRqmc,
+            Method::Cubature,
+        ] {
+            for seed in 0..4 {
+                let answer = on_the_line(expression, method, seed);
+                let text = format!("{expression} by {method}, seed {seed}: {answer:?}");
+                assert_eq!(answer.status, Status::Converged, "{text}");
+                assert_eq!(answer.bad_samples, 0, "{text}");
+                let [low, high] = interval(&answer);
+                let off = (f64::midpoint(low, high) - exact).abs();
+                assert!(off <= 1.5 * (high - low), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_far_out_is_bad_where_the_integrand_is_not_zero_on_the_way() {
+    // exp(x^2) erfc(x) falls like 1/x, and is infinity times zero from 27 on.
+    for expression in [
+        "exp(x^2)*erfc(abs(x))",
+        "if(abs(x)<9,1,0/0)",
+        "exp(x)*exp(-x)",
+    ] {
+        let answer = on_the_line(expression, Method::Auto, 0);
+        assert_eq!(answer.status, Status::Failed, "{expression}: {answer:?}");
     }
 }

@@ -252,7 +252,7 @@ impl Job {
         self.heaviest
             .iter_mut()
             .zip(&whole.heaviest)
-            .for_each(|(most, more)| *most = most.max(*more));
+            .for_each(|(most, more)| *most = most.max(more.first()));
         self.produced += whole.samples;
         self.seen += whole.nonzero;
     }

@@ -151,6 +151,7 @@ impl Adapt {
                 samples: whole.samples,
                 values: sums.value.clone(),
                 covariance: sums.covariance.clone(),
+                dof: f64::INFINITY,
             });
         }
         Ok(())
@@ -162,7 +163,7 @@ impl Adapt {
             strata: self.strata.clone(),
             spread: self.spread.clone(),
             rms: self.rms,
-            estimate: self.late.estimate(f64::INFINITY),
+            estimate: self.late.estimate(),
         }
     }
 }

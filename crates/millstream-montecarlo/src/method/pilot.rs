@@ -77,7 +77,7 @@ impl Pilot {
         self.heaviest
             .iter_mut()
             .zip(&whole.heaviest)
-            .for_each(|(most, more)| *most = most.max(*more));
+            .for_each(|(most, more)| *most = most.max(more.first()));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::waves::{One, Waves};
 use crate::Error;
 use crate::estimate::{Estimate, packed};
+use crate::largest::Largest;
 use crate::partial::{Partial, Sums};
 use crate::wave::{TILE, Work};
 
@@ -15,6 +16,8 @@ pub(crate) struct Plain {
     waves: Waves,
     /// Bad samples are left out rather than zero.
     leave_out: bool,
+    /// The largest values of each output.
+    heaviest: Vec<Largest>,
 }
 
 impl Plain {
@@ -34,6 +37,10 @@ impl Plain {
         let Sums::Plain(moments) = &whole.sums else {
             return Err(Error::Mismatch);
         };
+        self.heaviest
+            .resize(whole.heaviest.len(), Largest::default());
+        let both = self.heaviest.iter_mut().zip(&whole.heaviest);
+        both.for_each(|(all, more)| all.merge(more));
         let bad = if self.leave_out { whole.bad.count } else { 0 };
         let samples = moments.count.saturating_sub(bad);
         let (all, n) = (moments.count as f64, samples as f64);
@@ -57,12 +64,16 @@ impl Plain {
             samples,
             values,
             covariance,
+            dof: n - 1.0,
         });
         Ok(())
     }
 
     pub(crate) fn estimate(&self) -> Estimate {
-        self.waves.estimate(self.waves.samples() as f64 - 1.0)
+        let samples = self.waves.samples() as f64;
+        let mut estimate = self.waves.estimate();
+        estimate.miss(self.heaviest.iter().map(|all| all.beyond(samples)));
+        estimate
     }
 
     pub(crate) fn agree(&self) -> bool {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::adapt::Adapted;
-use super::waves::{One, Waves};
+use super::waves::{One, Waves, effective};
 use crate::Error;
 use crate::estimate::{Estimate, raise};
 use crate::map::Map;
@@ -74,14 +74,17 @@ impl Vegas {
             return Err(Error::Mismatch);
         };
         let samples = whole.samples;
-        let parts = sums
-            .spread
-            .iter()
-            .zip(strata.counts())
-            .map(|(spread, count)| spread * spread / f64::from(*count));
-        let (most, all) = parts.fold((0.0_f64, 0.0), |(most, all), part| {
+        let parts = || {
+            let boxes = sums.spread.iter().zip(strata.counts());
+            boxes.map(|(spread, count)| {
+                let count = f64::from(*count);
+                (spread * spread / count, count - 1.0)
+            })
+        };
+        let (most, all) = parts().fold((0.0_f64, 0.0), |(most, all), (part, _)| {
             (most.max(part), all + part)
         });
+        let dof = effective(parts());
         self.share = if all > 0.0 && sums.spread.len() >= MANY {
             most / all
         } else {
@@ -101,16 +104,13 @@ impl Vegas {
             samples,
             values,
             covariance,
+            dof,
         });
         Ok(())
     }
 
     pub(crate) fn estimate(&self) -> Estimate {
-        let freedom = self
-            .strata
-            .samples()
-            .saturating_sub(self.strata.counts().len() as u64);
-        let mut estimate = self.waves.estimate(freedom as f64);
+        let mut estimate = self.waves.estimate();
         if self.map.dim() <= EDGES_IN_ONE_BOX {
             widen(&mut estimate, &self.deviation, self.boxes);
         }

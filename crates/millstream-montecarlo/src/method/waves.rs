@@ -23,6 +23,8 @@ pub(crate) struct One {
     pub(crate) values: Vec<f64>,
     /// Of the values: row by row up to the diagonal.
     pub(crate) covariance: Vec<f64>,
+    /// The degrees of freedom of the covariance.
+    pub(crate) dof: f64,
 }
 
 /// All complete waves of a production, in order.
@@ -42,8 +44,8 @@ impl Waves {
         self.0.iter().map(|wave| wave.samples).sum()
     }
 
-    /// All waves together; `dof` is that of the waves' own variance.
-    pub(crate) fn estimate(&self, dof: f64) -> Estimate {
+    /// All waves together.
+    pub(crate) fn estimate(&self) -> Estimate {
         let Some(first) = self.0.first() else {
             return Estimate::default();
         };
@@ -59,12 +61,25 @@ impl Waves {
         let mut estimate = Estimate {
             values,
             covariance,
-            dof,
+            dof: self.freedom(outputs),
             chi2_dof: (self.0.len() as u32).saturating_sub(1),
             ..Estimate::default()
         };
         self.widen(&mut estimate, outputs, total);
         estimate
+    }
+
+    /// The degrees of freedom of the waves' own variances together, by the output that has fewest.
+    fn freedom(&self, outputs: usize) -> f64 {
+        let of = |o: usize| {
+            let part = |wave: &One| {
+                let samples = wave.samples as f64;
+                let variance = get(&wave.covariance, packed(o, o));
+                (samples * samples * variance, wave.dof)
+            };
+            effective(self.0.iter().map(part))
+        };
+        (0..outputs).map(of).fold(f64::INFINITY, f64::min)
     }
 
     /// Takes the scatter of the waves for the variance where it is the larger.
@@ -117,7 +132,7 @@ impl Waves {
         if before.is_empty() {
             return false;
         }
-        let before = Self(before.to_vec()).estimate(f64::INFINITY);
+        let before = Self(before.to_vec()).estimate();
         let outputs = last.values.len();
         (0..outputs).all(|o| {
             let off = get(&last.values, o) - get(&before.values, o);
@@ -125,6 +140,19 @@ impl Waves {
             let variance = get(&last.covariance, at) + get(&before.covariance, at);
             off.abs() <= AGREE * variance.max(0.0).sqrt()
         })
+    }
+}
+
+/// The degrees of freedom of a sum of independent variances, each given with its own: Satterthwaite (1946). Where one of
+/// the variances outweighs all others, it is that one's.
+pub(crate) fn effective(parts: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (sum, squares) = parts.fold((0.0, 0.0), |(sum, squares), (variance, dof)| {
+        (sum + variance, squares + variance * variance / dof)
+    });
+    if sum > 0.0 && squares > 0.0 {
+        sum * sum / squares
+    } else {
+        f64::INFINITY
     }
 }
 
@@ -136,4 +164,18 @@ fn add(sums: &mut [f64], values: &[f64], factor: f64) {
 
 fn get(values: &[f64], at: usize) -> f64 {
     values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::effective;
+
+    #[test]
+    fn a_variance_that_outweighs_all_others_has_its_own_freedom() {
+        let equal = effective([(1.0, 3.0); 8].into_iter());
+        assert!((equal - 24.0).abs() < 1e-12, "{equal}");
+        let one = effective([(1.0, 1.0), (1e-9, 1e6), (0.0, 5.0)].into_iter());
+        assert!((one - 1.0).abs() < 1e-6, "{one}");
+        assert_eq!(effective([(0.0, 1.0)].into_iter()), f64::INFINITY);
+    }
 }

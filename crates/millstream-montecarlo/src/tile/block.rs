@@ -12,6 +12,7 @@ use std::array;
 use super::Prepared;
 use crate::BLOCK;
 use crate::isa::{Body, dispatch};
+use crate::largest::Largest;
 use crate::partial::{Bad, BadPoint, Partial, Sums};
 
 /// The bits of infinity; those of every nan are above, when the sign is taken away.
@@ -55,8 +56,10 @@ pub(super) struct Notes {
     bad: Bad,
     /// The bits of the largest absolute values, which are ordered as the values are.
     largest: Vec<u64>,
-    /// The same with weights and scale.
-    heaviest: Vec<u64>,
+    /// Of the present block.
+    seen: Vec<u64>,
+    /// The largest values of all with weights and scale.
+    heaviest: Vec<Largest>,
 }
 
 impl Notes {
@@ -66,7 +69,30 @@ impl Notes {
             nonzero: 0,
             bad: Bad::default(),
             largest: vec![0; outputs],
-            heaviest: vec![0; outputs],
+            seen: vec![0; outputs],
+            heaviest: vec![Largest::default(); outputs],
+        }
+    }
+
+    /// Notes the largest values of a block; whether all are numbers.
+    fn look(&mut self, out: &[f64], used: usize) -> bool {
+        let mut finite = true;
+        let outputs = out.as_chunks::<BLOCK>().0.iter();
+        for ((out, largest), seen) in outputs.zip(&mut self.largest).zip(&mut self.seen) {
+            *seen = dispatch(LargestBits { out, used });
+            finite &= *seen < INFINITE;
+            if *seen < INFINITE {
+                *largest = (*seen).max(*largest);
+            }
+        }
+        finite
+    }
+
+    /// Keeps the largest values of a weighted block.
+    fn keep_heaviest(&mut self, out: &[f64], used: usize) {
+        let outputs = out.as_chunks::<BLOCK>().0.iter().zip(&self.seen);
+        for ((out, seen), heaviest) in outputs.zip(&mut self.heaviest) {
+            heaviest.take(&out[..used], f64::from_bits(*seen));
         }
     }
 
@@ -76,7 +102,7 @@ impl Notes {
             nonzero: self.nonzero,
             bad: self.bad,
             largest: self.largest.into_iter().map(f64::from_bits).collect(),
-            heaviest: self.heaviest.into_iter().map(f64::from_bits).collect(),
+            heaviest: self.heaviest,
             sums,
         }
     }
@@ -109,16 +135,11 @@ impl Prepared {
         domain.stretch(&mut buffers.points, weights);
         self.integrand
             .block(&buffers.points, &mut buffers.out, &mut buffers.scratch);
-        let mut has_bad = false;
-        let outputs = buffers.out.as_chunks::<BLOCK>().0.iter();
-        for (out, largest) in outputs.zip(&mut notes.largest) {
-            let seen = dispatch(Largest { out, used });
-            has_bad |= seen >= INFINITE;
-            if seen < INFINITE {
-                *largest = seen.max(*largest);
+        if !notes.look(&buffers.out, used) {
+            if !domain.is_finite() {
+                let (points, out) = (&buffers.points, &mut buffers.out);
+                self.vanish_far_out((points, out), used, &mut buffers.scratch);
             }
-        }
-        if has_bad {
             take_out_bad((&buffers.points, &mut buffers.out), used, notes);
         }
         notes.samples += used as u64;
@@ -137,19 +158,15 @@ impl Prepared {
                 .enumerate()
             {
                 let factor = power_of_two(scale.get(number).copied().unwrap_or(0));
-                let seen = dispatch(Weigh {
+                notes.seen[number] = dispatch(Weigh {
                     out,
                     weights,
                     factor,
                     used,
                 });
-                if let Some(heaviest) = notes.heaviest.get_mut(number) {
-                    *heaviest = seen.max(*heaviest);
-                }
             }
-        } else {
-            notes.heaviest.clone_from(&notes.largest);
         }
+        notes.keep_heaviest(&buffers.out, used);
     }
 }
 
@@ -217,17 +234,17 @@ fn take_out_bad((points, outputs): (&[f64], &mut [f64]), used: usize, notes: &mu
         .iter()
         .zip(&mut notes.largest)
     {
-        *largest = dispatch(Largest { out, used }).max(*largest);
+        *largest = dispatch(LargestBits { out, used }).max(*largest);
     }
 }
 
 /// The largest absolute value of an output, as bits.
-struct Largest<'a> {
+struct LargestBits<'a> {
     out: &'a [f64; BLOCK],
     used: usize,
 }
 
-impl Body for Largest<'_> {
+impl Body for LargestBits<'_> {
     type Output = u64;
 
     #[inline(always)]

@@ -6,6 +6,7 @@
 
 mod block;
 mod checks;
+mod far_out;
 mod model;
 mod plain;
 mod regions;
