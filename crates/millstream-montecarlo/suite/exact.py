@@ -3,8 +3,8 @@
   scripts/integrals            all; prints each way and the digits that agree
   scripts/integrals NAME..     only these
 
-The first value is the closed form that `source` names, the second another way (ways.py). Fails when a value of integrals.json
-differs from either by more than 2e-10 of itself, when an integral has no two values, or when the catalogue of the producer says
+The first value is the closed form that `source` names, the second another way (ways.py). Fails when a value of integrals.json or
+features.json differs from either by more than 2e-10 of itself, when an integral has no two values, or when the catalogue of the producer says
 anything else than the suite. What diverges has no value: divergent.json is only read.
 """
 
@@ -16,13 +16,14 @@ import mpmath as mp
 
 import classics
 import cuba
+import features
 import finance
 import genz
 from ways import Integral
 
 HERE = pathlib.Path(__file__).resolve().parent
 CATALOGUE = HERE.parents[2] / "config" / "montecarlo" / "catalogue.json"
-VALUES = genz.VALUES | cuba.VALUES | finance.VALUES | classics.VALUES
+VALUES = genz.VALUES | cuba.VALUES | finance.VALUES | classics.VALUES | features.VALUES
 AGREE = 2e-10
 
 
@@ -63,7 +64,7 @@ def catalogue_problems(suite):
 
 
 def main():
-    suite = json.loads((HERE / "integrals.json").read_text())
+    suite = [request for name in ("integrals.json", "features.json") for request in json.loads((HERE / name).read_text())]
     divergent = json.loads((HERE / "divergent.json").read_text())
     names = [request["name"] for request in suite + divergent]
     problems = [f"{name}: twice" for name in set(names) if names.count(name) > 1]

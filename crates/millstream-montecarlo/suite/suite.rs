@@ -6,10 +6,15 @@
 
 use millstream_montecarlo::{Answer, Control, Error, Job, Method, Registry, Request, run};
 
-/// Integrals with `exact` and `source`.
+/// Integrals with `exact` and `source`: those of the literature, and those of features, tails, zeros and scales.
 pub(crate) fn integrals() -> Vec<Request> {
-    serde_json::from_str(include_str!("integrals.json"))
-        .expect("integrals.json is an array of requests")
+    let files = [
+        include_str!("integrals.json"),
+        include_str!("features.json"),
+    ];
+    let all = files.map(|file| serde_json::from_str::<Vec<Request>>(file));
+    let all = all.map(|file| file.expect("a file of the suite is an array of requests"));
+    all.into_iter().flatten().collect()
 }
 
 /// The answer to `request` with another seed, and perhaps another method than its own.
