@@ -35,6 +35,9 @@ impl Default for Pace {
     }
 }
 
+/// A wave of so many chunks is not worth waiting for.
+const FEW: u64 = 8;
+
 /// A job.
 pub(super) struct Entry {
     pub(super) ticket: Ticket,
@@ -117,6 +120,16 @@ impl Entry {
     /// Whether the job is decided.
     pub(super) fn is_decided(&self) -> bool {
         self.saved.job.wave().is_none()
+    }
+
+    /// Whether the present wave is large, and some of it is given out or back.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.is_small() && self.next > 0
+    }
+
+    /// Whether the present wave has few chunks.
+    pub(super) const fn is_small(&self) -> bool {
+        self.chunks <= FEW
     }
 
     /// Chooses how the present wave is worked on, for so many workers, and readies the step for it.

@@ -16,8 +16,12 @@ use super::entry::{Entry, Given, Taken};
 use super::task_readers::{CHUNK, RUN};
 use super::unit::{Handled, Unit};
 
-/// Jobs open in one partition; further requests stay in their topic.
-pub(super) const MOST_OPEN: usize = 32;
+/// Jobs open in one partition; further requests stay in their topic. One that waits for its turn is as large as its checkpoint, at
+/// most about a megabyte.
+pub(super) const MOST_OPEN: usize = 256;
+/// Large waves under way in one partition: the results of each are kept until it is complete. Others wait for the end of a wave, not of
+/// a job.
+const MOST_WAVES: usize = 32;
 /// A task that killed so many workers is not given to another.
 const LIVES: u32 = 3;
 /// An outcome is waited for so long at least before its task is given out again, in milliseconds.
@@ -349,7 +353,11 @@ impl Unit {
     /// The next job, after the one that had its turn last, that has something to give out.
     fn whose_turn(&mut self) -> Option<Ticket> {
         let after = self.turn;
-        let has = |entry: &mut Entry| entry.wanted().is_some();
+        let waves = self.jobs.values().filter(|entry| entry.is_under_way());
+        let room = waves.count() < MOST_WAVES;
+        let has = |entry: &mut Entry| {
+            (room || entry.is_under_way() || entry.is_small()) && entry.wanted().is_some()
+        };
         let later = self
             .jobs
             .iter_mut()

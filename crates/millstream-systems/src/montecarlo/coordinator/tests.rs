@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream::testing::{Running, World, simulate};
-use millstream::{Partition, Service};
+use millstream::{Clock, Moment, Partition, Service, Timestamp};
 use millstream_montecarlo::{Closure, Job, Registry, Request};
 
 use super::super::records::{Action, Control, Outcome};
@@ -51,9 +51,26 @@ fn functions() -> Registry {
     Registry::default()
 }
 
+/// A millisecond passes between two looks at it: how a wave is divided depends on its samples, not on the machine.
+#[derive(Default)]
+struct Steps(AtomicU64);
+
+impl Clock for Steps {
+    fn now(&self) -> Moment {
+        Moment::at(Duration::from_millis(
+            self.0.fetch_add(1, Ordering::Relaxed),
+        ))
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+}
+
 fn shared() -> Shared {
     static WORKER: AtomicU64 = AtomicU64::new(0);
     let evaluator = Evaluator::new(functions(), Some(1)).unwrap();
+    let evaluator = evaluator.with_clock(Steps::default());
     let worker = WORKER.fetch_add(1, Ordering::Relaxed);
     Shared::new(
         topics(),
@@ -72,7 +89,7 @@ fn request(seed: u64, samples: u64) -> Request {
 }
 
 /// What the request comes to in one process.
-fn alone(request: &Request) -> String {
+fn in_one_process(request: &Request) -> String {
     let functions = functions();
     let mut job = Job::new(request.clone(), &functions).unwrap();
     while let Some(wave) = job.wave() {
@@ -150,7 +167,7 @@ fn a_divided_job_has_the_bits_of_one_process() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
     let chunks = world.read(&topics().tasks).len();
     assert!(chunks > 8, "{chunks} tasks");
@@ -165,7 +182,7 @@ fn a_small_job_is_one_task() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
     assert_eq!(world.read(&topics().tasks).len(), 1);
 }
@@ -180,7 +197,7 @@ fn under_all_faults_every_job_is_answered_with_the_same_bits() {
     let expected: BTreeMap<String, String> = requests
         .iter()
         .enumerate()
-        .map(|(number, request)| (format!("job {number}"), alone(request)))
+        .map(|(number, request)| (format!("job {number}"), in_one_process(request)))
         .collect();
     for pace in [DIVIDED, Pace::default()] {
         simulate(0..100, |world| {
@@ -207,7 +224,7 @@ fn a_coordinator_killed_in_the_middle_of_a_wave_goes_on_from_its_checkpoint() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
     // Had each life begun anew, the first steps would have been worked on again and again.
     let first = world.read(&topics().tasks);
@@ -228,7 +245,7 @@ fn a_worker_killed_in_the_middle_of_a_chunk_costs_nothing_but_time() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
 }
 
@@ -254,7 +271,7 @@ fn partials_that_come_twice_and_out_of_order_change_no_bit() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
 }
 
@@ -305,7 +322,7 @@ fn a_cancelled_job_ends_at_its_last_complete_wave() {
     assert_eq!(last.value.text("value"), progress.value.text("value"));
     assert_eq!(
         answers(&world).get("two"),
-        Some(&alone(&request(1, 1 << 16)))
+        Some(&in_one_process(&request(1, 1 << 16)))
     );
 }
 
@@ -349,7 +366,7 @@ fn a_task_that_nobody_answers_is_given_out_again() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
 }
 
@@ -417,7 +434,7 @@ fn a_worker_of_another_version_leaves_the_work_to_others() {
     world.run().unwrap();
     assert_eq!(
         answers(&world),
-        BTreeMap::from([("one".to_owned(), alone(&request))])
+        BTreeMap::from([("one".to_owned(), in_one_process(&request))])
     );
 }
 
@@ -584,4 +601,52 @@ fn a_small_job_does_not_wait_for_the_end_of_a_large_one() {
         .map(|result| result.key.as_str())
         .collect();
     assert_eq!(ends, ["small", "large"]);
+}
+
+/// To partition 0, so that one coordinator has all of them.
+fn ask_first(world: &mut World, id: &str, request: &Request) {
+    let bytes = serde_json::to_vec(request).unwrap();
+    world
+        .record(&topics().requests, &Some(id.to_owned()), &bytes)
+        .partition(Partition(0))
+        .send();
+}
+
+#[test]
+fn a_small_job_does_not_wait_behind_forty_large_ones() {
+    let mut world = World::new();
+    start(&mut world, DIVIDED);
+    for number in 0..40 {
+        ask_first(
+            &mut world,
+            &format!("large {number}"),
+            &request(number, 1 << 24),
+        );
+    }
+    world.advance(Duration::from_millis(100)).unwrap();
+    let small = request(2, 1 << 15);
+    ask_first(&mut world, "small", &small);
+    while answers(&world).is_empty() {
+        world.advance(Duration::from_millis(10)).unwrap();
+    }
+    assert_eq!(
+        answers(&world),
+        BTreeMap::from([("small".to_owned(), in_one_process(&small))])
+    );
+}
+
+#[test]
+fn a_cancellation_ends_every_job_of_its_id() {
+    let mut world = World::new();
+    start(&mut world, DIVIDED);
+    for seed in 1..=3 {
+        ask_first(&mut world, "one", &request(seed, 1 << 40));
+    }
+    world.advance(Duration::from_secs(2)).unwrap();
+    cancel(&mut world, "one");
+    world.run().unwrap();
+    let results = world.read(&topics().results);
+    let ends = results.iter().filter(|result| result.value.is_last());
+    let ends: Vec<&str> = ends.map(|result| result.value.status_word()).collect();
+    assert_eq!(ends, ["cancelled"; 3]);
 }

@@ -240,12 +240,12 @@ impl Unit {
         let (Action::Cancel, Some(id)) = (control.action, control.job.or(record.key)) else {
             return Ok(());
         };
-        let found = self.jobs.values().find(|entry| entry.saved.id == id);
-        match found.map(|entry| entry.ticket) {
-            Some(ticket) => self.stop(ticket, Status::Cancelled, context)?,
-            // It may be on its way: requests and control have no common order.
-            None => self.cancelled.insert((id, record.timestamp.millis())),
+        let found = self.jobs.values().filter(|entry| entry.saved.id == id);
+        for ticket in found.map(|entry| entry.ticket).collect::<Vec<_>>() {
+            self.stop(ticket, Status::Cancelled, context)?;
         }
+        // Another of this id may be on its way: requests and control have no common order.
+        self.cancelled.insert((id, record.timestamp.millis()));
         self.give_out(context)
     }
 

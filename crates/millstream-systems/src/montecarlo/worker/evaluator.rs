@@ -20,7 +20,7 @@ const KEPT: usize = 8;
 pub struct Evaluator {
     pool: ThreadPool,
     functions: Registry,
-    clock: SystemClock,
+    clock: Box<dyn Clock + Send + Sync>,
     prepared: Mutex<Vec<(Digest, Arc<Prepared>)>>,
 }
 
@@ -40,9 +40,16 @@ impl Evaluator {
         Ok(Self {
             pool,
             functions,
-            clock: SystemClock::new(),
+            clock: Box::new(SystemClock::new()),
             prepared: Mutex::default(),
         })
+    }
+
+    /// The same with another clock than the machine's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
     }
 
     /// The number of threads.
