@@ -12,7 +12,7 @@ pub(crate) fn integrals() -> Vec<Request> {
         include_str!("integrals.json"),
         include_str!("features.json"),
     ];
-    let all = files.map(|file| serde_json::from_str::<Vec<Request>>(file));
+    let all = files.map(serde_json::from_str::<Vec<Request>>);
     let all = all.map(|file| file.expect("a file of the suite is an array of requests"));
     all.into_iter().flatten().collect()
 }
