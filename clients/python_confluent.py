@@ -1,5 +1,8 @@
 """confluent-kafka for Python: the newest librdkafka, with its admin client and cooperative rebalancing."""
 
+import json
+import os
+
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
@@ -13,7 +16,9 @@ from confluent_kafka.admin import (
 
 from checks import BROKERS, START, check, equal, eventually, fresh, main
 
-ADMIN = AdminClient({"bootstrap.servers": BROKERS})
+# How to connect; `clients/security.sh` adds how to log in.
+CONNECT = {"bootstrap.servers": BROKERS} | json.loads(os.environ.get("CLIENT_SETTINGS", "{}"))
+ADMIN = AdminClient(CONNECT)
 
 
 def done(futures):
@@ -29,7 +34,7 @@ def topic(partitions=1, config=None):
 
 def produce(name, count, partitions=1, **settings):
     reports = []
-    producer = Producer({"bootstrap.servers": BROKERS, "linger.ms": 5} | settings)
+    producer = Producer(CONNECT | {"linger.ms": 5} | settings)
     for i in range(count):
         producer.produce(
             name,
@@ -47,8 +52,8 @@ def produce(name, count, partitions=1, **settings):
 
 def consumer(**settings):
     return Consumer(
-        {
-            "bootstrap.servers": BROKERS,
+        CONNECT
+        | {
             "group.id": fresh("group"),
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
@@ -98,7 +103,7 @@ def a_copy_in_transactions_is_exact():
     produce(source, 100, 2)
     reader = consumer(**{"isolation.level": "read_committed"})
     reader.subscribe([source])
-    writer = Producer({"bootstrap.servers": BROKERS, "transactional.id": fresh("copy")})
+    writer = Producer(CONNECT | {"transactional.id": fresh("copy")})
     writer.init_transactions(30)
     copied, rounds = 0, 0
     while copied < 100:
@@ -131,7 +136,7 @@ def a_copy_in_transactions_is_exact():
 def a_record_that_is_too_large_is_refused_by_name():
     name = topic(config={"max.message.bytes": "10000"})
     seen = []
-    producer = Producer({"bootstrap.servers": BROKERS})
+    producer = Producer(CONNECT)
     producer.produce(name, "x" * 20000, on_delivery=lambda error, _: seen.append(error and error.code()))
     producer.flush(20)
     producer.produce(name, "small", on_delivery=lambda error, _: seen.append(error and error.code()))

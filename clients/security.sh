@@ -4,7 +4,7 @@ BROKERS=${BROKERS:-none yet}
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-millstream=$here/../target/debug/millstream
+millstream=$here/../target/debug/millstream clients=$here/../target/clients
 trap 'kill "$broker" 2>/dev/null; rm -rf "$work"' EXIT
 
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/server.key" -out "$work/server.pem" -days 365 -subj /CN=localhost \
@@ -123,6 +123,16 @@ check_kcat_logs_in() {
   done
   equal "records" "$(kcat -b "$BROKERS" "${options[@]}" -X sasl.mechanism=PLAIN -X sasl.password=change-me -C -t kcat -e -q)" \
     $'PLAIN\nSCRAM-SHA-256\nSCRAM-SHA-512'
+}
+
+# All that confluent-kafka and franz-go do without security works with it.
+check_confluent_kafka_does_everything_over_tls() {
+  CLIENT_SETTINGS='{"security.protocol": "sasl_ssl", "ssl.ca.location": "'$work'/server.pem", "sasl.mechanism": "SCRAM-SHA-256",
+    "sasl.username": "admin", "sasl.password": "change-me"}' BROKERS=$BROKERS "$clients/venv/bin/python" -B "$here/python_confluent.py"
+}
+
+check_franz_go_does_everything_over_tls() {
+  TLS_CA=$work/server.pem SASL_USER=admin SASL_PASSWORD=change-me BROKERS=$BROKERS "$clients/franz-go"
 }
 
 # What speaks TLS does not meet what does not, and neither waits for ever.

@@ -6,6 +6,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 // Of record timestamps, in ms: records of long ago would fall to the retention.
@@ -101,8 +104,24 @@ func eventually(ctx context.Context, what string, condition func() bool) {
 // fresh is a name that no other run has used: the broker may be an old one.
 func fresh(word string) string { return word + "-" + strings.ToLower(rand.Text()[:8]) }
 
+// How to connect; clients/security.sh adds how to log in.
+func connect() []kgo.Opt {
+	options := []kgo.Opt{kgo.SeedBrokers(brokers...)}
+	authority, user := os.Getenv("TLS_CA"), os.Getenv("SASL_USER")
+	if authority != "" {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(must(os.ReadFile(authority)))
+		options = append(options, kgo.DialTLSConfig(&tls.Config{RootCAs: roots}))
+	}
+	if user != "" {
+		login := scram.Auth{User: user, Pass: os.Getenv("SASL_PASSWORD")}
+		options = append(options, kgo.SASL(login.AsSha512Mechanism()))
+	}
+	return options
+}
+
 func client(options ...kgo.Opt) *kgo.Client {
-	return must(kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.FetchMaxWait(200 * time.Millisecond)}, options...)...))
+	return must(kgo.NewClient(append(connect(), append([]kgo.Opt{kgo.FetchMaxWait(200 * time.Millisecond)}, options...)...)...))
 }
 
 func admin() *kadm.Client { return kadm.NewClient(client()) }
@@ -179,10 +198,10 @@ func transactionalCopy(ctx context.Context) {
 	source, target := topic(ctx, 2, nil), topic(ctx, 2, nil)
 	produced := produce(ctx, source, 100, 2)
 	start := kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())
-	session := must(kgo.NewGroupTransactSession(
-		kgo.SeedBrokers(brokers...), kgo.TransactionalID(fresh("copy")), kgo.ConsumerGroup(fresh("group")), kgo.ConsumeTopics(source),
+	session := must(kgo.NewGroupTransactSession(append(connect(),
+		kgo.TransactionalID(fresh("copy")), kgo.ConsumerGroup(fresh("group")), kgo.ConsumeTopics(source),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), start, kgo.RecordPartitioner(kgo.ManualPartitioner()),
-	))
+	)...))
 	defer session.Close()
 	for round, copied := 1, 0; copied < len(produced); round++ {
 		fetches := session.PollRecords(ctx, 10)
