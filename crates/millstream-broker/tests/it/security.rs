@@ -2,6 +2,7 @@
 
 mod acls;
 mod quotas;
+mod refusals;
 mod sasl;
 mod tls;
 

@@ -23,7 +23,7 @@ const NO_GROUP: i16 = 30;
 const NO_CLUSTER: i16 = 31;
 const NO_TRANSACTION: i16 = 53;
 
-const TOPIC: i8 = 2;
+pub(super) const TOPIC: i8 = 2;
 const GROUP: i8 = 3;
 const TRANSACTION: i8 = 5;
 const LITERAL: i8 = 3;
@@ -32,11 +32,11 @@ const READ: i8 = 3;
 const WRITE: i8 = 4;
 const CREATE: i8 = 5;
 const DELETE: i8 = 6;
-const DESCRIBE: i8 = 8;
+pub(super) const DESCRIBE: i8 = 8;
 const ALLOW: i8 = 3;
 const DENY: i8 = 2;
 
-fn configure(config: &mut Config) {
+pub(super) fn configure(config: &mut Config) {
     config.users = vec![User::new("root", "secret"), User::new("alice", "wonder")];
     config.super_users = vec!["root".to_owned()];
     config.listeners = vec![Listener::at(LOOPBACK).sasl()];
@@ -47,7 +47,11 @@ fn start() -> Secured {
 }
 
 fn log_in(secured: &Secured, user: &str, password: &str) -> Client {
-    let mut client = Client::connect(&secured.address(0));
+    log_in_at(&secured.address(0), user, password)
+}
+
+pub(super) fn log_in_at(address: &str, user: &str, password: &str) -> Client {
+    let mut client = Client::connect(address);
     let handshake = SaslHandshakeRequest::default().with_mechanism(text("PLAIN"));
     assert_eq!(client.call(1, &handshake).error_code, 0);
     let message = Bytes::from(format!("\0{user}\0{password}"));
@@ -81,7 +85,7 @@ fn add(client: &mut Client, rules: Vec<AclCreation>) -> Vec<i16> {
     results.iter().map(|result| result.error_code).collect()
 }
 
-fn allow(client: &mut Client, resource: i8, name: &str, operation: i8) {
+pub(super) fn allow(client: &mut Client, resource: i8, name: &str, operation: i8) {
     let rule = rule(resource, LITERAL, name, operation, ALLOW);
     assert_eq!(add(client, vec![rule]), [0]);
 }
