@@ -72,15 +72,53 @@ pub(crate) fn restart_millstream(crew: &Crew, broker: Broker) -> Result<Broker> 
     start_on(crew, data)
 }
 
+/// Starts Millstream's broker with a second listener, which speaks TLS with a certificate of its own making; gives its address.
+pub(crate) fn start_with_tls(crew: &Crew) -> Result<(Broker, String)> {
+    let data = tempfile::Builder::new()
+        .prefix("broker-")
+        .tempdir_in(work_folder()?)?;
+    let [key, certificate] = ["server.key", "server.pem"].map(|name| data.path().join(name));
+    let made = Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status()
+        .context("openssl is missing; on Debian: apt-get install -y openssl")?;
+    ensure!(made.success(), "openssl made no certificate");
+    let encrypted = format!("ssl://127.0.0.1:{}", free_port()?);
+    let mut more = Command::new(beside("millstream")?);
+    more.args([
+        "broker",
+        "--listen",
+        &format!("tls={encrypted}"),
+        "--tls-key",
+    ])
+    .arg(&key)
+    .arg("--tls-certificate")
+    .arg(&certificate);
+    Ok((start_as(crew, data, more, "plain=")?, encrypted))
+}
+
 fn start_on(crew: &Crew, data: TempDir) -> Result<Broker> {
-    let program = beside("millstream")?;
+    let mut command = Command::new(beside("millstream")?);
+    command.arg("broker");
+    start_as(crew, data, command, "")
+}
+
+/// Starts the command with a listener of this name.
+fn start_as(crew: &Crew, data: TempDir, mut command: Command, name: &str) -> Result<Broker> {
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
     let clock = Clock::new();
     let member = crew.start(
         "the broker",
-        Command::new(program)
-            .args(["broker", "--listen", &address, "--data"])
+        command
+            .args(["--listen", &format!("{name}{address}"), "--data"])
             .arg(data.path().join("data"))
             .env("RUST_LOG", "warn")
             .stdout(Stdio::null()),

@@ -30,10 +30,22 @@ const SETTINGS: [(&str, &str); 4] = [
 /// How long a whole step may take before the run gives up.
 const GIVE_UP: Duration = Duration::from_secs(120);
 
+/// How to reach `brokers`; `ssl://` before the address stands for TLS with whatever certificate there is.
+fn config(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    match brokers.strip_prefix("ssl://") {
+        None => config.set("bootstrap.servers", brokers),
+        Some(address) => config
+            .set("bootstrap.servers", address)
+            .set("security.protocol", "ssl")
+            .set("enable.ssl.certificate.verification", "false"),
+    };
+    config
+}
+
 /// A configuration for a producer that waits up to `linger` for a batch to fill.
 pub(crate) fn producer_config(brokers: &str, linger: Duration) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers);
+    let mut config = config(brokers);
     for (name, value) in SETTINGS {
         config.set(name, value);
     }
@@ -43,8 +55,7 @@ pub(crate) fn producer_config(brokers: &str, linger: Duration) -> ClientConfig {
 
 /// A configuration for a consumer; `group` only matters when it subscribes.
 pub(crate) fn consumer_config(brokers: &str, group: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers);
+    let mut config = config(brokers);
     for (name, value) in [
         ("group.id", group),
         ("enable.auto.commit", "false"),

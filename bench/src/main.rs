@@ -11,6 +11,7 @@ mod copy;
 mod crew;
 mod latency;
 mod peer;
+mod promises;
 mod reading;
 mod report;
 mod scale;
@@ -59,6 +60,10 @@ enum Suite {
     Latency,
     /// Integrals on one worker and on two, and what the way over the broker costs.
     Workers,
+    /// A transactional copy on Millstream's broker and on Apache Kafka.
+    Transactions,
+    /// Millstream's broker with TLS and without.
+    Tls,
     /// Everything.
     All,
 }
@@ -116,10 +121,17 @@ fn run(args: &Args) -> Result<()> {
     if wants(Suite::Workers) {
         workers::run(&crew, &workers_plan(args.quick), &mut report)?;
     }
+    if wants(Suite::Transactions) {
+        promises::transactions(&crew, args.quick, &mut report)?;
+    }
+    if wants(Suite::Tls) {
+        promises::tls(&crew, args.quick, &mut report)?;
+    }
     let targets: Vec<_> = broker::targets()
         .into_iter()
         .chain(copy::targets())
         .chain(workers::targets())
+        .chain(promises::targets())
         .collect();
     if args.json {
         report.print_json(&targets)?;
