@@ -1,6 +1,6 @@
 //! Administration: topics, offsets, configurations, groups, and what a cluster says of itself.
 //!
-//! Each file manages one kind of thing and has the same parts in the same order: what goes in and comes out, the calls, and behind them one [`Operation`](asking::Operation) for
+//! Each file manages one kind of thing and has the same parts in the same order: what goes in and comes out, the calls, and behind them one `Operation` for
 //! each API. `asking` alone decides where a request goes and when it is repeated; `refusal` says what a code means.
 
 mod acls;
