@@ -144,11 +144,6 @@ impl Connection {
         matches!(self.state, State::Ready { .. })
     }
 
-    /// Whether nothing waits and nothing is in flight.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_empty()
-    }
-
     /// Whether a socket should be opened now.
     pub(crate) fn wants_to_open(&self, now: Time) -> bool {
         !self.waiting.is_empty() && self.is_down() && !self.is_resting(now)

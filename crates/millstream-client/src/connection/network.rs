@@ -226,7 +226,10 @@ impl Network {
     /// Closes every connection that owes an answer: what waits in it is not sent later.
     pub(crate) fn hang_up(&mut self, now: Time, answers: &mut Vec<(Ticket, Answer)>) {
         for link in &mut self.links {
-            if !link.machine.is_idle() {
+            let Connection {
+                waiting, in_flight, ..
+            } = &link.machine;
+            if !(waiting.is_empty() && in_flight.is_empty()) {
                 link.close(now);
             }
         }

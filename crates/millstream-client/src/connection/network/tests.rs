@@ -181,7 +181,12 @@ fn what_is_given_up_says_whether_it_was_sent_and_is_not_sent_later() {
     network.hang_up(Time::ZERO, &mut answers);
     let (_, answer) = answers.pop().unwrap();
     assert!(matches!(answer, Err(Loss::NotSent)), "{answer:?}");
-    assert!(network.links.iter().all(|link| link.machine.is_idle()));
+    assert!(
+        network
+            .links
+            .iter()
+            .all(|link| link.machine.waiting.is_empty())
+    );
     drop(go);
     drop(happened);
     // Its broker finds that nobody waits for an answer any more.
