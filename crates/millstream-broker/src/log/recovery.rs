@@ -409,7 +409,7 @@ impl Recovery<'_> {
         let end = end.unwrap_or(lowest);
         self.out.cleaned = self.out.cleaned.min(end);
         self.out.producers.truncate(end);
-        if end < self.producers_from {
+        if end < self.producers_from || end < self.out.kept.offset {
             // Markers were taken for written that are gone.
             let mut seen = Producers::new(self.max_producers);
             for segment in &self.out.segments {

@@ -102,15 +102,12 @@ impl Partition {
             if writer.shape.size > 0 && before == writer.shape.end {
                 self.roll(&mut writer)?;
             }
+            // Another one may have deleted more while this one waited for its turn.
+            let before = before.max(self.start_offset());
             checkpoint::note_deleted(&self.folder, before)?;
             failpoint::reached()?;
             let segments = self.segments();
-            self.checkpoint(
-                &mut writer,
-                before.max(self.start_offset()),
-                &segments,
-                Durability::Disk,
-            )?;
+            self.checkpoint(&mut writer, before, &segments, Durability::Disk)?;
             failpoint::reached()?;
             self.start.fetch_max(before, Ordering::AcqRel);
             let going = passed(&segments, before);

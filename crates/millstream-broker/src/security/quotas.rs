@@ -92,6 +92,8 @@ const KEYS: [&str; 4] = [
 pub(crate) struct Quotas {
     path: PathBuf,
     set: RwLock<Arc<BTreeMap<Entity, Values>>>,
+    /// Held by the one who changes them.
+    changing: Mutex<()>,
     accounts: Mutex<HashMap<(Use, Entity, Entity), Account>>,
 }
 
@@ -126,6 +128,7 @@ impl Quotas {
         Ok(Quotas {
             path,
             set: RwLock::new(Arc::new(set)),
+            changing: Mutex::default(),
             accounts: Mutex::default(),
         })
     }
@@ -140,8 +143,9 @@ impl Quotas {
         entity: &Entity,
         values: &BTreeMap<String, Option<f64>>,
     ) -> Result<(), Refused> {
-        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = set.as_ref().clone();
+        // Requests look at the quotas while the disk is waited for.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.all().as_ref().clone();
         let of_entity = changed.entry(entity.clone()).or_default();
         for (key, value) in values {
             match value {
@@ -157,7 +161,7 @@ impl Quotas {
                 tracing::error!(%error, "failed to store the quotas");
                 Refused::new(ResponseError::KafkaStorageError, error.to_string())
             })?;
-        *set = Arc::new(changed);
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
         Ok(())
     }
 

@@ -81,8 +81,15 @@ type Stamps = Vec<Option<(u64, u64, i64, i64)>>;
 pub(crate) struct Acceptor {
     tls: Tls,
     current: RwLock<TlsAcceptor>,
-    /// The files as they were when they were read last, whether they could be used or not.
-    read: Mutex<Stamps>,
+    read: Mutex<Read>,
+}
+
+/// What was read.
+struct Read {
+    /// The files as they were when the certificate in use was read.
+    used: Stamps,
+    /// As they were when they could not be used. They are tried again all the same: what was wrong need not have been in them.
+    refused: Option<Stamps>,
 }
 
 impl std::fmt::Debug for Acceptor {
@@ -95,11 +102,14 @@ impl Acceptor {
     /// Reads the files of a listener.
     pub(crate) fn load(tls: &Tls) -> Result<Acceptor, Error> {
         // Before they are read: what changes in between is read again.
-        let read = Mutex::new(stamps(tls));
+        let read = Read {
+            used: stamps(tls),
+            refused: None,
+        };
         Ok(Acceptor {
             current: RwLock::new(load(tls)?),
             tls: tls.clone(),
-            read,
+            read: Mutex::new(read),
         })
     }
 
@@ -107,17 +117,22 @@ impl Acceptor {
     pub(crate) fn refresh(&self) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let now = stamps(&self.tls);
-        if *read == now {
+        if read.used == now {
             return;
         }
-        *read = now;
         let path = self.tls.certificate.display();
         match load(&self.tls) {
             Ok(acceptor) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                *read = Read {
+                    used: now,
+                    refused: None,
+                };
                 tracing::info!(%path, "certificate read again");
             }
+            Err(_) if read.refused.as_ref() == Some(&now) => {}
             Err(error) => {
+                read.refused = Some(now);
                 tracing::error!(%path, %error, "changed certificate cannot be used, the one before stays");
             }
         }
@@ -247,4 +262,49 @@ fn subject(certificate: &CertificateDer<'_>) -> Result<String, String> {
     Certificate::from_der(certificate)
         .map(|certificate| certificate.tbs_certificate.subject.to_string())
         .map_err(|error| format!("failed to read the subject of the client's certificate: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::SystemTime;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    /// What kept the files from being read may end without a change of the files, as with permissions.
+    #[test]
+    fn files_that_could_not_be_read_are_tried_again_though_they_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let (certificate, key) = (path("server.pem"), path("server.key"));
+        let signed = || {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+        };
+        let write = |at: &Path, text: &str| {
+            let file = fs::File::create(at).unwrap();
+            (&file).write_all(text.as_bytes()).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        };
+        let before = signed();
+        write(&certificate, &before.0);
+        write(&key, &before.1);
+        let acceptor = Acceptor::load(&Tls::new(&certificate, &key)).unwrap();
+        let first = acceptor.current();
+        let is_replaced = || !Arc::ptr_eq(first.config(), acceptor.current().config());
+
+        let next = signed();
+        fs::remove_file(&key).unwrap();
+        fs::write(&certificate, &next.0).unwrap();
+        // As long as the key, and none.
+        write(&key, &"x".repeat(next.1.len()));
+        acceptor.refresh();
+        assert!(!is_replaced());
+        write(&key, &next.1);
+        acceptor.refresh();
+        assert!(is_replaced());
+    }
 }
