@@ -162,8 +162,18 @@ impl Sender {
 
 /// Sends `count` values of 100 bytes over all partitions; the time from the first to the last delivery report.
 pub(crate) fn produce(brokers: &str, topic: &str, partitions: i32, count: u64) -> Result<Duration> {
+    produce_of(brokers, topic, partitions, (count, 100))
+}
+
+/// The same with values of any size, in bytes.
+pub(crate) fn produce_of(
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    (count, bytes): (u64, usize),
+) -> Result<Duration> {
     let sender = Sender::new(brokers, Duration::from_millis(5))?;
-    let mut value: Vec<u8> = (0..100).map(|_| fastrand::u8(..)).collect();
+    let mut value: Vec<u8> = (0..bytes).map(|_| fastrand::u8(..)).collect();
     // The first answer of the cluster is not part of what is measured.
     sender.send(topic, Some(0), None, &value)?;
     sender.drain()?;
@@ -189,6 +199,16 @@ pub(crate) fn produce(brokers: &str, topic: &str, partitions: i32, count: u64) -
 
 /// Reads `count` records from the start of all partitions; the time from the request to the last record.
 pub(crate) fn consume(brokers: &str, topic: &str, partitions: i32, count: u64) -> Result<Duration> {
+    consume_of(brokers, topic, partitions, (count, 100))
+}
+
+/// The same with values of any size, in bytes.
+pub(crate) fn consume_of(
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    (count, size): (u64, usize),
+) -> Result<Duration> {
     let consumer: BaseConsumer = consumer_config(brokers, "unused").create()?;
     // Connects, so that this is not part of what is measured.
     ends(&consumer, topic, partitions)?;
@@ -210,9 +230,8 @@ pub(crate) fn consume(brokers: &str, topic: &str, partitions: i32, count: u64) -
     }
     let took = clock.now();
     ensure!(
-        bytes as u64 == count * 100,
-        "{bytes} bytes came, expected {}",
-        count * 100
+        bytes as u64 == count * size as u64,
+        "{bytes} bytes came, expected {count} records of {size}"
     );
     Ok(took)
 }
@@ -252,21 +271,37 @@ impl Topics {
 
     /// A new topic whose name begins with `stem`; returns when the brokers know it.
     pub(crate) fn create(&self, stem: &str, partitions: i32) -> Result<String> {
+        Ok(self.create_with(stem, partitions, &[])?.0)
+    }
+
+    /// The same with configs; and how long the brokers took to answer.
+    pub(crate) fn create_with(
+        &self,
+        stem: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<(String, Duration)> {
         self.made.set(self.made.get() + 1);
         let name = format!("{stem}-{}-{}", std::process::id(), self.made.get());
-        let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in configs {
+            topic = topic.set(key, value);
+        }
+        // Connects, so that this is not part of what is measured.
+        self.admin.inner().fetch_metadata(None, GIVE_UP)?;
+        let clock = Clock::new();
         let answers = self
             .runtime
             .block_on(self.admin.create_topics([&topic], &options()))?;
+        let took = clock.now();
         for answer in answers {
             answer.map_err(|(name, code)| anyhow::anyhow!("failed to create {name}: {code}"))?;
         }
-        let clock = Clock::new();
         while !self.is_led(&name, partitions) {
             ensure!(clock.now() < GIVE_UP, "{name} has no leaders");
             pause(Duration::from_millis(20));
         }
-        Ok(name)
+        Ok((name, took))
     }
 
     /// Whether each partition's leader knows that it is one: it learns that after the metadata tell it.

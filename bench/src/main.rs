@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod copy;
 mod crew;
+mod growth;
 mod latency;
 mod peer;
 mod promises;
@@ -60,6 +61,8 @@ enum Suite {
     Latency,
     /// Integrals on one worker and on two, and what the way over the broker costs.
     Workers,
+    /// How the cost of the broker grows with partitions, connections, groups, bytes a record and segments.
+    Growth,
     /// A transactional copy on Millstream's broker and on Apache Kafka.
     Transactions,
     /// Millstream's broker with TLS and without.
@@ -127,11 +130,15 @@ fn run(args: &Args) -> Result<()> {
     if wants(Suite::Tls) {
         promises::tls(&crew, args.quick, &mut report)?;
     }
+    if wants(Suite::Growth) {
+        growth::run(&crew, args.quick, &mut report)?;
+    }
     let targets: Vec<_> = broker::targets()
         .into_iter()
         .chain(copy::targets())
         .chain(workers::targets())
         .chain(promises::targets())
+        .chain(growth::targets())
         .collect();
     if args.json {
         report.print_json(&targets)?;
