@@ -72,14 +72,8 @@ async fn a_large_journal_outlives_a_stop_before_which_nothing_was_stored() {
 /// Queues a commit of one who is no member; returns what is to be stored for it.
 fn queue(groups: &Groups, group: &str, note: &str, offset: i64) -> UpTo {
     let request = OffsetCommitRequest::default().with_generation_id_or_member_epoch(-1);
-    let committed = Committed {
-        offset,
-        leader_epoch: -1,
-        metadata: text(note),
-        at_ms: NOW,
-        expires_at_ms: None,
-    };
-    let commits = vec![(topic("calls"), vec![(0, committed)])];
+    let commit = committed(offset, note);
+    let commits = vec![(topic("calls"), vec![(0, commit)])];
     let commit = |slot: &mut Slot, now| {
         slot.commit(&Committer::of(&request, 9), commits, now)
             .unwrap()
@@ -236,17 +230,7 @@ async fn what_is_repeated_while_the_disk_is_full_is_refused_again() {
 #[tokio::test]
 async fn a_commit_for_a_topic_that_was_deleted_meanwhile_is_refused() {
     let bench = Bench::new();
-    let commits = |offset| {
-        let committed = Committed {
-            offset,
-            leader_epoch: -1,
-            metadata: StrBytes::new(),
-            at_ms: NOW,
-            expires_at_ms: None,
-        };
-        vec![(topic("calls"), vec![(0, committed)])]
-    };
-    let looked_at = commits(7);
+    let looked_at = vec![(topic("calls"), vec![(0, committed(7, ""))])];
     let deleted = bench.broker.topics.get("calls").unwrap();
     bench.broker.topics.delete(&deleted).unwrap();
     bench.groups().forget_topic(&topic("calls")).await;

@@ -56,6 +56,16 @@ fn topic(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
+fn committed(offset: i64, note: &str) -> Committed {
+    Committed {
+        offset,
+        leader_epoch: -1,
+        metadata: text(note),
+        at_ms: NOW,
+        expires_at_ms: None,
+    }
+}
+
 fn client() -> Client {
     Client {
         id: Some(text("app")),
@@ -165,17 +175,11 @@ impl Bench {
         producer_id: i64,
         (name, partition, offset): (&str, i32, i64),
     ) {
-        let committed = Committed {
-            offset,
-            leader_epoch: -1,
-            metadata: StrBytes::new(),
-            at_ms: NOW,
-            expires_at_ms: None,
-        };
+        let commit = committed(offset, "");
         let request = OffsetCommitRequest::default()
             .with_group_id(id(group))
             .with_generation_id_or_member_epoch(-1);
-        let commits = vec![(topic(name), vec![(partition, committed)])];
+        let commits = vec![(topic(name), vec![(partition, commit)])];
         let queued = self.groups().pend(&request, producer_id, commits).unwrap();
         self.groups().settle(queued).await.unwrap();
     }
