@@ -33,7 +33,7 @@ const BYTES: [Size; 5] = [
     ("1 KB", 1_000),
     ("10 KB", 10_000),
     ("100 KB", 100_000),
-    ("1 MB", 1_000_000),
+    ("900 KB", 900_000),
 ];
 const SEGMENTS: [Size; 5] = PARTITIONS;
 /// How many bytes of each size of record.
