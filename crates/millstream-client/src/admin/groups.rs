@@ -154,13 +154,13 @@ impl Admin {
     /// Of one group: [`Error::Administration`] if the cluster does not have it, or if it is of another kind.
     pub fn describe_groups(&mut self, names: &[&str]) -> Result<Each<String, GroupInfo>, Error> {
         let names = names.iter().map(ToString::to_string);
-        let mut found = self.each(&DescribeConsumerGroups, names)?;
+        let mut found = self.each(&DescribeGroups(GroupKind::Consumer), names)?;
         let others = found
             .iter()
             .filter(|(_, result)| is_of_another_kind(result));
         let others: Vec<String> = others.map(|(name, _)| name.clone()).collect();
         if !others.is_empty() {
-            found.extend(self.each(&DescribeClassicGroups, others)?);
+            found.extend(self.each(&DescribeGroups(GroupKind::Classic), others)?);
         }
         Ok(found)
     }
@@ -232,7 +232,50 @@ impl Operation for ListGroups {
     }
 }
 
-struct DescribeConsumerGroups;
+/// Asks for groups of one kind: each kind has an API of its own.
+struct DescribeGroups(GroupKind);
+
+impl Operation for DescribeGroups {
+    type Item = String;
+    type Value = GroupInfo;
+    const CHANGES: bool = false;
+
+    fn what(&self, name: &String) -> String {
+        format!("describe group `{name}`")
+    }
+
+    fn route(&self, name: &String) -> Route {
+        of_group(name)
+    }
+
+    fn call(&self, names: &[String], _: Duration) -> Call {
+        let ids = names.iter().map(|name| group_id(name)).collect();
+        match self.0 {
+            GroupKind::Consumer => Call::ConsumerGroupDescribe(
+                ConsumerGroupDescribeRequest::default().with_group_ids(ids),
+            ),
+            _ => Call::DescribeGroups(DescribeGroupsRequest::default().with_groups(ids)),
+        }
+    }
+
+    fn read(&self, reply: Reply, _: &[String]) -> Read<String, GroupInfo> {
+        match reply {
+            Reply::ConsumerGroupDescribe(reply) => {
+                let groups = reply.groups.into_iter();
+                groups
+                    .map(|group| (group.group_id.to_string(), consumer_group(group)))
+                    .collect()
+            }
+            Reply::DescribeGroups(reply) => {
+                let groups = reply.groups.into_iter();
+                groups
+                    .map(|group| (group.group_id.to_string(), classic_group(group)))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
 
 fn consumer_member(member: consumer::Member) -> (String, GroupMember) {
     let places = member.assignment.topic_partitions.iter().flat_map(|topic| {
@@ -253,44 +296,15 @@ fn consumer_member(member: consumer::Member) -> (String, GroupMember) {
     (member.member_id.to_string(), found)
 }
 
-impl Operation for DescribeConsumerGroups {
-    type Item = String;
-    type Value = GroupInfo;
-    const CHANGES: bool = false;
-
-    fn what(&self, name: &String) -> String {
-        format!("describe group `{name}`")
-    }
-
-    fn route(&self, name: &String) -> Route {
-        of_group(name)
-    }
-
-    fn call(&self, names: &[String], _: Duration) -> Call {
-        let ids = names.iter().map(|name| group_id(name)).collect();
-        Call::ConsumerGroupDescribe(ConsumerGroupDescribeRequest::default().with_group_ids(ids))
-    }
-
-    fn read(&self, reply: Reply, _: &[String]) -> Read<String, GroupInfo> {
-        let Reply::ConsumerGroupDescribe(reply) = reply else {
-            return Vec::new();
-        };
-        let groups = reply.groups.into_iter().map(|group| {
-            let info = || GroupInfo {
-                kind: GroupKind::Consumer,
-                state: GroupState::of(&group.group_state),
-                assignor: group.assignor_name.to_string(),
-                members: group.members.into_iter().map(consumer_member).collect(),
-            };
-            let message = group.error_message.as_ref();
-            let result = answered(group.error_code, message, info);
-            (group.group_id.to_string(), result)
-        });
-        groups.collect()
-    }
+fn consumer_group(group: consumer::DescribedGroup) -> Result<GroupInfo, Refusal> {
+    let message = group.error_message.as_ref();
+    answered(group.error_code, message, || GroupInfo {
+        kind: GroupKind::Consumer,
+        state: GroupState::of(&group.group_state),
+        assignor: group.assignor_name.to_string(),
+        members: group.members.into_iter().map(consumer_member).collect(),
+    })
 }
-
-struct DescribeClassicGroups;
 
 /// Another client's words in formats of their own: what does not decode is left out.
 fn classic_member(member: classic::DescribedGroupMember) -> (String, GroupMember) {
@@ -331,35 +345,6 @@ fn classic_group(group: classic::DescribedGroup) -> Result<GroupInfo, Refusal> {
         assignor: group.protocol_data.to_string(),
         members: group.members.into_iter().map(member).collect(),
     })
-}
-
-impl Operation for DescribeClassicGroups {
-    type Item = String;
-    type Value = GroupInfo;
-    const CHANGES: bool = false;
-
-    fn what(&self, name: &String) -> String {
-        format!("describe group `{name}`")
-    }
-
-    fn route(&self, name: &String) -> Route {
-        of_group(name)
-    }
-
-    fn call(&self, names: &[String], _: Duration) -> Call {
-        let ids = names.iter().map(|name| group_id(name)).collect();
-        Call::DescribeGroups(DescribeGroupsRequest::default().with_groups(ids))
-    }
-
-    fn read(&self, reply: Reply, _: &[String]) -> Read<String, GroupInfo> {
-        let Reply::DescribeGroups(reply) = reply else {
-            return Vec::new();
-        };
-        let groups = reply.groups.into_iter();
-        groups
-            .map(|group| (group.group_id.to_string(), classic_group(group)))
-            .collect()
-    }
 }
 
 struct DeleteGroups;

@@ -126,8 +126,17 @@ fn scripted(listener: TcpListener) -> (mpsc::Sender<()>, mpsc::Receiver<()>, Joi
     (go, happened, served)
 }
 
-#[test]
-fn an_answer_that_has_arrived_counts_however_late_the_caller_looks() {
+/// A broker that has read a request and waits for the test, and the client's side of it.
+struct Asked {
+    go: mpsc::Sender<()>,
+    happened: mpsc::Receiver<()>,
+    served: JoinHandle<()>,
+    cluster: Cluster,
+    network: Network,
+    answers: Vec<(Ticket, Answer)>,
+}
+
+fn asked() -> Asked {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (go, happened, served) = scripted(listener);
@@ -141,6 +150,26 @@ fn an_answer_that_has_arrived_counts_however_late_the_caller_looks() {
         let pause = Duration::from_millis(20);
         network.wait(|| Time::ZERO, pause, &mut answers).unwrap();
     }
+    Asked {
+        go,
+        happened,
+        served,
+        cluster,
+        network,
+        answers,
+    }
+}
+
+#[test]
+fn an_answer_that_has_arrived_counts_however_late_the_caller_looks() {
+    let Asked {
+        go,
+        happened,
+        served,
+        cluster,
+        mut network,
+        mut answers,
+    } = asked();
     go.send(()).unwrap();
     happened.recv().unwrap();
     // The handler took an hour; by now the answer lies in the socket.
@@ -159,19 +188,14 @@ fn an_answer_that_has_arrived_counts_however_late_the_caller_looks() {
 
 #[test]
 fn what_is_given_up_says_whether_it_was_sent_and_is_not_sent_later() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (go, happened, served) = scripted(listener);
-    let config = Config::default().resolve();
-    let mut cluster = Cluster::new(config.clone());
-    let mut network = Network::new(&config).unwrap();
-    node_at(&mut cluster, port, Time::ZERO);
-    let mut answers = Vec::new();
-    network.submit(&mut vec![request(1, 1)], &cluster, Time::ZERO);
-    while happened.try_recv().is_err() {
-        let pause = Duration::from_millis(20);
-        network.wait(|| Time::ZERO, pause, &mut answers).unwrap();
-    }
+    let Asked {
+        go,
+        happened,
+        served,
+        cluster,
+        mut network,
+        mut answers,
+    } = asked();
     // The broker has read it and will not answer.
     network.hang_up(Time::ZERO, &mut answers);
     let (_, answer) = answers.pop().unwrap();
