@@ -11,10 +11,12 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
+
+use crate::log::lock;
 
 /// Files that one refusal closes, so that not every open after it is refused too.
 const AT_ONCE: usize = 16;
@@ -178,10 +180,6 @@ impl Descriptors {
         }
         closed
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

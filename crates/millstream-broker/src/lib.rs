@@ -22,6 +22,7 @@ mod broker;
 mod clock;
 mod config;
 mod connection;
+mod current;
 mod descriptors;
 mod error;
 mod failpoint;

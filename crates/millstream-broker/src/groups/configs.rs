@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use kafka_protocol::ResponseError;
 
 use super::consumer;
 use crate::config::Config;
+use crate::current::Current;
 use crate::error::Error;
-use crate::log::lock;
 use crate::snapshot::{Durability, Kind};
 use crate::topics::Refused;
 use crate::topics::config::Overrides;
@@ -66,9 +65,7 @@ impl Definition {
 #[derive(Debug)]
 pub(crate) struct GroupConfigs {
     path: PathBuf,
-    set: RwLock<Arc<AllSet>>,
-    /// Held while a change is stored, so that groups, which look into `set`, wait for no disk.
-    changing: Mutex<()>,
+    set: Current<AllSet>,
 }
 
 type AllSet = BTreeMap<String, Overrides>;
@@ -79,23 +76,18 @@ impl GroupConfigs {
         let set = FILE.read::<AllSet>(&path)?.unwrap_or_default();
         Ok(GroupConfigs {
             path,
-            set: RwLock::new(Arc::new(set)),
-            changing: Mutex::default(),
+            set: Current::new(set),
         })
-    }
-
-    fn all(&self) -> Arc<AllSet> {
-        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is set for a group.
     pub(crate) fn of(&self, group: &str) -> Overrides {
-        self.all().get(group).cloned().unwrap_or_default()
+        self.set.get().get(group).cloned().unwrap_or_default()
     }
 
     /// The rules of a group, where `rules` are those of all.
     pub(super) fn apply(&self, group: &str, mut rules: consumer::Rules) -> consumer::Rules {
-        let set = self.all();
+        let set = self.set.get();
         let Some(overrides) = set.get(group) else {
             return rules;
         };
@@ -122,21 +114,21 @@ impl GroupConfigs {
             let text = "Default group resources are not allowed.";
             return Err(Refused::new(ResponseError::InvalidRequest, text));
         }
-        let _changing = lock(&self.changing);
-        let overrides = change(&self.of(group))?;
-        check(&overrides, config)
-            .map_err(|text| Refused::new(ResponseError::InvalidConfig, text))?;
-        if validate_only {
-            return Ok(());
-        }
-        let mut changed = self.all().as_ref().clone();
-        match overrides.is_empty() {
-            true => changed.remove(group),
-            false => changed.insert(group.to_owned(), overrides),
-        };
-        FILE.write(&self.path, &changed, Durability::Disk)?;
-        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
-        Ok(())
+        self.set.change(|now| {
+            let overrides = change(now.get(group).unwrap_or(&Overrides::new()))?;
+            check(&overrides, config)
+                .map_err(|text| Refused::new(ResponseError::InvalidConfig, text))?;
+            if validate_only {
+                return Ok(None);
+            }
+            let mut changed = now.clone();
+            match overrides.is_empty() {
+                true => changed.remove(group),
+                false => changed.insert(group.to_owned(), overrides),
+            };
+            FILE.write(&self.path, &changed, Durability::Disk)?;
+            Ok(Some(changed))
+        })
     }
 }
 

@@ -3,11 +3,12 @@
 //! Blocks of ids are reserved durably before one of them is used; what is left of the last block when the broker ends is never used.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::log::lock;
 use crate::snapshot::{Durability, Kind};
 
 const RESERVED: Kind = Kind {
@@ -56,7 +57,7 @@ impl ProducerIds {
 
     /// An id that was never given before.
     pub(crate) fn allocate(&self) -> Result<i64, Error> {
-        let mut block = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut block = lock(&self.state);
         if block.next == block.end {
             let end = block.end + BLOCK;
             RESERVED.write(&self.path, &Reserved { next: end }, Durability::Disk)?;

@@ -6,13 +6,14 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 
 use super::Principal;
 use super::rules::{Operation, Pattern, Permission, Resource, ResourceType, Rule};
+use crate::current::Current;
 use crate::error::Error;
 use crate::snapshot::Kind;
 use crate::topics::Refused;
@@ -55,7 +56,7 @@ const CLUSTER: &[Operation] = &[
 pub(crate) struct Acls {
     path: PathBuf,
     super_users: Arc<[Principal]>,
-    rules: RwLock<Arc<Vec<Rule>>>,
+    rules: Current<Vec<Rule>>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -77,7 +78,7 @@ impl Acls {
         Ok(Acls {
             path,
             super_users: names.collect(),
-            rules: RwLock::new(Arc::new(rules)),
+            rules: Current::new(rules),
         })
     }
 
@@ -98,7 +99,7 @@ impl Acls {
 
     /// All rules.
     pub(crate) fn rules(&self) -> Arc<Vec<Rule>> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+        self.rules.get()
     }
 
     /// Adds rules; they hold when this returns, and after a power cut.
@@ -130,19 +131,17 @@ impl Acls {
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Rule>) -> bool) -> Result<(), Refused> {
-        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        let mut stored = Stored {
-            rules: rules.as_ref().clone(),
-        };
-        if !change(&mut stored.rules) {
-            return Ok(());
-        }
-        ACLS.write_private(&self.path, &stored).map_err(|error| {
-            tracing::error!(%error, "failed to store the ACLs");
-            Refused::new(ResponseError::KafkaStorageError, error.to_string())
-        })?;
-        *rules = Arc::new(stored.rules);
-        Ok(())
+        self.rules.change(|now| {
+            let mut stored = Stored { rules: now.clone() };
+            if !change(&mut stored.rules) {
+                return Ok(None);
+            }
+            ACLS.write_private(&self.path, &stored).map_err(|error| {
+                tracing::error!(%error, "failed to store the ACLs");
+                Refused::new(ResponseError::KafkaStorageError, error.to_string())
+            })?;
+            Ok(Some(stored.rules))
+        })
     }
 }
 

@@ -7,14 +7,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::current::Current;
 use crate::error::Error;
+use crate::log::lock;
 use crate::snapshot::{Durability, Kind};
 use crate::topics::Refused;
 
@@ -91,9 +93,7 @@ const KEYS: [&str; 4] = [
 #[derive(Debug)]
 pub(crate) struct Quotas {
     path: PathBuf,
-    set: RwLock<Arc<BTreeMap<Entity, Values>>>,
-    /// Held by the one who changes them.
-    changing: Mutex<()>,
+    set: Current<BTreeMap<Entity, Values>>,
     accounts: Mutex<HashMap<(Use, Entity, Entity), Account>>,
 }
 
@@ -127,14 +127,13 @@ impl Quotas {
         let set = stored.unwrap_or_default().into_iter().collect();
         Ok(Quotas {
             path,
-            set: RwLock::new(Arc::new(set)),
-            changing: Mutex::default(),
+            set: Current::new(set),
             accounts: Mutex::default(),
         })
     }
 
     pub(crate) fn all(&self) -> Arc<BTreeMap<Entity, Values>> {
-        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
+        self.set.get()
     }
 
     /// Sets (or, with `None`, removes) values of an entity; they hold when this returns, and after a power cut.
@@ -143,26 +142,25 @@ impl Quotas {
         entity: &Entity,
         values: &BTreeMap<String, Option<f64>>,
     ) -> Result<(), Refused> {
-        // Requests look at the quotas while the disk is waited for.
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = self.all().as_ref().clone();
-        let of_entity = changed.entry(entity.clone()).or_default();
-        for (key, value) in values {
-            match value {
-                Some(value) => of_entity.insert(key.clone(), *value),
-                None => of_entity.remove(key),
-            };
-        }
-        changed.retain(|_, values| !values.is_empty());
-        let stored: Vec<_> = changed.iter().collect();
-        QUOTAS
-            .write(&self.path, &stored, Durability::Disk)
-            .map_err(|error| {
-                tracing::error!(%error, "failed to store the quotas");
-                Refused::new(ResponseError::KafkaStorageError, error.to_string())
-            })?;
-        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changed);
-        Ok(())
+        self.set.change(|now| {
+            let mut changed = now.clone();
+            let of_entity = changed.entry(entity.clone()).or_default();
+            for (key, value) in values {
+                match value {
+                    Some(value) => of_entity.insert(key.clone(), *value),
+                    None => of_entity.remove(key),
+                };
+            }
+            changed.retain(|_, values| !values.is_empty());
+            let stored: Vec<_> = changed.iter().collect();
+            QUOTAS
+                .write(&self.path, &stored, Durability::Disk)
+                .map_err(|error| {
+                    tracing::error!(%error, "failed to store the quotas");
+                    Refused::new(ResponseError::KafkaStorageError, error.to_string())
+                })?;
+            Ok(Some(changed))
+        })
     }
 
     /// Counts what a client has used; returns how long it has to wait.
@@ -224,7 +222,7 @@ impl Quotas {
                 .as_ref()
                 .map(|_| Name::Named(client_id.to_owned())),
         };
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = lock(&self.accounts);
         if accounts.len() >= MOST_ACCOUNTS {
             accounts.retain(|_, account| account.paid_until + BURST > now);
         }

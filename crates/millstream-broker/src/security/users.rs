@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::Mutex;
 
 use kafka_protocol::ResponseError;
 
 use super::scram::{self, Credential, Mechanism};
+use crate::current::Current;
 use crate::error::Error;
+use crate::log::lock;
 use crate::snapshot::Kind;
 use crate::topics::Refused;
 
@@ -51,7 +53,7 @@ type Credentials = BTreeMap<String, BTreeMap<Mechanism, Credential>>;
 pub(crate) struct Users {
     path: PathBuf,
     configured: Credentials,
-    stored: RwLock<Credentials>,
+    stored: Current<Credentials>,
     /// What salts of users that do not exist are made of.
     secret: [u8; 32],
     /// One password at a time is compared: however many log in, others keep the processor.
@@ -81,7 +83,7 @@ impl Users {
                 .into()
         };
         Ok(Users {
-            stored: RwLock::new(USERS.read(&path)?.unwrap_or_default()),
+            stored: Current::new(USERS.read(&path)?.unwrap_or_default()),
             path,
             configured: configured
                 .iter()
@@ -96,7 +98,7 @@ impl Users {
         if let Some(user) = self.configured.get(name) {
             return user.get(&mechanism).cloned();
         }
-        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.stored.get();
         stored.get(name)?.get(&mechanism).cloned()
     }
 
@@ -116,16 +118,13 @@ impl Users {
             let mechanism = Mechanism::Sha256;
             (mechanism, Credential::decoy(mechanism, &self.secret, name))
         });
-        let _turn = self
-            .comparing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = lock(&self.comparing);
         credential.is_of(mechanism, password) && known
     }
 
     /// Each user's mechanisms and iterations.
     pub(crate) fn describe(&self) -> BTreeMap<String, Vec<(Mechanism, i32)>> {
-        let stored = self.stored.read().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.stored.get();
         let all = stored.iter().chain(&self.configured);
         all.map(|(name, credentials)| {
             let of = |(mechanism, of): (&Mechanism, &Credential)| (*mechanism, of.iterations());
@@ -147,28 +146,28 @@ impl Users {
                 "The user is in the configuration of the broker, and can only be changed there.",
             ));
         }
-        let mut stored = self.stored.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = stored.clone();
-        let of_user = changed.entry(user.to_owned()).or_default();
-        match credential {
-            Some(credential) => {
-                of_user.insert(mechanism, credential);
+        self.stored.change(|now| {
+            let mut changed = now.clone();
+            let of_user = changed.entry(user.to_owned()).or_default();
+            match credential {
+                Some(credential) => {
+                    of_user.insert(mechanism, credential);
+                }
+                None if of_user.remove(&mechanism).is_none() => {
+                    return Err(Refused::new(
+                        ResponseError::ResourceNotFound,
+                        "Attempt to delete a user credential that does not exist",
+                    ));
+                }
+                None => {}
             }
-            None if of_user.remove(&mechanism).is_none() => {
-                return Err(Refused::new(
-                    ResponseError::ResourceNotFound,
-                    "Attempt to delete a user credential that does not exist",
-                ));
-            }
-            None => {}
-        }
-        changed.retain(|_, credentials| !credentials.is_empty());
-        USERS.write_private(&self.path, &changed).map_err(|error| {
-            tracing::error!(%error, "failed to store the users");
-            Refused::new(ResponseError::KafkaStorageError, error.to_string())
-        })?;
-        *stored = changed;
-        Ok(())
+            changed.retain(|_, credentials| !credentials.is_empty());
+            USERS.write_private(&self.path, &changed).map_err(|error| {
+                tracing::error!(%error, "failed to store the users");
+                Refused::new(ResponseError::KafkaStorageError, error.to_string())
+            })?;
+            Ok(Some(changed))
+        })
     }
 }
 
